@@ -1,0 +1,214 @@
+"""The exchangeable parts: what each must do, and how a plugin describes one.
+
+A plugin registers :class:`Component` descriptions through the hooks of :mod:`posesyn_core.hookspecs`. A component's
+``factory`` gets an instance of its ``config`` class (attrs) and returns an object that fits the protocol of its kind.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+from attrs import field, frozen
+
+from posesyn_core.values import (
+    ClipPlan,
+    Image,
+    LabelledFrame,
+    Motion,
+    MotionRequest,
+    PoseEstimate,
+    Prepared,
+    Sample,
+    SampleOrRejection,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Kind(StrEnum):
+    """The kinds of component; the value is the word used in recipes and on the command line."""
+
+    ESTIMATOR = "estimator"
+    CAPTIONER = "captioner"
+    MOTION = "motion"
+    ANIMATOR = "animator"
+    FILTER = "filter"
+    READER = "reader"
+    WRITER = "writer"
+    ENGINE = "engine"
+
+
+@frozen
+class Need:
+    """Something a component can't work without.
+
+    ``modules`` are importable names checked without importing them; ``path`` is a file checked for existence;
+    ``remedy`` is the sentence that tells how to get it.
+    """
+
+    what: str
+    remedy: str
+    modules: tuple[str, ...] = ()
+    path: Path | None = None
+
+
+@frozen
+class Component:
+    """One exchangeable part as a plugin describes it: cheap to make, imports nothing heavy."""
+
+    kind: Kind
+    name: str
+    summary: str
+    factory: Callable[[Any], Any]
+    config: type
+    needs: tuple[Need, ...] = ()
+
+
+def option(default: Any, doc: str, *, factory: bool = False) -> Any:
+    """An attrs field of a component's config: its default and the sentence ``posesyn plugins show`` prints.
+
+    With ``factory=True``, ``default`` is called for every new config.
+    """
+    metadata = {"doc": doc}
+    return field(factory=default, metadata=metadata) if factory else field(default=default, metadata=metadata)
+
+
+@runtime_checkable
+class PoseEstimator(Protocol):
+    """The smallest target pose estimator (TPE): enough for EEM and filtering, un-accelerated."""
+
+    def predict(self, samples: Sequence[Sample]) -> list[PoseEstimate]:
+        """One estimate per sample. SampleError rejects; any other exception rejects the sample with its text."""
+        ...
+
+
+@runtime_checkable
+class SplitEstimator(Protocol):
+    """A TPE in three parts, so that an engine can replace ``network`` alone."""
+
+    network: "torch.nn.Module"
+    """Tensors in, tensors out (keyword arguments in, dict out), batch first, no data-dependent control flow."""
+
+    def preprocess(self, sample: Sample) -> Prepared:
+        """Decode and crop on the CPU; runs in worker threads, must be thread-safe. Tensors without batch axis."""
+        ...
+
+    def decode(self, outputs: Mapping[str, np.ndarray], contexts: Sequence[Any]) -> list[PoseEstimate]:
+        """Turn the network's outputs (numpy, batch first) and the samples' contexts into estimates."""
+        ...
+
+
+@runtime_checkable
+class TrainableEstimator(SplitEstimator, Protocol):
+    """A TPE that can be fine-tuned."""
+
+    def training_inputs(self, frame: LabelledFrame, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Decode, augment and crop one labelled frame; arrays without batch axis, always the same keys."""
+        ...
+
+    def training_loss(self, batch: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
+        """The loss terms of one collated batch; the key "loss" holds the weighted sum to minimise."""
+        ...
+
+    def parameters(self) -> Iterable["torch.nn.Parameter"]:
+        """What the optimiser trains."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write the weights in the estimator's own file format, atomically."""
+        ...
+
+
+@runtime_checkable
+class Captioner(Protocol):
+    """Says in a sentence what the person in the image does."""
+
+    def caption(self, samples: Sequence[Sample], estimates: Sequence[PoseEstimate]) -> list[str]: ...
+
+
+@runtime_checkable
+class MotionGenerator(Protocol):
+    """Expands a text and a pose into a motion (MSM, Eq. 5)."""
+
+    def generate(self, requests: Sequence[MotionRequest]) -> list[Motion]:
+        """One motion per request; each depends on its own request (and seed) alone."""
+        ...
+
+
+@runtime_checkable
+class Animator(Protocol):
+    """Draws the reference person moving as planned."""
+
+    def animate(self, plan: ClipPlan) -> Iterator[Image]:
+        """One full-size image per frame of the plan, in order. Called from several threads at once."""
+        ...
+
+
+@runtime_checkable
+class FrameFilter(Protocol):
+    """Keeps a synthesised frame, or drops it with a reason."""
+
+    def judge(self, frames: Sequence[LabelledFrame], estimates: Sequence[PoseEstimate]) -> list[Verdict]:
+        """One verdict per frame; ``estimates`` are the TPE's predictions on the frames."""
+        ...
+
+
+@runtime_checkable
+class DatasetReader(Protocol):
+    """Yields a data set's samples in a fixed order."""
+
+    def samples(self) -> Iterator[SampleOrRejection]:
+        """Samples in a fixed order; a broken entry is yielded as (id, reason), never skipped in silence.
+
+        UserError if the data set as a whole is missing or malformed, naming what was expected where.
+        """
+        ...
+
+
+@runtime_checkable
+class DatasetWriter(Protocol):
+    """Writes kept frames in a format that trainers read."""
+
+    def write(self, frames: Iterable[LabelledFrame], folder: Path) -> list[Path]:
+        """Write everything below ``folder`` (which is new); return the files. Same frames, same bytes."""
+        ...
+
+
+NetworkCall = Callable[[Mapping[str, "torch.Tensor"]], Mapping[str, "torch.Tensor"]]
+
+
+@frozen
+class ExportableModule:
+    """A torch module with all that an engine has to know to take it over.
+
+    ``example`` holds one example input per name, batch first; axis 0 of every tensor is the batch.
+    """
+
+    name: str
+    module: "torch.nn.Module"
+    example: Mapping[str, "torch.Tensor"]
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Runs a network: named tensors in, named tensors out."""
+
+    def load(self, module: ExportableModule) -> NetworkCall:
+        """Make ``module`` ready; the result takes and returns CPU tensors by name, batch first."""
+        ...
+
+
+PROTOCOLS: Mapping[Kind, type] = {
+    Kind.ESTIMATOR: PoseEstimator,
+    Kind.CAPTIONER: Captioner,
+    Kind.MOTION: MotionGenerator,
+    Kind.ANIMATOR: Animator,
+    Kind.FILTER: FrameFilter,
+    Kind.READER: DatasetReader,
+    Kind.WRITER: DatasetWriter,
+    Kind.ENGINE: Engine,
+}

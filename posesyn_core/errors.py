@@ -1,0 +1,16 @@
+"""The two kinds of failure that PoseSyn tells apart: the user's mistakes and bad data."""
+
+
+class PoseSynError(Exception):
+    """Base of every error raised on purpose by PoseSyn; its text is one clear sentence."""
+
+
+class UserError(PoseSynError):
+    """A mistake the user can mend: the sentence names the file or key and the remedy.
+
+    The command line prints it and exits with code 2; ``--debug`` shows the traceback.
+    """
+
+
+class SampleError(PoseSynError):
+    """Bad data in one unit of work: the unit is rejected and recorded, the run goes on."""

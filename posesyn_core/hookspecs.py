@@ -1,0 +1,80 @@
+"""Every hook, on one page: the plugin author's manual.
+
+A plugin is a module with functions marked ``@hookimpl``, named by an entry point in the group ``posesyn``::
+
+    [project.entry-points.posesyn]
+    my_estimator = "my_package.plugin"
+
+The module is imported whenever ``posesyn`` starts, so it must import nothing heavy: import torch and friends inside
+the factory. All hooks are optional. Each ``register_*`` hook returns a list of
+:class:`~posesyn_core.components.Component`; the protocol that the factory's product must fit stands in brackets.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from posesyn_core.components import Component
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import click
+
+hookspec = pluggy.HookspecMarker("posesyn")
+hookimpl = pluggy.HookimplMarker("posesyn")
+
+
+@hookspec
+def register_estimators() -> list[Component]:  # type: ignore[empty-body]
+    """Pose estimators [PoseEstimator, SplitEstimator or TrainableEstimator]: image -> 3D pose."""
+
+
+@hookspec
+def register_captioners() -> list[Component]:  # type: ignore[empty-body]
+    """Captioners [Captioner]: image and pseudo-label pose -> one sentence."""
+
+
+@hookspec
+def register_motion_generators() -> list[Component]:  # type: ignore[empty-body]
+    """Motion generators [MotionGenerator]: sentence and pose -> motion."""
+
+
+@hookspec
+def register_animators() -> list[Component]:  # type: ignore[empty-body]
+    """Animators [Animator]: reference image and planned bodies -> frames."""
+
+
+@hookspec
+def register_filters() -> list[Component]:  # type: ignore[empty-body]
+    """Frame filters [FrameFilter]: keep a frame, or drop it with a reason."""
+
+
+@hookspec
+def register_readers() -> list[Component]:  # type: ignore[empty-body]
+    """Data-set readers [DatasetReader]: files on disk -> samples."""
+
+
+@hookspec
+def register_writers() -> list[Component]:  # type: ignore[empty-body]
+    """Data-set writers [DatasetWriter]: kept frames -> training files."""
+
+
+@hookspec
+def register_engines() -> list[Component]:  # type: ignore[empty-body]
+    """Engines [Engine]: what runs a network (eager torch, ONNX Runtime, TensorRT)."""
+
+
+@hookspec
+def register_commands(cli: "click.Group") -> None:
+    """Add commands to the ``posesyn`` command line; called once, when the command line starts."""
+
+
+@hookspec
+def stage_started(run: "Path", stage: str) -> None:
+    """A stage of the run in folder ``run`` begins (for trackers)."""
+
+
+@hookspec
+def stage_finished(run: "Path", stage: str, summary: dict[str, Any]) -> None:
+    """A stage ended; ``summary`` holds its counts and figures."""

@@ -1,0 +1,224 @@
+"""The values that flow between stages: frozen attrs classes over numpy arrays.
+
+Every array field states its shape (letters are free sizes: J joints, L frames), unit and frame. The camera frame is
+x right, y down, z away from the camera, in metres. Images are uint8 RGB (H, W, 3); pixel centres have integer
+coordinates. A field's shape is checked on construction, and arrays are made read-only.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+from posesyn_core.errors import SampleError
+
+FloatArray = NDArray[np.float32]
+Image = NDArray[np.uint8]
+Shape = tuple[int | str, ...]
+
+
+def array(shape: Shape, doc: str, *, optional: bool = False) -> Any:
+    """An attrs field for a float32 array of ``shape``; letters in the shape stand for any size.
+
+    Integers are checked exactly; a mismatch raises ValueError naming the field. ``doc`` gives unit and frame.
+    """
+    metadata = {"shape": shape, "doc": doc}
+    if optional:
+        return field(default=None, converter=_to_array, validator=_check_shape(shape), metadata=metadata, eq=False)
+    return field(converter=_to_array, validator=_check_shape(shape), metadata=metadata, eq=False)
+
+
+def _to_array(value: Any) -> FloatArray | None:
+    if value is None:
+        return None
+    result = np.array(value, dtype=np.float32)  # always a copy: the caller's array stays writable
+    result.setflags(write=False)
+    return result
+
+
+def _check_shape(shape: Shape) -> Callable[[Any, Any, Any], None]:
+    def check(_instance: Any, attribute: Any, value: FloatArray | None) -> None:
+        if value is None:
+            return
+        agrees = len(shape) == value.ndim and all(
+            isinstance(want, str) or want == got for want, got in zip(shape, value.shape, strict=True)
+        )
+        if not agrees:
+            raise ValueError(f"{attribute.name} must have shape {shape}, not {value.shape}")
+
+    return check
+
+
+@frozen
+class Camera:
+    """A pinhole camera for the full image: pixel = focal_length * (x, y) / z + principal_point."""
+
+    focal_length: FloatArray = array((2,), "focal lengths (fx, fy), pixels")
+    principal_point: FloatArray = array((2,), "principal point (cx, cy), pixels of the full image")
+
+
+@frozen
+class SmplParams:
+    """Pose, shape and place of one body in the camera frame (SMPL's parametrisation)."""
+
+    global_orient: FloatArray = array((3,), "axis-angle of the root, camera frame")
+    body_pose: FloatArray = array((23, 3), "axis-angle of joints 1..23 relative to their parents")
+    betas: FloatArray = array((10,), "shape coefficients, unit variance")
+    transl: FloatArray = array((3,), "translation added to the posed body, metres, camera frame")
+
+
+@frozen
+class Sample:
+    """One person in one image, with what a data set says of them.
+
+    ``id`` is stable across runs: "data set/split/person". ``image`` is a path, or the encoded bytes themselves.
+    2D keypoints stay in the data set's own ``joint_set`` (a name in :mod:`posesyn_core.skeletons`); a joint without
+    a label has confidence 0. ``joints3d`` and ``smpl`` are ground truth and present only where the data set has it.
+    """
+
+    id: str
+    image: Path | bytes
+    box: FloatArray = array((4,), "person box x0, y0, x1, y1, pixels")
+    joint_set: str
+    keypoints2d: FloatArray = array(("J", 2), "labelled 2D joints, pixels of the full image")
+    confidence: FloatArray = array(("J",), "0 = not labelled, 1 = labelled and visible")
+    camera: Camera | None = None
+    joints3d: FloatArray | None = array((24, 3), "true SMPL-24 joints, metres, camera frame, root-relative", optional=True)
+    smpl: SmplParams | None = None
+    truncated: bool = False
+
+    def load_image(self) -> Image:
+        """Decode the image: uint8 RGB (H, W, 3), upright by EXIF. SampleError if it can't be read."""
+        from posesyn_core.images import decode_image
+
+        if isinstance(self.image, Path):
+            try:
+                data = self.image.read_bytes()
+            except OSError as error:
+                raise SampleError(f"image {self.image.name} can't be read: {error.strerror}") from error
+            return decode_image(data)
+        return decode_image(self.image)
+
+
+@frozen
+class PoseEstimate:
+    """What an estimator says of one sample."""
+
+    joints3d: FloatArray = array((24, 3), "SMPL-24 joints, metres, camera frame, relative to the pelvis")
+    joints2d: FloatArray = array((24, 2), "their projection with ``camera``, pixels of the full image")
+    camera: Camera
+    smpl: SmplParams | None = None
+
+
+@frozen
+class ScoredSample:
+    """A sample's Eq. 1 error with the pseudo-label that it was computed from."""
+
+    sample: Sample
+    error: float
+    joint_errors: FloatArray = array(("J",), "unweighted error per joint of the sample's joint set, crop pixels, NaN = no label")
+    estimate: PoseEstimate
+
+
+@frozen
+class MotionRequest:
+    """What a motion generator is asked for: one motion about one hard sample (Eq. 5).
+
+    ``guidance`` chooses what conditions the motion: "full" (text and initial pose), "text_only", "pose_only".
+    """
+
+    id: str
+    sample_id: str
+    caption: str
+    seed: int
+    pose: FloatArray | None = array((22, 3), "pseudo-label pose, metres, y up, any place and heading", optional=True)
+    guidance: str = "full"
+    min_frames: int = 40
+    max_frames: int = 196
+
+
+@frozen
+class Motion:
+    """A motion synthesised around one hard sample."""
+
+    id: str
+    sample_id: str
+    caption: str
+    joints: FloatArray = array(("L", 22, 3), "HumanML3D-22 joints, metres, y up, floor at y = 0")
+    fps: float = 20.0
+    seed: int = 0
+    provenance: str = ""
+
+
+@frozen
+class ClipPlan:
+    """A motion laid onto a reference person, ready to be drawn: one SMPL body per frame in the reference's camera.
+
+    This is all that an animator needs; its labels (joints3d, joints2d) follow from it and are exact by construction.
+    """
+
+    id: str
+    motion_id: str
+    sample_id: str
+    caption: str
+    reference: Sample
+    reference_estimate: PoseEstimate
+    camera: Camera
+    fps: float
+    seed: int
+    residual_mm: float
+    global_orient: FloatArray = array(("L", 3), "axis-angle, camera frame")
+    body_pose: FloatArray = array(("L", 23, 3), "axis-angle relative to the parents")
+    betas: FloatArray = array((10,), "shape of the reference person")
+    transl: FloatArray = array(("L", 3), "metres, camera frame")
+    joints3d: FloatArray = array(("L", 24, 3), "posed joints, metres, camera frame (absolute)")
+    joints2d: FloatArray = array(("L", 24, 2), "their projection, pixels")
+
+
+@frozen
+class LabelledFrame:
+    """One training pair: an image of a person with the labels that are known for it.
+
+    Synthesised frames have everything; a real 2D-labelled image has ``joints3d`` and ``smpl`` None.
+    ``error_mm`` is the Eq. 6 error of the estimator that filtered the frame.
+    """
+
+    id: str
+    image: Path | bytes
+    box: FloatArray = array((4,), "person box x0, y0, x1, y1, pixels")
+    joints2d: FloatArray = array((24, 2), "SMPL-24 joints, pixels of the full image")
+    confidence: FloatArray = array((24,), "1 = labelled, 0 = unknown")
+    camera: Camera | None = None
+    joints3d: FloatArray | None = array((24, 3), "metres, camera frame, relative to the pelvis", optional=True)
+    smpl: SmplParams | None = None
+    error_mm: float | None = None
+    caption: str = ""
+    source: str = ""
+
+    load_image = Sample.load_image
+
+
+@frozen
+class Verdict:
+    """A filter's judgement of one frame."""
+
+    keep: bool
+    error: float
+    reason: str = ""
+
+
+@frozen
+class Prepared:
+    """One sample made ready for the network: ``tensors`` without batch axis, ``context`` for ``decode``."""
+
+    tensors: dict[str, NDArray[Any]]
+    context: Any
+
+
+SampleOrRejection = Sample | tuple[str, str]
+"""What a reader yields: a sample, or (id, reason) for an entry that it had to refuse."""
+
+Samples = Sequence[Sample]

@@ -1,0 +1,16 @@
+"""Fixtures that every test may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(os.environ.get("POSESYN_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with reference data (``$POSESYN_SHARED``); the test is skipped where there is none."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no reference data at {SHARED} (set POSESYN_SHARED)")
+    return SHARED
