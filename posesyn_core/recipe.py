@@ -1,0 +1,312 @@
+"""A run's recipe: TOML in, checked attrs classes out, with errors that name the key.
+
+Every variant of the method is one key here: what is mined (``score.method``, ``score.labels``, ``eem``), what the
+motion is guided by (``synthesize.guidance``), what animates (``animator.name``), what is kept (``filter.tau``), how
+the estimator is trained (``finetune.from_scratch``).
+"""
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import attrs
+import cattrs
+from attrs import Factory, field, frozen
+from cattrs.gen import make_dict_structure_fn
+
+from posesyn_core.errors import UserError
+
+
+def key(default: Any, doc: str) -> Any:
+    """A recipe key with its default and one line of documentation."""
+    return field(default=default, metadata={"doc": doc})
+
+
+@frozen
+class EngineChoice:
+    """Which engine runs a network."""
+
+    name: str = key("torch", "engine component: torch, compile, or one of an engine plugin")
+    options: Mapping[str, Any] = Factory(dict)
+
+
+@frozen
+class Choice:
+    """A component by name with its options (all other keys of its recipe section)."""
+
+    name: str
+    options: Mapping[str, Any] = Factory(dict)
+    engine: EngineChoice = Factory(EngineChoice)
+
+
+@frozen
+class Score:
+    """EEM: which samples are hard (Eq. 1-3)."""
+
+    hard: int = key(500, "K_C, how many of the hardest samples to take (paper: 500)")
+    easy: int = key(200, "K_NC, how many of the easiest to take as references (paper: 200)")
+    method: Literal["eem", "random"] = key("eem", "'eem' ranks by Eq. 1; 'random' is the ablation without EEM (Table 4)")
+    labels: str = key("ground_truth", "'ground_truth', or the estimator component whose 2D joints replace it (Table 7)")
+    min_weight: float = key(0.5, "least share of the joint weights that must be labelled, else the sample is rejected")
+
+
+@frozen
+class Synthesize:
+    """MSM: motions about the hard poses (Eq. 4-5)."""
+
+    guidance: Literal["full", "text_only", "pose_only", "pseudo_label"] = key(
+        "full", "'full' = text and initial pose; 'pseudo_label' repeats the pose without MSM (Table 3)"
+    )
+    motions_per_sample: int = key(1, "motions for each hard sample")
+    min_frames: int = key(40, "least length of a motion, frames at 20 fps")
+    max_frames: int = key(196, "greatest length of a motion, frames at 20 fps")
+
+
+@frozen
+class Animate:
+    """Motions laid onto reference people and drawn (Eq. 7-11)."""
+
+    references_per_motion: int = key(1, "easy images that each motion animates, drawn at random by the run's seed")
+    orientation: Literal["anchored", "literal", "heading"] = key(
+        "anchored", "Eq. 9 as meant, as printed, or only its turn about the vertical (keeps the motion's tilt)"
+    )
+    frame_stride: int = key(1, "draw every n-th frame of a motion")
+    max_frames: int = key(196, "draw at most so many frames of a motion")
+    max_residual_mm: float = key(60.0, "reject a clip whose joints -> SMPL fit (Eq. 8) is worse on average")
+    jpeg_quality: int = key(95, "quality of the frames on disk")
+
+
+@frozen
+class Export:
+    """Data-set files of the kept frames."""
+
+    formats: tuple[str, ...] = key(("webdataset", "coco", "spin"), "writer components")
+
+
+@frozen
+class Finetune:
+    """Training the estimator on real and synthesised frames."""
+
+    steps: int = key(0, "optimiser steps; 0 = no fine-tuning")
+    batch_size: int = key(32, "frames in a step")
+    ratio: float = key(0.5, "share of synthesised frames in a batch")
+    learning_rate: float = key(1e-4, "peak learning rate")
+    from_scratch: bool = key(False, "start from random weights instead (Table 4, FS)")
+    real_only: bool = key(True, "also train on the real data alone for as many steps, for comparison")
+
+
+@frozen
+class Machine:
+    """How this machine does the work; nothing here changes the results."""
+
+    workers: int = key(2, "threads that read, decode, fit and draw")
+    batch_size: int = key(32, "samples in a forward pass")
+    device: str = key("cpu", "torch device of the networks")
+
+
+@frozen
+class Recipe:
+    """Everything that determines a run."""
+
+    dataset: Choice
+    name: str = key("run", "shown in the report")
+    seed: int = key(0, "seed of every random draw")
+    estimator: Choice = Choice("spin")
+    eem: Choice | None = key(None, "another estimator for EEM than the one that is improved (Table 4)")
+    captioner: Choice = Choice("posecode")
+    motion: Choice = Choice("t2mgpt")
+    animator: Choice = Choice("reprojection")
+    filter: Choice = Choice("tpe_error")
+    real: tuple[Choice, ...] = key((), "real training data: reader components with 3D or 2D labels")
+    test: Choice | None = key(None, "held-out data with 3D truth: a reader component")
+    score: Score = Factory(Score)
+    synthesize: Synthesize = Factory(Synthesize)
+    animate: Animate = Factory(Animate)
+    export: Export = Factory(Export)
+    finetune: Finetune = Factory(Finetune)
+    machine: Machine = Factory(Machine)
+
+
+STAGE_OF_SECTION: Mapping[str, str] = {
+    "dataset": "score",
+    "name": "report",
+    "seed": "score",
+    "estimator": "score",
+    "eem": "score",
+    "score": "score",
+    "captioner": "caption",
+    "motion": "synthesize",
+    "synthesize": "synthesize",
+    "animator": "animate",
+    "animate": "animate",
+    "filter": "filter",
+    "export": "export",
+    "real": "finetune",
+    "finetune": "finetune",
+    "test": "evaluate",
+}
+"""The first stage whose results a section of the recipe changes; ``machine`` changes none."""
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe file and apply ``section.key=value`` overrides.
+
+    Raises UserError naming the file and the key if it can't be read, has an unknown key or a value of wrong type.
+    """
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise UserError(f"recipe {str(path)!r} can't be read ({error.strerror}); check the path") from error
+    return parse_recipe(text, overrides, str(path))
+
+
+def parse_recipe(text: str, overrides: Sequence[str] = (), where: str = "recipe") -> Recipe:
+    """As :func:`load_recipe`, from TOML text."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{where} is not valid TOML: {error}") from error
+    for override in overrides:
+        _override(data, override)
+    return structure(data, Recipe, where)
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    """Set one ``section.key=value``; the value is TOML, or a plain string where it is not."""
+    name, equals, text = override.partition("=")
+    if not equals:
+        raise UserError(f"--set {override!r} must have the form section.key=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *sections, last = name.strip().split(".")
+    for section in sections:
+        data = data.setdefault(section, {})
+        if not isinstance(data, dict):
+            raise UserError(f"--set {override!r}: {section!r} is not a section")
+    data[last] = value
+
+
+def structure(data: Mapping[str, Any], cls: type, where: str) -> Any:
+    """Make an attrs class from plain data, strictly: UserError naming ``where`` and the key."""
+    try:
+        return _converter().structure(data, cls)
+    except cattrs.BaseValidationError as error:
+        raise UserError(f"{where}: {_explain(error)}") from error
+    except (UserError, ValueError, TypeError) as error:
+        raise UserError(f"{where}: {error}") from error
+
+
+def unstructure(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain data, in the layout of its TOML file."""
+    data: dict[str, Any] = _converter().unstructure(recipe)
+    return {name: value for name, value in data.items() if value is not None and value != []}
+
+
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    for plain in (int, str, bool):
+        converter.register_structure_hook(plain, _strictly)
+    converter.register_structure_hook(float, lambda value, _: _strictly_float(value))
+    converter.register_structure_hook(Path, lambda value, _: Path(_strictly(value, str)).expanduser())
+    converter.register_structure_hook_func(lambda cls: get_origin(cls) is Literal, _one_of)
+    converter.register_structure_hook_func(
+        lambda cls: get_origin(cls) is tuple, lambda value, cls: _strict_tuple(converter, value, cls)
+    )
+    converter.register_structure_hook_factory(
+        lambda cls: attrs.has(cls) and cls not in (Choice, EngineChoice),
+        lambda cls: _attrs_hook(converter, cls),
+    )
+    converter.register_structure_hook(Choice, _choice)
+    converter.register_structure_hook(Choice | None, lambda value, _: None if value is None else _choice(value, Choice))
+    converter.register_unstructure_hook(Choice, _plain_choice)
+    converter.register_unstructure_hook(Path, str)
+    converter.register_unstructure_hook_func(
+        lambda cls: get_origin(cls) is tuple, lambda value: [converter.unstructure(item) for item in value]
+    )
+    return converter
+
+
+def _attrs_hook(converter: cattrs.Converter, cls: type) -> Any:
+    structure_fields = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True)
+
+    def hook(value: Any, _: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise TypeError(f"must be a section, not {value!r}")
+        return structure_fields(value, cls)
+
+    return hook
+
+
+def _strictly(value: Any, cls: type) -> Any:
+    if type(value) is not cls:
+        raise TypeError(f"must be {_a(cls.__name__)}, not {value!r}")
+    return value
+
+
+def _a(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+
+
+def _strictly_float(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"must be a number, not {value!r}")
+    return float(value)
+
+
+def _one_of(value: Any, cls: Any) -> Any:
+    if value not in get_args(cls):
+        raise ValueError(f"must be one of {', '.join(map(repr, get_args(cls)))}, not {value!r}")
+    return value
+
+
+def _strict_tuple(converter: cattrs.Converter, value: Any, cls: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"must be a list, not {value!r}")
+    kinds = get_args(cls)
+    if len(kinds) == 2 and kinds[1] is Ellipsis:
+        return tuple(converter.structure(item, kinds[0]) for item in value)
+    if len(kinds) != len(value):
+        raise ValueError(f"must have {len(kinds)} items, not {len(value)}")
+    return tuple(converter.structure(item, kind) for item, kind in zip(value, kinds, strict=True))
+
+
+def _choice(value: Any, _: Any) -> Choice:
+    if isinstance(value, str):
+        return Choice(value)
+    if not isinstance(value, Mapping):
+        raise TypeError(f"must be a section with a name, not {value!r}")
+    options = dict(value)
+    if "name" not in options:
+        raise ValueError("needs the key 'name' (which component)")
+    name = _strictly(options.pop("name"), str)
+    engine = dict(options.pop("engine", {}))
+    engine_name = _strictly(engine.pop("name", "torch"), str)
+    return Choice(name, options, EngineChoice(engine_name, engine))
+
+
+def _plain_choice(choice: Choice) -> dict[str, Any]:
+    plain: dict[str, Any] = {"name": choice.name, **choice.options}
+    if choice.engine != EngineChoice():
+        plain["engine"] = {"name": choice.engine.name, **choice.engine.options}
+    return plain
+
+
+def _explain(error: BaseException, path: str = "") -> str:
+    """The first fault in a cattrs error tree, as "key: what is wrong"."""
+    if isinstance(error, cattrs.ForbiddenExtraKeysError):
+        name = sorted(error.extra_fields)[0]
+        known = [attribute.name for attribute in attrs.fields(error.cl)]
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+        return f"unknown key {path + name!r}; {hint}"
+    if isinstance(error, cattrs.BaseValidationError):
+        first = error.exceptions[0]
+        note = next((n for n in getattr(first, "__notes__", ()) if isinstance(n, cattrs.AttributeValidationNote)), None)
+        return _explain(first, f"{path}{note.name}." if note else path)
+    if isinstance(error, KeyError):
+        return f"the key {path + str(error.args[0])!r} is missing"
+    return f"{path.rstrip('.')!r} {error}" if path else str(error)
