@@ -1,0 +1,222 @@
+"""The run directory: what a run consists of on disk, and how it is opened, resumed and started over.
+
+Layout::
+
+    recipe.toml         the resolved recipe
+    <stage>/NNNNNN.parquet, <stage>/done.json      a table in parts, and the stage's figures once it is complete
+    animate/frames/<clip>/NNNN.jpg                 the synthesised frames
+    export/<format>/...  finetune/<variant>/...    files for trainers, and what training left
+    rejected.parquet    every rejected unit of every stage, with the reason
+    report.html         everything, to look at
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from attrs import frozen
+
+from posesyn_core.components import Kind
+from posesyn_core.errors import UserError
+from posesyn_core.files import atomic_path, remove_partials, write_atomic
+from posesyn_core.pipeline.tables import Table
+from posesyn_core.recipe import STAGE_OF_SECTION, Choice, Recipe, load_recipe, unstructure
+from posesyn_core.registry import Registry
+from posesyn_core.values import ClipPlan, LabelledFrame, Motion, ScoredSample, Verdict
+
+STAGES = (
+    "score",
+    "select",
+    "caption",
+    "synthesize",
+    "animate",
+    "filter",
+    "export",
+    "finetune",
+    "evaluate",
+    "report",
+)
+HARD, EASY = "hard", "easy"
+
+
+@frozen
+class Selected:
+    """A hard or an easy sample with its place in the ranking (0 = hardest, or easiest)."""
+
+    role: str
+    rank: int
+    scored: ScoredSample
+
+
+@frozen
+class Captioned:
+    """A hard sample's description."""
+
+    sample_id: str
+    caption: str
+
+
+@frozen
+class Clip:
+    """A drawn plan: one image file per frame."""
+
+    plan: ClipPlan
+    frames: tuple[Path, ...]
+
+
+@frozen
+class FilteredFrame:
+    """A synthesised frame with the filter's verdict."""
+
+    clip: str
+    index: int
+    frame: LabelledFrame
+    verdict: Verdict
+
+
+@frozen
+class Run:
+    """One run directory with its recipe and the plugins at hand."""
+
+    folder: Path
+    recipe: Recipe
+    registry: Registry
+
+    @property
+    def scored(self) -> Table[ScoredSample]:
+        return Table(self.folder / "score", ScoredSample)
+
+    @property
+    def selected(self) -> Table[Selected]:
+        return Table(self.folder / "select", Selected)
+
+    @property
+    def captions(self) -> Table[Captioned]:
+        return Table(self.folder / "caption", Captioned)
+
+    @property
+    def motions(self) -> Table[Motion]:
+        return Table(self.folder / "synthesize", Motion)
+
+    @property
+    def clips(self) -> Table[Clip]:
+        return Table(self.folder / "animate", Clip)
+
+    @property
+    def frames(self) -> Table[FilteredFrame]:
+        return Table(self.folder / "filter", FilteredFrame)
+
+    def tables(self) -> Mapping[str, Table[Any]]:
+        """The tables by stage."""
+        return {
+            "score": self.scored,
+            "select": self.selected,
+            "caption": self.captions,
+            "synthesize": self.motions,
+            "animate": self.clips,
+            "filter": self.frames,
+        }
+
+    def of_role(self, role: str) -> list[Selected]:
+        """The hard or the easy samples, by rank."""
+        return sorted((s for s in self.selected.values() if s.role == role), key=lambda s: s.rank)
+
+    def create(self, kind: Kind, choice: Choice, where: str) -> Any:
+        """Make the component that a recipe section chose."""
+        return self.registry.create(kind, choice.name, choice.options, f"recipe section [{where}]")
+
+    def summary(self, stage: str) -> dict[str, Any] | None:
+        """The figures of a finished stage; None if it is not complete."""
+        try:
+            return json.loads((self.folder / stage / "done.json").read_text())
+        except FileNotFoundError:
+            return None
+
+    def finish(self, stage: str, summary: Mapping[str, Any]) -> None:
+        """Mark a stage complete."""
+        write_atomic(self.folder / stage / "done.json", json.dumps(summary, indent=1, sort_keys=True) + "\n")
+
+    def require(self, stage: str) -> dict[str, Any]:
+        """The figures of a stage that must be complete; UserError naming the command that makes it so."""
+        summary = self.summary(stage)
+        if summary is None:
+            raise UserError(
+                f"the stage {stage!r} is not complete in {str(self.folder)!r}; "
+                f"run `posesyn {stage} {self.folder}` first, or `posesyn run` for everything"
+            )
+        return summary
+
+
+def create_run(folder: Path, recipe: Recipe, registry: Registry, restart: str | None = None) -> Run:
+    """Open ``folder`` as a run of ``recipe``: a new one, or one to go on with.
+
+    ``restart`` names a stage: what it and the later ones have made is deleted first. Raises UserError if the folder
+    can't be written, holds something else, or holds a run of another recipe (naming the keys that differ).
+    """
+    recipe_file = folder / "recipe.toml"
+    if folder.exists() and not recipe_file.exists() and any(folder.iterdir()):
+        raise UserError(f"{str(folder)!r} is not empty and not a run; choose another --run folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_partials(folder)
+        if recipe_file.exists():
+            if restart is not None:
+                _delete_from(folder, restart)
+            _check_same(folder, load_recipe(recipe_file), recipe, restart)
+        write_atomic(recipe_file, tomli_w.dumps(unstructure(recipe)))
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise UserError(f"run folder {str(folder)!r} can't be written: {error.strerror}; choose another --run") from error
+    return Run(folder, recipe, registry)
+
+
+def open_run(folder: Path, registry: Registry) -> Run:
+    """Open an existing run; UserError if there is none."""
+    if not (folder / "recipe.toml").is_file():
+        raise UserError(f"{str(folder)!r} is not a run (it has no recipe.toml); start one with `posesyn run RECIPE`")
+    return Run(folder, load_recipe(folder / "recipe.toml"), registry)
+
+
+def _delete_from(folder: Path, stage: str) -> None:
+    for later in STAGES[STAGES.index(stage) :]:
+        if (folder / later).exists():
+            shutil.rmtree(folder / later)
+    (folder / "report.html").unlink(missing_ok=True)
+
+
+def _check_same(folder: Path, old: Recipe, new: Recipe, restart: str | None) -> None:
+    """UserError if a key differs that finished work depends on."""
+    before, after = unstructure(old), unstructure(new)
+    for section in sorted((before.keys() | after.keys()) - {"machine"}):
+        if before.get(section) == after.get(section):
+            continue
+        stage = STAGE_OF_SECTION[section]
+        begun = any((folder / s).exists() for s in STAGES[STAGES.index(stage) :])
+        if begun:
+            raise UserError(
+                f"the recipe's {_differing(section, before.get(section), after.get(section))} differs from the run in "
+                f"{str(folder)!r}; use another --run folder, or --restart {stage} to do that stage and all later ones again"
+            )
+
+
+def _differing(section: str, before: Any, after: Any) -> str:
+    if isinstance(before, dict) and isinstance(after, dict):
+        key = next(k for k in sorted(before.keys() | after.keys()) if before.get(k) != after.get(k))
+        return f"key '{section}.{key}' ({before.get(key)!r} -> {after.get(key)!r})"
+    return f"key {section!r} ({before!r} -> {after!r})"
+
+
+def write_rejected(run: Run) -> int:
+    """Gather the rejections of all stages in ``rejected.parquet``; return how many there are."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    found = [(stage, unit, reason) for stage, table in run.tables().items() for unit, reason in table.rejections()]
+    columns = dict(zip(("stage", "unit", "reason"), zip(*found, strict=True), strict=True)) if found else {}
+    schema = pa.schema([("stage", pa.string()), ("unit", pa.string()), ("reason", pa.string())])
+    rows = pa.table({name: list(columns.get(name, ())) for name in schema.names}, schema=schema)
+    with atomic_path(run.folder / "rejected.parquet") as temporary:
+        pq.write_table(rows, temporary)
+    return len(found)
