@@ -1,0 +1,1 @@
+"""SMPL-layout bodies: the model, fitting it to joints, rendering it."""

@@ -1,0 +1,75 @@
+"""Pickles from elsewhere (SMPL models, annotations), read without running what they ask for.
+
+A pickle is a program: it may import any name and call it. This reader admits numpy arrays, scipy sparse matrices,
+plain containers, and a stand-in for the chumpy arrays in the official SMPL files; any other name is refused.
+"""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from posesyn_core.errors import UserError
+from posesyn_core.files import existing_file
+
+_BUILTINS = {"bytearray", "complex", "dict", "float", "frozenset", "int", "list", "object", "range", "set", "slice",
+             "str", "tuple"}  # fmt: skip
+_PYTHON_2 = {"long": int, "unicode": str, "basestring": str, "xrange": range}
+_NUMPY = {"ndarray", "dtype", "_reconstruct", "scalar", "_frombuffer"}
+_SPARSE = {"csc_matrix", "csr_matrix", "coo_matrix", "csc_array", "csr_array", "coo_array"}
+
+
+class ChumpyArray:
+    """Stands in for ``chumpy.Ch`` and its subclasses: keeps the pickled state, and ``value`` finds the array in it."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.state = state
+
+    @property
+    def value(self) -> np.ndarray:
+        """The array: that of a plain ``Ch`` is its ``x``; a ``Select`` picks ``idxs`` from ``a``'s elements."""
+        if "x" in self.state:
+            return np.asarray(plain(self.state["x"]))
+        picked = np.asarray(plain(self.state["a"])).ravel()[np.asarray(plain(self.state["idxs"]))]
+        return picked.reshape(plain(self.state["preferred_shape"]))
+
+
+def plain(value: Any) -> Any:
+    """``value`` with every chumpy stand-in, at any depth of dicts, lists and tuples, replaced by its array."""
+    if isinstance(value, ChumpyArray):
+        return value.value
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(plain(item) for item in value)
+    return value
+
+
+class _Reader(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        top = module.split(".")[0]
+        if module in ("builtins", "__builtin__") and name in _PYTHON_2:
+            return _PYTHON_2[name]
+        if top == "chumpy" and name.isidentifier():
+            return ChumpyArray
+        if (
+            (module in ("builtins", "__builtin__") and name in _BUILTINS)
+            or (module, name) in (("collections", "OrderedDict"), ("_codecs", "encode"), ("copy_reg", "_reconstructor"))
+            or (top == "numpy" and name in _NUMPY)
+        ):
+            return super().find_class(module, name)
+        if module.startswith("scipy.sparse") and name in _SPARSE:
+            return super().find_class("scipy.sparse", name)
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is neither data nor known to be harmless")
+
+
+def load_pickle(path: Path) -> Any:
+    """Read a data pickle of Python 2 or 3; UserError naming the file and the refused class, or what is broken."""
+    with existing_file(path, "pickle").open("rb") as file:
+        try:
+            return plain(_Reader(file, encoding="latin1").load())
+        except UserError:
+            raise
+        except Exception as error:  # a damaged pickle may raise anything
+            raise UserError(f"cannot read the pickle {str(path)!r}: {error}") from error
