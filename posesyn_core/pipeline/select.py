@@ -1,0 +1,35 @@
+"""Stage 2: pick the hard and the easy samples (EEM, Eq. 2-3)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from posesyn_core import eem
+from posesyn_core.errors import UserError
+from posesyn_core.pipeline.run import EASY, HARD, Run, Selected
+from posesyn_core.pipeline.tables import Row
+from posesyn_core.seeds import rng
+
+
+def select(run: Run) -> dict[str, Any]:
+    """Fill the table ``select`` with the K_C hardest and K_NC easiest scored samples."""
+    run.require("score")
+    ranked = list(zip(*_rankings(run), strict=True))
+    if not ranked:
+        raise UserError(f"no sample of {str(run.folder)!r} could be scored; see rejected.parquet for the reasons")
+    units, errors = ranked
+    hard, easy = eem.select(errors, units, run.recipe.score.hard, run.recipe.score.easy)
+    scored = run.scored.pick(unit for unit, _ in hard + easy)
+    rows = [
+        Row(unit, Selected(role, rank, scored[unit]))
+        for role, chosen in ((HARD, hard), (EASY, easy))
+        for rank, (unit, _) in enumerate(chosen)
+    ]
+    run.selected.write_part(0, rows)
+    return {"hard": len(hard), "easy": len(easy)}
+
+
+def _rankings(run: Run) -> Iterator[tuple[str, float]]:
+    """(id, what to rank by): the error, or without EEM a number drawn for each sample."""
+    for unit, error in run.scored.column("error"):
+        random = run.recipe.score.method == "random"
+        yield unit, float(rng(run.recipe.seed, unit, "select").random()) if random else error

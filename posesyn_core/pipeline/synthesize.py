@@ -1,0 +1,73 @@
+"""Stage 4: expand the hard poses into motions (MSM, Eq. 4-5)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from posesyn_core.components import Kind
+from posesyn_core.orientation import camera_to_y_up
+from posesyn_core.pipeline.executor import Unit, each_alone, fill
+from posesyn_core.pipeline.run import HARD, Run
+from posesyn_core.pipeline.tables import Row
+from posesyn_core.seeds import seed_of
+from posesyn_core.values import Motion, MotionRequest
+
+PART = 32
+PSEUDO_LABEL_FRAMES = 30
+"""How often the pose is repeated when there is no MSM: the paper's T (Table 6)."""
+
+
+def synthesize(run: Run) -> dict[str, Any]:
+    """Fill the table ``synthesize``: ``motions_per_sample`` motions for every captioned hard sample."""
+    run.require("caption")
+    if run.recipe.synthesize.guidance == "pseudo_label":
+        generate = _repeat_pose
+    else:
+        generate = run.create(Kind.MOTION, run.recipe.motion, "motion").generate
+
+    def work(batches: Iterator[list[Unit[MotionRequest]]]) -> Iterator[Row[Motion]]:
+        for batch in batches:
+            yield from (_checked(row) for row in each_alone(generate, batch))
+
+    units = list(_requests(run))
+    total, rejected = fill(run.motions, units, work, part=PART, batch=PART, label="synthesize", total=len(units))
+    return {"motions": total, "rejected": rejected, "frames": sum(len(m.joints) for m in run.motions.values())}
+
+
+def _requests(run: Run) -> Iterator[Unit[MotionRequest]]:
+    options, captions = run.recipe.synthesize, {c.sample_id: c.caption for c in run.captions.values()}
+    for selected in run.of_role(HARD):
+        sample, pose = selected.scored.sample, selected.scored.estimate.joints3d[:22]
+        for number in range(options.motions_per_sample if sample.id in captions else 0):
+            name = f"{sample.id}#{number}"
+            yield (
+                name,
+                MotionRequest(
+                    id=name,
+                    sample_id=sample.id,
+                    caption=captions[sample.id],
+                    seed=seed_of(run.recipe.seed, name, "synthesize"),
+                    pose=camera_to_y_up(pose),
+                    guidance=options.guidance,
+                    min_frames=options.min_frames,
+                    max_frames=options.max_frames,
+                ),
+            )
+
+
+def _repeat_pose(requests: list[MotionRequest]) -> list[Motion]:
+    """The ablation without MSM: the pseudo-label itself, T times (Table 3, first row)."""
+    motions = []
+    for request in requests:
+        assert request.pose is not None
+        standing = request.pose - [0, request.pose[:, 1].min(), 0]
+        joints = np.repeat(standing[None], PSEUDO_LABEL_FRAMES, axis=0)
+        motions.append(Motion(request.id, request.sample_id, request.caption, joints, provenance="pseudo_label"))
+    return motions
+
+
+def _checked(row: Row[Motion]) -> Row[Motion]:
+    if row.value is not None and not np.isfinite(row.value.joints).all():
+        return Row(row.unit, rejected="the motion has joints that are not finite")
+    return row
