@@ -113,6 +113,7 @@ class Recipe:
     dataset: Choice
     name: str = key("run", "shown in the report")
     seed: int = key(0, "seed of every random draw")
+    body: str = key("", "the SMPL file (.npz or official .pkl) of every stage; empty = the free body")
     estimator: Choice = Choice("spin")
     eem: Choice | None = key(None, "another estimator for EEM than the one that is improved (Table 4)")
     captioner: Choice = Choice("posecode")
@@ -128,11 +129,17 @@ class Recipe:
     finetune: Finetune = Factory(Finetune)
     machine: Machine = Factory(Machine)
 
+    @property
+    def body_file(self) -> Path | None:
+        """The SMPL file, or None for the free body."""
+        return Path(self.body).expanduser() if self.body else None
+
 
 STAGE_OF_SECTION: Mapping[str, str] = {
     "dataset": "score",
     "name": "report",
     "seed": "score",
+    "body": "score",
     "estimator": "score",
     "eem": "score",
     "score": "score",

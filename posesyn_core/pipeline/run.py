@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
 import tomli_w
 from attrs import frozen
 
@@ -65,6 +66,8 @@ class Clip:
 
     plan: ClipPlan
     frames: tuple[Path, ...]
+    width: int
+    height: int
 
 
 @frozen
@@ -125,8 +128,13 @@ class Run:
         return sorted((s for s in self.selected.values() if s.role == role), key=lambda s: s.rank)
 
     def create(self, kind: Kind, choice: Choice, where: str) -> Any:
-        """Make the component that a recipe section chose."""
-        return self.registry.create(kind, choice.name, choice.options, f"recipe section [{where}]")
+        """Make the component that a recipe section chose, with the run's body file and device unless it names its own."""
+        options = dict(choice.options)
+        fields = attrs.fields_dict(self.registry.find(kind, choice.name).component.config)
+        for name, shared in (("body", self.recipe.body), ("device", self.recipe.machine.device)):
+            if name in fields and shared:
+                options.setdefault(name, shared)
+        return self.registry.create(kind, choice.name, options, f"recipe section [{where}]")
 
     def summary(self, stage: str) -> dict[str, Any] | None:
         """The figures of a finished stage; None if it is not complete."""

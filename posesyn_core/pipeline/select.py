@@ -13,11 +13,10 @@ from posesyn_core.seeds import rng
 def select(run: Run) -> dict[str, Any]:
     """Fill the table ``select`` with the K_C hardest and K_NC easiest scored samples."""
     run.require("score")
-    ranked = list(zip(*_rankings(run), strict=True))
-    if not ranked:
-        raise UserError(f"no sample of {str(run.folder)!r} could be scored; see rejected.parquet for the reasons")
-    units, errors = ranked
+    errors, units = (error for _, error in _rankings(run)), (unit for unit, _ in _rankings(run))
     hard, easy = eem.select(errors, units, run.recipe.score.hard, run.recipe.score.easy)
+    if not hard and not easy:
+        raise UserError(f"no sample of {str(run.folder)!r} could be scored; see rejected.parquet for the reasons")
     scored = run.scored.pick(unit for unit, _ in hard + easy)
     rows = [
         Row(unit, Selected(role, rank, scored[unit]))
