@@ -150,7 +150,7 @@ def texture_colours(buffers: Buffers, uv: FloatArray, texture: Image | FloatArra
 
 
 def diffuse(normal: FloatArray, direction: NDArray, ambient: float = 0.5) -> FloatArray:
-    """Brightness (P, 1) in ``ambient``..1 of a matt surface with unit normals (P, 3); ``direction`` (3,) to the light."""
+    """Brightness (P, 1) in ``ambient``..1 of a matt surface; unit ``normal`` (P, 3), ``direction`` (3,) to the light."""
     toward = (direction / np.linalg.norm(direction)).astype(np.float32)
     return ambient + (1 - ambient) * np.maximum(normal @ toward, 0)[:, None]
 
@@ -186,7 +186,8 @@ def _rasterise(
     area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])  # negative = seen from outside (y is down)
     left, right = _span(x, width)
     top, bottom = _span(y, height)
-    chosen = np.flatnonzero(drawn & (right >= left) & (bottom >= top) & ((area < 0) if cull else (area != 0)))
+    visible = drawn & (right >= left) & (bottom >= top) & ((area < 0) if cull else (area != 0))
+    chosen = np.flatnonzero(visible).astype(np.int32)
     counts = (right - left + 1)[chosen] * (bottom - top + 1)[chosen]
 
     nearest = np.full(height * width, np.inf, dtype=np.float32)
@@ -196,16 +197,16 @@ def _rasterise(
         owner, column, row = _box_pixels(left[face], top[face], right[face], count)
         weights = _plane_weights(x[:, face], y[:, face], area[face], owner, column, row)
         inside = np.flatnonzero((weights >= SLACK).all(axis=0))
-        owner = face[owner[inside]].astype(np.int32)
+        owner = face[owner[inside]]
         weights = weights[:, inside] * inverse_depth[:, owner]  # linear in the image: weight / depth
         distance = 1 / weights.sum(axis=0)
         pixel = row[inside].astype(np.int64) * width + column[inside]
         np.minimum.at(nearest, pixel, distance)
         front = distance <= nearest[pixel]
         found.append((pixel[front], owner[front], (weights * distance)[:, front].T, distance[front]))
-    pixel, face, weights, distance = (np.concatenate(column) for column in zip(*found, strict=True))
+    pixel, triangle, weights, distance = (np.concatenate(column) for column in zip(*found, strict=True))
     kept = _front(pixel, distance, nearest)
-    return Buffers(size, pixel[kept], face[kept], weights[kept], distance[kept])
+    return Buffers(size, pixel[kept], triangle[kept], weights[kept], distance[kept])
 
 
 def _span(coordinate: FloatArray, limit: int) -> tuple[IntArray, IntArray]:
