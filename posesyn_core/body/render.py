@@ -97,10 +97,10 @@ def unwrap(uv: FloatArray, size: int) -> Buffers:
     """Find the triangle that every texel of a square texture belongs to; texel centres as in :func:`texture_colours`.
 
     Args:
-        uv: (F, 3, 2) texture coordinates of the triangles' corners, 0..1, v down.
+        uv: (F, 3, 2) texture coordinates of the triangles' corners, 0..1, v up (v = 1 is the texture's first row).
         size: texels per side.
     """
-    x, y = np.ascontiguousarray((uv * size - 0.5).transpose(2, 1, 0), dtype=np.float32)
+    x, y = np.ascontiguousarray(_texels(uv, size).transpose(2, 1, 0), dtype=np.float32)
     return _rasterise(x, y, np.ones_like(x), np.ones(len(uv), dtype=bool), (size, size), cull=False)
 
 
@@ -137,9 +137,9 @@ def parts(buffers: Buffers, part_labels: NDArray) -> NDArray:
 
 
 def texture_colours(buffers: Buffers, uv: FloatArray, texture: Image | FloatArray) -> FloatArray:
-    """Bilinear texture colours (P, C) for ``uv`` (F, 3, 2) in 0..1, v down, and a square ``texture`` (S, S, C)."""
+    """Bilinear texture colours (P, C) for ``uv`` (F, 3, 2) in 0..1, v up, and a square ``texture`` (S, S, C)."""
     side = len(texture)
-    place = np.clip(_blend(buffers.weights, uv[buffers.face]) * side - 0.5, 0, side - 1)
+    place = np.clip(_texels(_blend(buffers.weights, uv[buffers.face]), side), 0, side - 1)
     low = np.minimum(place.astype(np.int32), side - 2)
     (fx, fy) = (place - low).T[:, :, None]
     texel = texture.reshape(side * side, -1)
@@ -150,7 +150,7 @@ def texture_colours(buffers: Buffers, uv: FloatArray, texture: Image | FloatArra
 
 
 def diffuse(normal: FloatArray, direction: NDArray, ambient: float = 0.5) -> FloatArray:
-    """Brightness (P, 1) in ``ambient``..1 of a matt surface; unit ``normal`` (P, 3), ``direction`` (3,) to the light."""
+    """Brightness (P, 1) in ``ambient``..1 of a matt surface: unit ``normal`` (P, 3), ``direction`` (3,) to light."""
     toward = (direction / np.linalg.norm(direction)).astype(np.float32)
     return ambient + (1 - ambient) * np.maximum(normal @ toward, 0)[:, None]
 
@@ -171,6 +171,11 @@ def composite(buffers: Buffers, colours: FloatArray, background: Image, factor: 
     behind = image[pixel] * (1 - samples * share)[:, None]
     image[pixel] = np.rint(total * share + behind).astype(np.uint8)
     return image.reshape(height, width, 3)
+
+
+def _texels(uv: FloatArray, side: int) -> FloatArray:
+    """Texture coordinates (..., 2), v up, as (column, row) of a texture; texel centres are integers."""
+    return (uv * np.array([1, -1], np.float32) + np.array([0, 1], np.float32)) * side - 0.5
 
 
 def _blend(weights: FloatArray, corners: NDArray) -> FloatArray:
@@ -197,16 +202,16 @@ def _rasterise(
         owner, column, row = _box_pixels(left[face], top[face], right[face], count)
         weights = _plane_weights(x[:, face], y[:, face], area[face], owner, column, row)
         inside = np.flatnonzero((weights >= SLACK).all(axis=0))
-        owner = face[owner[inside]]
-        weights = weights[:, inside] * inverse_depth[:, owner]  # linear in the image: weight / depth
+        seen = face[owner[inside]]
+        weights = weights[:, inside] * inverse_depth[:, seen]  # linear in the image: weight / depth
         distance = 1 / weights.sum(axis=0)
         pixel = row[inside].astype(np.int64) * width + column[inside]
         np.minimum.at(nearest, pixel, distance)
         front = distance <= nearest[pixel]
-        found.append((pixel[front], owner[front], (weights * distance)[:, front].T, distance[front]))
-    pixel, triangle, weights, distance = (np.concatenate(column) for column in zip(*found, strict=True))
-    kept = _front(pixel, distance, nearest)
-    return Buffers(size, pixel[kept], triangle[kept], weights[kept], distance[kept])
+        found.append((pixel[front], seen[front], (weights * distance)[:, front].T, distance[front]))
+    pixels, triangles, weights, distance = (np.concatenate(column) for column in zip(*found, strict=True))
+    kept = _front(pixels, distance, nearest)
+    return Buffers(size, pixels[kept], triangles[kept], weights[kept], distance[kept])
 
 
 def _span(coordinate: FloatArray, limit: int) -> tuple[IntArray, IntArray]:
