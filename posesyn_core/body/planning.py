@@ -1,0 +1,93 @@
+"""From a motion to posed bodies in a reference image: fitting (Eq. 8), orientation (Eq. 9) and place.
+
+The reference's shape, camera and place are kept (Eq. 7); only pose and orientation come from the motion.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from posesyn_core.body.fitting import fit_smpl
+from posesyn_core.body.model import Body
+from posesyn_core.geometry.cameras import project
+from posesyn_core.orientation import align_orientation, y_up_to_camera_orientation
+from posesyn_core.values import ClipPlan, FloatArray, Motion, PoseEstimate, Sample, SmplParams
+
+
+def plan_clips(
+    body: Body,
+    motions: Sequence[Motion],
+    references: Sequence[Sample],
+    estimates: Sequence[PoseEstimate],
+    *,
+    names: Sequence[str],
+    seeds: Sequence[int],
+    orientation: str,
+) -> list[ClipPlan]:
+    """Lay each motion onto its reference person; all motions are fitted together.
+
+    ``estimates`` are the estimator's view of the references and must carry ``smpl``. ``orientation`` is the mode of
+    :func:`posesyn_core.orientation.align_orientation`. The pelvis stays where the reference's is, but follows the
+    motion's ups and downs.
+    """
+    if not motions:
+        return []
+    bodies = [estimate.smpl for estimate in estimates]
+    shapes = np.stack([smpl.betas for smpl in bodies if smpl is not None])
+    joints, mask = _padded([motion.joints for motion in motions])
+    fit = fit_smpl(body, torch.from_numpy(joints), torch.from_numpy(mask), torch.from_numpy(shapes))
+    plans = []
+    for at, (motion, reference, estimate) in enumerate(zip(motions, references, estimates, strict=True)):
+        length = len(motion.joints)
+        assert estimate.smpl is not None
+        pose = fit.body_pose[at, :length].numpy()
+        turned = y_up_to_camera_orientation(fit.global_orient[at, :length].numpy())
+        global_orient = align_orientation(turned, estimate.smpl.global_orient, orientation)
+        transl = _place(motion.joints, estimate.smpl)
+        joints3d = _joints(body, global_orient, pose, estimate.smpl.betas, transl)
+        plans.append(
+            ClipPlan(
+                id=names[at],
+                motion_id=motion.id,
+                sample_id=motion.sample_id,
+                caption=motion.caption,
+                reference=reference,
+                reference_estimate=estimate,
+                camera=estimate.camera,
+                fps=motion.fps,
+                seed=seeds[at],
+                residual_mm=float(fit.residual_mm[at]),
+                global_orient=global_orient,
+                body_pose=pose,
+                betas=estimate.smpl.betas,
+                transl=transl,
+                joints3d=joints3d,
+                joints2d=project(joints3d, estimate.camera),
+            )
+        )
+    return plans
+
+
+def _padded(clips: Sequence[FloatArray]) -> tuple[FloatArray, np.ndarray]:
+    """Clips of unequal length as one array (B, L, 22, 3), the last frame repeated, with the mask (B, L) of real ones."""
+    longest = max(len(clip) for clip in clips)
+    padded = np.stack([np.pad(clip, ((0, longest - len(clip)), (0, 0), (0, 0)), mode="edge") for clip in clips])
+    mask = np.arange(longest) < np.array([len(clip) for clip in clips])[:, None]
+    return padded, mask
+
+
+def _place(joints: FloatArray, reference: SmplParams) -> FloatArray:
+    """Translations (L, 3), camera frame: the reference's, raised and lowered as the motion's pelvis (y up) is."""
+    transl = np.repeat(reference.transl[None], len(joints), axis=0)
+    transl[:, 1] -= joints[:, 0, 1] - joints[0, 0, 1]
+    return transl
+
+
+def _joints(
+    body: Body, global_orient: FloatArray, body_pose: FloatArray, betas: FloatArray, transl: FloatArray
+) -> FloatArray:
+    with torch.inference_mode():
+        shapes = torch.from_numpy(np.repeat(betas[None], len(transl), axis=0))
+        arguments = (torch.from_numpy(np.array(a)) for a in (global_orient, body_pose))
+        return body.joints(*arguments, shapes, torch.from_numpy(transl)).numpy()

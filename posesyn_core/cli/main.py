@@ -1,0 +1,81 @@
+"""The ``posesyn`` command: builds the group, lets plugins add to it, turns errors into sentences."""
+
+import errno
+import sys
+from collections.abc import Sequence
+
+import click
+
+from posesyn_core.cli import plugins, running
+from posesyn_core.errors import PoseSynError
+from posesyn_core.registry import Registry
+
+_DISK = {
+    errno.ENOSPC: "no space is left on the device",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission is denied",
+}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
+@click.version_option(package_name="posesyn")
+def cli(debug: bool) -> None:
+    """Find the images on which your 3D pose estimator fails, and turn them into training data for it.
+
+    \b
+    Start here:
+      posesyn demo                  the whole loop on free components, in minutes
+      posesyn run RECIPE            the whole loop on your data
+      posesyn plugins               what is installed, and what it needs
+
+    A run is a folder. Every stage can be run by itself on it (score, select, caption, synthesize, animate, filter,
+    export, finetune, evaluate, report), and an interrupted run goes on where it stopped.
+    """
+
+
+cli.add_command(running.run)
+for _command in running.stage_commands():
+    cli.add_command(_command)
+cli.add_command(plugins.plugins)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the console script; exits with 0, 1 (unexpected), 2 (the user's mistake) or 130 (interrupted)."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    try:
+        registry = Registry.discover()
+        registry.manager.hook.register_commands(cli=cli)
+        cli.main(arguments, prog_name="posesyn", standalone_mode=False, obj=registry)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _say("interrupted; run the same command again to go on")
+        sys.exit(130)
+    except (PoseSynError, OSError) as error:
+        if debug:
+            raise
+        sentence = _sentence(error)
+        if sentence is None:
+            raise
+        _say(sentence)
+        sys.exit(2)
+
+
+def _sentence(error: Exception) -> str | None:
+    """What to tell the user; None for an error that is not theirs to mend."""
+    if isinstance(error, PoseSynError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in _DISK:
+        where = f" for {error.filename!r}" if error.filename else ""
+        return f"{_DISK[error.errno]}{where}; mend that and run the same command again: finished work is kept"
+    return None
+
+
+def _say(sentence: str) -> None:
+    click.secho(f"posesyn: {sentence}", err=True, fg="red")

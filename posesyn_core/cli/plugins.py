@@ -1,0 +1,71 @@
+"""``posesyn plugins``: what is installed, where it comes from, what it lacks."""
+
+import attrs
+import click
+
+from posesyn_core.components import Kind
+from posesyn_core.errors import UserError
+from posesyn_core.registry import Registered, Registry
+
+
+@click.group(invoke_without_command=True, short_help="List the installed components and what each needs.")
+@click.pass_context
+def plugins(context: click.Context) -> None:
+    """List every component with its origin and whether it is ready; `posesyn plugins show NAME` tells the rest.
+
+    A third party's package adds components through the entry-point group "posesyn"; see CONTRIBUTING.md.
+    """
+    if context.invoked_subcommand is None:
+        _list(context.find_object(Registry) or Registry.discover())
+
+
+def _list(registry: Registry) -> None:
+    for kind in Kind:
+        for registered in registry.of_kind(kind):
+            component = registered.component
+            state = "ready" if not registered.missing else f"needs {', '.join(n.what for n in registered.missing)}"
+            colour = "yellow" if registered.missing else "green"
+            click.echo(
+                f"{kind:<10} {component.name:<14} {click.style(f'{state:<8}', fg=colour)} "
+                f"{component.summary}  [{registered.origin}]"
+            )
+    for name, reason in registry.failures.items():
+        click.secho(f"failed     {name}: {reason}", fg="red")
+
+
+@plugins.command("show", short_help="One component's options, defaults and needs.")
+@click.argument("name")
+@click.pass_obj
+def show(registry: Registry, name: str) -> None:
+    """Print the options of the component NAME with types, defaults and meaning, and how to get what it lacks."""
+    found = [r for kind in Kind for r in registry.of_kind(kind) if r.component.name == name]
+    if not found:
+        names = sorted({r.component.name for kind in Kind for r in registry.of_kind(kind)})
+        raise UserError(f"no component named {name!r} is installed; there are: {', '.join(names)}")
+    for registered in found:
+        _describe(registered)
+
+
+def _describe(registered: Registered) -> None:
+    component = registered.component
+    click.secho(f"{component.name} ({component.kind})", bold=True)
+    click.echo(f"{component.summary}\nfrom {registered.origin}, plugin {registered.origin.plugin!r}\n")
+    fields = attrs.fields(component.config)
+    click.echo("options:" if fields else "no options")
+    for attribute in fields:
+        kind = getattr(attribute.type, "__name__", None) or str(attribute.type)
+        kind = kind if "[" not in str(attribute.type) else str(attribute.type)
+        click.echo(f"  {attribute.name}: {kind} = {_default(attribute)!r}")
+        if doc := attribute.metadata.get("doc"):
+            click.echo(f"      {doc}")
+    click.echo("needs:" if component.needs else "needs nothing else")
+    for need in component.needs:
+        state = "missing" if need in registered.missing else "found"
+        click.echo(f"  {need.what}: {state}\n      {need.remedy}")
+
+
+def _default(attribute: "attrs.Attribute[object]") -> object:
+    if attribute.default is attrs.NOTHING:
+        return "required"
+    factory = getattr(attribute.default, "factory", None)
+    return factory() if factory is not None else attribute.default

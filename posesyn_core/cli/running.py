@@ -1,0 +1,153 @@
+"""``posesyn run`` and one command per stage."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from posesyn_core.pipeline.run import STAGES, Run, create_run, open_run
+from posesyn_core.recipe import Recipe, load_recipe
+from posesyn_core.registry import Registry
+
+_TEACHES: Mapping[str, str] = {
+    "score": "Score every image with the estimator (EEM, Eq. 1).",
+    "select": "Pick the hardest and the easiest images (Eq. 2-3).",
+    "caption": "Describe the people in the hard images.",
+    "synthesize": "Expand the hard poses into motions (MSM, Eq. 4-5).",
+    "animate": "Draw easy reference people performing the motions (Eq. 7-11).",
+    "filter": "Keep the frames that the estimator confirms (Eq. 6).",
+    "export": "Write the kept frames as data-set files.",
+    "finetune": "Train the estimator on real and synthesised frames.",
+    "evaluate": "Measure the estimator before and after, on held-out data.",
+    "report": "Write report.html: everything the run did, to look at.",
+}
+
+
+def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that change a recipe from the command line."""
+    for decorate in (
+        click.option("--restart", type=click.Choice(STAGES), help="Do this stage and all later ones again."),
+        click.option("--device", help="Torch device of the networks: cpu, cuda, mps. Same as --set machine.device=..."),
+        click.option("--batch-size", type=click.IntRange(1), help="Samples in a forward pass; does not change results."),
+        click.option("--workers", type=click.IntRange(1), help="Threads that read and draw; do not change results."),
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a recipe key, e.g. score.hard=50."),
+    ):
+        command = decorate(command)
+    return command
+
+
+def with_machine(overrides: tuple[str, ...], **machine: int | str | None) -> tuple[str, ...]:
+    """``overrides`` with the ``machine`` settings that were given as options of their own."""
+    return (*overrides, *(f"machine.{name}={value}" for name, value in machine.items() if value is not None))
+
+
+@click.command(short_help="Run the whole loop on a recipe; resumes where it stopped.")
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--run", "folder", type=click.Path(path_type=Path), help="Run folder; default runs/<recipe's name>.")
+@recipe_options
+@click.pass_obj
+def run(
+    registry: Registry,
+    recipe: Path,
+    folder: Path | None,
+    overrides: tuple[str, ...],
+    workers: int | None,
+    batch_size: int | None,
+    device: str | None,
+    restart: str | None,
+) -> None:
+    """Run all stages of RECIPE (a TOML file): score, select, caption, synthesize, animate, filter, export, finetune,
+    evaluate, report.
+
+    \b
+    posesyn run examples/mpii.toml --set dataset.root=/data/mpii
+    posesyn run examples/mpii.toml --set score.hard=50 --run runs/small
+
+    Interrupted, it goes on when started again. The recipe of a run can't change under it, except for --workers,
+    --batch-size and --device; --restart STAGE does a stage and the later ones again.
+    """
+    settings = with_machine(overrides, workers=workers, batch_size=batch_size, device=device)
+    execute(registry, load_recipe(recipe, settings), folder, restart)
+
+
+def execute(registry: Registry, recipe: Recipe, folder: Path | None, restart: str | None = None) -> Run:
+    """Run all stages of ``recipe`` in ``folder`` (default runs/<name>), printing each stage's figures."""
+    from posesyn_core.pipeline.stages import run_all
+
+    opened = create_run(folder or Path("runs") / recipe.name, recipe, registry, restart)
+    run_all(opened, _tell)
+    _print_result(opened)
+    return opened
+
+
+def stage_commands() -> list[click.Command]:
+    """A command for every stage."""
+    return [_stage_command(stage) for stage in STAGES]
+
+
+def _stage_command(stage: str) -> click.Command:
+    @click.command(stage, short_help=_TEACHES[stage])
+    @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+    @click.option("--recipe", type=click.Path(path_type=Path), help="Recipe that starts the run, if it is new.")
+    @recipe_options
+    @click.pass_obj
+    def command(
+        registry: Registry,
+        folder: Path,
+        recipe: Path | None,
+        overrides: tuple[str, ...],
+        workers: int | None,
+        batch_size: int | None,
+        device: str | None,
+        restart: str | None,
+    ) -> None:
+        from posesyn_core.pipeline.stages import run_stage
+
+        settings = with_machine(overrides, workers=workers, batch_size=batch_size, device=device)
+        source = recipe or folder / "recipe.toml"
+        if recipe is None:
+            open_run(folder, registry)  # says what is wrong if there is no run
+        opened = create_run(folder, load_recipe(source, settings), registry, restart)
+        _tell(stage, run_stage(opened, stage))
+
+    command.help = (
+        f"{_TEACHES[stage]}\n\nRUN is the run folder. Finished work is not done again; use --restart {stage} for that. "
+        "A new run needs --recipe."
+    )
+    return command
+
+
+def _tell(stage: str, summary: Mapping[str, Any]) -> None:
+    figures = ", ".join(f"{name} {value}" for name, value in summary.items() if not isinstance(value, dict | list))
+    click.echo(f"{stage:<11} {figures}")
+
+
+def _print_result(opened: Run) -> None:
+    """The before/after table, if there was test data, and where to look."""
+    variants = (opened.summary("evaluate") or {}).get("variants", {})
+    if variants:
+        _print_table(variants)
+    click.echo(f"report: {opened.folder / 'report.html'}")
+
+
+VARIANT_TITLES: Mapping[str, str] = {
+    "shipped": "(a) as shipped",
+    "real_only": "(b) fine-tuned on real data",
+    "posesyn": "(c) fine-tuned on real + synthesised",
+}
+
+
+def _print_table(variants: Mapping[str, Mapping[str, float]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    samples = next(iter(variants.values()))["samples"]
+    table = Table("estimator", title=f"held-out error in mm ({samples:.0f} samples)")
+    table.add_column("MPJPE", justify="right")
+    table.add_column("PA-MPJPE", justify="right")
+    for name, title in VARIANT_TITLES.items():
+        if name in variants:
+            table.add_row(title, f"{variants[name]['mpjpe']:.1f}", f"{variants[name]['pa_mpjpe']:.1f}")
+    Console().print(table)
+
