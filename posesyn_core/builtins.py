@@ -22,4 +22,8 @@ def register_engines() -> list[Component]:
 
 @hookimpl
 def register_filters() -> list[Component]:
-    return [Component(Kind.FILTER, "tpe_error", "Keep frames that the estimator gets right (Eq. 6)", TpeError, TpeErrorConfig)]
+    return [
+        Component(
+            Kind.FILTER, "tpe_error", "Keep frames that the estimator gets right (Eq. 6)", TpeError, TpeErrorConfig
+        )
+    ]

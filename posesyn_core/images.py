@@ -37,8 +37,10 @@ def decode_image(data: bytes) -> Image:
     beneath it stay). SampleError with the reason if the file is empty, no image, truncated, or over ``MAX_PIXELS``.
     """
     header = _open(data)
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    return _decode_with_pillow(header) if pixels is None else pixels
+    pixels: Image | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if pixels is None:
+        raise SampleError(f"the image can't be decoded: {_complaint(header)}")
+    return pixels
 
 
 def _open(data: bytes) -> PIL.Image.Image:
@@ -56,3 +58,57 @@ def _open(data: bytes) -> PIL.Image.Image:
     if header.width * header.height > MAX_PIXELS:
         raise SampleError(f"the image has more than {MAX_PIXELS / 1e6:.0f} million pixels")
     return header
+
+
+def _complaint(picture: PIL.Image.Image) -> str:
+    """Why OpenCV, which does not say, refused a picture."""
+    try:
+        picture.load()
+    except Exception as error:  # as above
+        return str(error)
+    return f"{picture.format} with {picture.mode} pixels is not supported"
+
+
+def encode_jpeg(image: Image, quality: int = 95) -> bytes:
+    """JPEG bytes of a uint8 RGB (H, W, 3) image; the same image gives the same bytes."""
+    return _encode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def encode_png(image: Image) -> bytes:
+    """PNG bytes (lossless) of a uint8 RGB (H, W, 3) image; the same image gives the same bytes."""
+    return _encode(".png", image, [])
+
+
+def _encode(suffix: str, image: Image, parameters: list[int]) -> bytes:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise ValueError(f"an image must be uint8 (H, W, 3), not {image.dtype} {image.shape}")
+    _, encoded = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), parameters)
+    return encoded.tobytes()
+
+
+def as_jpeg(data: bytes, quality: int = 95) -> bytes:
+    """Encoded image -> upright RGB JPEG; one that is so already is returned as it is, without another loss.
+
+    SampleError as in :func:`decode_image`, except that the pixels of a JPEG that can stay are not looked at.
+    """
+    header = _open(data)
+    if header.format == "JPEG" and header.mode == "RGB" and header.getexif().get(_ORIENTATION, _UPRIGHT) == _UPRIGHT:
+        return data
+    return encode_jpeg(decode_image(data), quality)
+
+
+def draw_skeleton(
+    image: Image,
+    joints2d: ArrayLike,
+    joint_set: str,
+    visible: NDArray[np.bool_] | None = None,
+    *,
+    colours: Sequence[Colour] = (LEFT, RIGHT, MIDDLE),
+    thickness: int | None = None,
+) -> Image:
+    """A copy of ``image`` with the skeleton drawn on it.
+
+    ``joints2d`` (J, 2) are pixels in the order of ``joint_set``; joints that are not ``visible`` (J,) or not finite
+    are left out with their bones. ``colours`` are those of the person's left, right and middle joints; a bone has the
+    colour of its outer end. ``thickness`` in pixels follows the image's size unless given.
+    """

@@ -47,7 +47,9 @@ class Score:
 
     hard: int = key(500, "K_C, how many of the hardest samples to take (paper: 500)")
     easy: int = key(200, "K_NC, how many of the easiest to take as references (paper: 200)")
-    method: Literal["eem", "random"] = key("eem", "'eem' ranks by Eq. 1; 'random' is the ablation without EEM (Table 4)")
+    method: Literal["eem", "random"] = key(
+        "eem", "'eem' ranks by Eq. 1; 'random' is the ablation without EEM (Table 4)"
+    )
     labels: str = key("ground_truth", "'ground_truth', or the estimator component whose 2D joints replace it (Table 7)")
     min_weight: float = key(0.5, "least share of the joint weights that must be labelled, else the sample is rejected")
 
@@ -219,9 +221,9 @@ def _converter() -> cattrs.Converter:
         converter.register_structure_hook(plain, _strictly)
     converter.register_structure_hook(float, lambda value, _: _strictly_float(value))
     converter.register_structure_hook(Path, lambda value, _: Path(_strictly(value, str)).expanduser())
-    converter.register_structure_hook_func(lambda cls: get_origin(cls) is Literal, _one_of)
+    converter.register_structure_hook_func(lambda cls: _is_generic(cls, Literal), _one_of)
     converter.register_structure_hook_func(
-        lambda cls: get_origin(cls) is tuple, lambda value, cls: _strict_tuple(converter, value, cls)
+        lambda cls: _is_generic(cls, tuple), lambda value, cls: _strict_tuple(converter, value, cls)
     )
     converter.register_structure_hook_factory(
         lambda cls: attrs.has(cls) and cls not in (Choice, EngineChoice),
@@ -232,13 +234,17 @@ def _converter() -> cattrs.Converter:
     converter.register_unstructure_hook(Choice, _plain_choice)
     converter.register_unstructure_hook(Path, str)
     converter.register_unstructure_hook_func(
-        lambda cls: get_origin(cls) is tuple, lambda value: [converter.unstructure(item) for item in value]
+        lambda cls: _is_generic(cls, tuple), lambda value: [converter.unstructure(item) for item in value]
     )
     return converter
 
 
+def _is_generic(cls: Any, origin: Any) -> bool:
+    return get_origin(cls) is origin
+
+
 def _attrs_hook(converter: cattrs.Converter, cls: type) -> Any:
-    structure_fields = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True)
+    structure_fields: Any = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True)
 
     def hook(value: Any, _: Any) -> Any:
         if not isinstance(value, Mapping):
@@ -314,6 +320,6 @@ def _explain(error: BaseException, path: str = "") -> str:
         first = error.exceptions[0]
         note = next((n for n in getattr(first, "__notes__", ()) if isinstance(n, cattrs.AttributeValidationNote)), None)
         return _explain(first, f"{path}{note.name}." if note else path)
-    if isinstance(error, KeyError):
-        return f"the key {path + str(error.args[0])!r} is missing"
+    if isinstance(error, KeyError):  # its note names the missing key too
+        return f"the key {path.rstrip('.')!r} is missing"
     return f"{path.rstrip('.')!r} {error}" if path else str(error)

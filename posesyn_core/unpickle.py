@@ -16,7 +16,9 @@ from posesyn_core.files import existing_file
 _BUILTINS = {"bytearray", "complex", "dict", "float", "frozenset", "int", "list", "object", "range", "set", "slice",
              "str", "tuple"}  # fmt: skip
 _PYTHON_2 = {"long": int, "unicode": str, "basestring": str, "xrange": range}
+_NUMPY_MODULES = {"numpy", "numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric"}
 _NUMPY = {"ndarray", "dtype", "_reconstruct", "scalar", "_frombuffer"}
+_OTHER = {("collections", "OrderedDict"), ("_codecs", "encode"), ("copy_reg", "_reconstructor")}
 _SPARSE = {"csc_matrix", "csr_matrix", "coo_matrix", "csc_array", "csr_array", "coo_array"}
 
 
@@ -31,6 +33,8 @@ class ChumpyArray:
         """The array: that of a plain ``Ch`` is its ``x``; a ``Select`` picks ``idxs`` from ``a``'s elements."""
         if "x" in self.state:
             return np.asarray(plain(self.state["x"]))
+        if not {"a", "idxs", "preferred_shape"} <= self.state.keys():
+            raise pickle.UnpicklingError("it holds a chumpy expression, not a plain chumpy array")
         picked = np.asarray(plain(self.state["a"])).ravel()[np.asarray(plain(self.state["idxs"]))]
         return picked.reshape(plain(self.state["preferred_shape"]))
 
@@ -48,19 +52,16 @@ def plain(value: Any) -> Any:
 
 class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        top = module.split(".")[0]
-        if module in ("builtins", "__builtin__") and name in _PYTHON_2:
+        builtin = module in ("builtins", "__builtin__")
+        if builtin and name in _PYTHON_2:
             return _PYTHON_2[name]
-        if top == "chumpy" and name.isidentifier():
+        if module.split(".")[0] == "chumpy":
             return ChumpyArray
-        if (
-            (module in ("builtins", "__builtin__") and name in _BUILTINS)
-            or (module, name) in (("collections", "OrderedDict"), ("_codecs", "encode"), ("copy_reg", "_reconstructor"))
-            or (top == "numpy" and name in _NUMPY)
-        ):
-            return super().find_class(module, name)
-        if module.startswith("scipy.sparse") and name in _SPARSE:
+        if module.startswith("scipy.sparse.") and name in _SPARSE:  # its private modules have moved over the years
             return super().find_class("scipy.sparse", name)
+        known = (builtin and name in _BUILTINS) or (module in _NUMPY_MODULES and name in _NUMPY)
+        if known or (module, name) in _OTHER:
+            return super().find_class(module, name)
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is neither data nor known to be harmless")
 
 
@@ -69,7 +70,5 @@ def load_pickle(path: Path) -> Any:
     with existing_file(path, "pickle").open("rb") as file:
         try:
             return plain(_Reader(file, encoding="latin1").load())
-        except UserError:
-            raise
         except Exception as error:  # a damaged pickle may raise anything
             raise UserError(f"cannot read the pickle {str(path)!r}: {error}") from error

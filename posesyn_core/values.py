@@ -86,7 +86,9 @@ class Sample:
     keypoints2d: FloatArray = array(("J", 2), "labelled 2D joints, pixels of the full image")
     confidence: FloatArray = array(("J",), "0 = not labelled, 1 = labelled and visible")
     camera: Camera | None = None
-    joints3d: FloatArray | None = array((24, 3), "true SMPL-24 joints, metres, camera frame, root-relative", optional=True)
+    joints3d: FloatArray | None = array(
+        (24, 3), "true SMPL-24 joints, metres, camera frame, root-relative", optional=True
+    )
     smpl: SmplParams | None = None
     truncated: bool = False
 
@@ -119,7 +121,9 @@ class ScoredSample:
 
     sample: Sample
     error: float
-    joint_errors: FloatArray = array(("J",), "unweighted error per joint of the sample's joint set, crop pixels, NaN = no label")
+    joint_errors: FloatArray = array(
+        ("J",), "unweighted error per joint of the sample's joint set, crop pixels, NaN = no label"
+    )
     estimate: PoseEstimate
 
 

@@ -58,7 +58,8 @@ class Body(nn.Module):
                 create_betas=False, create_global_orient=False, create_body_pose=False, create_transl=False,
             )  # fmt: skip
         self.gender = gender
-        rest = torch.einsum("jv,vak->jak", self.J_regressor, torch.cat([self.v_template[..., None], self.shapedirs], -1))
+        shapes = torch.cat([self.v_template[..., None], self.shapedirs], dim=-1)
+        rest = torch.einsum("jv,vak->jak", self.J_regressor, shapes)
         self.register_buffer("rest_template", rest[..., 0])
         self.register_buffer("rest_shapedirs", rest[..., 1:])
         uv = arrays.get("uv")
@@ -143,9 +144,8 @@ def _labels(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     """The labels that come with the body, or for a user's SMPL file those of the dominant skinning weight."""
     if "part_labels" in arrays:
         return arrays["part_labels"]
-    return part_labels(
-        arrays["weights"], arrays["f"].astype(np.int64), arrays["v_template"], arrays["J_regressor"] @ arrays["v_template"]
-    )
+    vertices = arrays["v_template"]
+    return part_labels(arrays["weights"], arrays["f"].astype(np.int64), vertices, arrays["J_regressor"] @ vertices)
 
 
 @cache

@@ -29,9 +29,13 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for decorate in (
         click.option("--restart", type=click.Choice(STAGES), help="Do this stage and all later ones again."),
         click.option("--device", help="Torch device of the networks: cpu, cuda, mps. Same as --set machine.device=..."),
-        click.option("--batch-size", type=click.IntRange(1), help="Samples in a forward pass; does not change results."),
+        click.option(
+            "--batch-size", type=click.IntRange(1), help="Samples in a forward pass; does not change results."
+        ),
         click.option("--workers", type=click.IntRange(1), help="Threads that read and draw; do not change results."),
-        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a recipe key, e.g. score.hard=50."),
+        click.option(
+            "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a recipe key, e.g. score.hard=50."
+        ),
     ):
         command = decorate(command)
     return command
@@ -150,4 +154,3 @@ def _print_table(variants: Mapping[str, Mapping[str, float]]) -> None:
         if name in variants:
             table.add_row(title, f"{variants[name]['mpjpe']:.1f}", f"{variants[name]['pa_mpjpe']:.1f}")
     Console().print(table)
-

@@ -96,7 +96,10 @@ def _plan(run: Run, body: Body, batch: list[Unit[Pair]]) -> list[Row[ClipPlan]]:
             rows.append(Row(name, rejected="the estimator gives no body (SMPL) for the reference"))
         elif not plan.residual_mm <= options.max_residual_mm:
             rows.append(
-                Row(name, rejected=f"joints -> SMPL residual {plan.residual_mm:.0f} mm > {options.max_residual_mm:.0f} mm")
+                Row(
+                    name,
+                    rejected=f"joints -> SMPL residual {plan.residual_mm:.0f} mm > {options.max_residual_mm:.0f} mm",
+                )
             )
         else:
             rows.append(Row(name, plan))

@@ -65,7 +65,7 @@ def labelled_frames(clip: Clip) -> Iterator[LabelledFrame]:
     """A clip's frames with the labels of its plan; joints outside the image have confidence 0."""
     plan = clip.plan
     boxes = joint_boxes(plan.joints2d)
-    inside = np.logical_and(plan.joints2d >= 0, plan.joints2d < (clip.width, clip.height)).all(-1)
+    inside = np.all((plan.joints2d >= 0) & (plan.joints2d < (clip.width, clip.height)), axis=-1)
     relative = plan.joints3d - plan.joints3d[:, :1]
     for at, path in enumerate(clip.frames):
         yield LabelledFrame(
@@ -93,9 +93,7 @@ def _as_sample(frame: LabelledFrame) -> Sample:
     return Sample(frame.id, frame.image, frame.box, "smpl24", frame.joints2d, frame.confidence, frame.camera)
 
 
-def _judged(
-    judge: FrameFilter, batch: list[Unit[Item]], estimates: list[Any]
-) -> Iterator[Row[FilteredFrame]]:
+def _judged(judge: FrameFilter, batch: list[Unit[Item]], estimates: list[Any]) -> Iterator[Row[FilteredFrame]]:
     """Verdicts on the frames that could be judged; the others are rejected with their reason."""
     reasons = [_fault(frame, estimate) for (_, (_, _, frame)), estimate in zip(batch, estimates, strict=True)]
     sound = [at for at, reason in enumerate(reasons) if reason is None]

@@ -128,7 +128,7 @@ class Run:
         return sorted((s for s in self.selected.values() if s.role == role), key=lambda s: s.rank)
 
     def create(self, kind: Kind, choice: Choice, where: str) -> Any:
-        """Make the component that a recipe section chose, with the run's body file and device unless it names its own."""
+        """Make the component of a recipe section, with the run's body file and device unless it names its own."""
         options = dict(choice.options)
         fields = attrs.fields_dict(self.registry.find(kind, choice.name).component.config)
         for name, shared in (("body", self.recipe.body), ("device", self.recipe.machine.device)):
@@ -176,7 +176,9 @@ def create_run(folder: Path, recipe: Recipe, registry: Registry, restart: str | 
             _check_same(folder, load_recipe(recipe_file), recipe, restart)
         write_atomic(recipe_file, tomli_w.dumps(unstructure(recipe)))
     except (PermissionError, NotADirectoryError, FileExistsError) as error:
-        raise UserError(f"run folder {str(folder)!r} can't be written: {error.strerror}; choose another --run") from error
+        raise UserError(
+            f"run folder {str(folder)!r} can't be written: {error.strerror}; choose another --run"
+        ) from error
     return Run(folder, recipe, registry)
 
 
@@ -205,7 +207,7 @@ def _check_same(folder: Path, old: Recipe, new: Recipe, restart: str | None) -> 
         if begun:
             raise UserError(
                 f"the recipe's {_differing(section, before.get(section), after.get(section))} differs from the run in "
-                f"{str(folder)!r}; use another --run folder, or --restart {stage} to do that stage and all later ones again"
+                f"{str(folder)!r}; use another --run folder, or --restart {stage} to do that and all later stages again"
             )
 
 

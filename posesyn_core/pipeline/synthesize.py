@@ -1,6 +1,6 @@
 """Stage 4: expand the hard poses into motions (MSM, Eq. 4-5)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ def _requests(run: Run) -> Iterator[Unit[MotionRequest]]:
             )
 
 
-def _repeat_pose(requests: list[MotionRequest]) -> list[Motion]:
+def _repeat_pose(requests: Sequence[MotionRequest]) -> list[Motion]:
     """The ablation without MSM: the pseudo-label itself, T times (Table 3, first row)."""
     motions = []
     for request in requests:

@@ -9,7 +9,7 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import attrs
 import numpy as np
@@ -121,7 +121,8 @@ def to_plain(value: Any) -> Any:
 def from_plain(plain: Mapping[str, Any], cls: type[V]) -> V:
     """The inverse of :func:`to_plain`."""
     types = typing.get_type_hints(cls)
-    arguments = {a.name: _restore(plain[a.name], types[a.name], a.metadata.get("shape")) for a in attrs.fields(cls)}
+    fields = attrs.fields_dict(cast(Any, cls)).values()
+    arguments = {a.name: _restore(plain[a.name], types[a.name], a.metadata.get("shape")) for a in fields}
     return cls(**arguments)
 
 

@@ -1,0 +1,31 @@
+# `make demo` and `make test` set everything up from nothing: a virtual environment with pinned versions in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint types unit coverage bench clean
+
+demo: $(STAMP)  ## the whole loop on the free default; ends with a table and runs/demo/report.html
+	$(BIN)/posesyn demo
+
+test: lint types unit  ## everything that CI checks
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy posesyn_core plugins/* engines/*
+
+unit: $(STAMP)
+	$(BIN)/pytest --cov=posesyn_core --cov-report=term:skip-covered --cov-fail-under=90 -n 2 -m "not slow and not gpu and not tensorrt"
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,97 @@
+"""Recipes: strict, with errors that name the key and the remedy."""
+
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+from posesyn_core.components import option
+from posesyn_core.errors import UserError
+from posesyn_core.recipe import Choice, EngineChoice, Recipe, load_recipe, parse_recipe, structure, unstructure
+
+MINIMAL = 'dataset = { name = "folder", root = "pictures" }\n'
+
+
+def test_defaults_are_the_papers() -> None:
+    recipe = parse_recipe(MINIMAL)
+    assert (recipe.score.hard, recipe.score.easy) == (500, 200)
+    assert recipe.dataset == Choice("folder", {"root": "pictures"})
+    assert recipe.synthesize.guidance == "full"
+
+
+def test_overrides_take_toml_values_and_plain_strings() -> None:
+    overrides = ["score.hard=3", "dataset.root=/some where/else", "finetune.ratio=0.25", "captioner=posecode"]
+    recipe = parse_recipe(MINIMAL, overrides)
+    assert recipe.score.hard == 3
+    assert recipe.dataset.options["root"] == "/some where/else"
+    assert recipe.finetune.ratio == 0.25
+    assert recipe.captioner == Choice("posecode")
+
+
+def test_engine_is_a_subsection_of_the_estimator() -> None:
+    text = MINIMAL + '[estimator]\nname = "spin"\n[estimator.engine]\nname = "onnx"\nprecision = "fp16"\n'
+    estimator = parse_recipe(text).estimator
+    assert estimator.engine == EngineChoice("onnx", {"precision": "fp16"})
+    assert estimator.options == {}
+
+
+def test_what_is_written_reads_back_the_same() -> None:
+    import tomli_w
+
+    text = MINIMAL + '[[real]]\nname = "coco"\n[eem]\nname = "other"\n[estimator]\nname = "spin"\nengine = {name = "onnx"}\n'
+    recipe = parse_recipe(text, ["score.method=random", "export.formats=['coco']"])
+    assert parse_recipe(tomli_w.dumps(unstructure(recipe))) == recipe
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("score.hrad=3", ["'score.hrad'", "did you mean 'hard'"]),
+        ("score.hard=many", ["score.hard", "must be an int"]),
+        ("score.hard=true", ["score.hard", "must be an int"]),
+        ("score.method=best", ["score.method", "'eem', 'random'"]),
+        ("sorce.hard=3", ["'sorce'", "did you mean 'score'"]),
+        ("score=3", ["'score'", "must be a section"]),
+        ("export.formats=coco", ["export.formats", "must be a list"]),
+        ("estimator={}", ["estimator", "needs the key 'name'"]),
+        ("filter.tau", ["section.key=value"]),
+    ],
+)
+def test_mistakes_name_the_key(override: str, expected: list[str]) -> None:
+    with pytest.raises(UserError) as raised:
+        parse_recipe(MINIMAL, [override], "my.toml")
+    for words in expected:
+        assert words in str(raised.value)
+
+
+def test_missing_section_file_and_broken_toml(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="'dataset' is missing"):
+        parse_recipe("")
+    with pytest.raises(UserError, match="can't be read"):
+        load_recipe(tmp_path / "none.toml")
+    (tmp_path / "broken.toml").write_text("a = [")
+    with pytest.raises(UserError, match="not valid TOML"):
+        load_recipe(tmp_path / "broken.toml")
+
+
+def test_component_configs_are_checked_alike() -> None:
+    @frozen
+    class Config:
+        root: Path
+        stride: float = option(1.0, "step")
+
+    assert structure({"root": "here", "stride": 2}, Config, "x") == Config(Path("here"), 2.0)
+    with pytest.raises(UserError, match=r"section \[dataset\]: the key 'root' is missing"):
+        structure({}, Config, "section [dataset]")
+    with pytest.raises(UserError, match="did you mean 'stride'"):
+        structure({"root": "here", "strid": 1.0}, Config, "x")
+
+
+def test_every_section_has_a_stage() -> None:
+    import attrs
+
+    from posesyn_core.pipeline.run import STAGES
+    from posesyn_core.recipe import STAGE_OF_SECTION
+
+    assert set(STAGE_OF_SECTION) | {"machine"} == {a.name for a in attrs.fields(Recipe)}
+    assert set(STAGE_OF_SECTION.values()) <= set(STAGES)
