@@ -282,14 +282,15 @@ def t_pose_rotations(joints: np.ndarray) -> np.ndarray:
     """
     rotations = np.broadcast_to(np.eye(3), (*joints.shape[:2], 3, 3)).copy()
     for side, sign in ((0, 1.0), (1, -1.0)):
-        for joint, child, parent in ((16, 18, 13), (18, 20, 16), (20, 22, 18)):
-            bone = _turned(rotations[:, parent + side], joints[:, child + side] - joints[:, joint + side])
-            outwards = np.broadcast_to([sign, 0.0, 0.0], bone.shape)
-            rotations[:, joint + side] = swing(bone, outwards) @ rotations[:, parent + side]
+        for joint, child in ((16 + side, 18 + side), (18 + side, 20 + side), (20 + side, 22 + side)):
+            carried = rotations[:, PARENTS[joint]]
+            bone = _turned(carried, joints[:, child] - joints[:, joint])
+            rotations[:, joint] = swing(bone, np.broadcast_to([sign, 0.0, 0.0], bone.shape)) @ carried
         rotations[:, 22 + side] = rotations[:, 20 + side]
-        for joint, child, parent in ((1, 4, 0), (4, 7, 1)):
-            bone = _turned(rotations[:, parent + side * (parent > 0)], joints[:, child + side] - joints[:, joint + side])
-            rotations[:, joint + side] = swing(bone, bone * [0, 1, 1]) @ rotations[:, parent + side * (parent > 0)]
+        for joint, child in ((1 + side, 4 + side), (4 + side, 7 + side)):
+            carried = rotations[:, PARENTS[joint]]
+            bone = _turned(carried, joints[:, child] - joints[:, joint])
+            rotations[:, joint] = swing(bone, bone * [0, 1, 1]) @ carried
     return rotations
 
 
@@ -338,17 +339,12 @@ def joint_regressor(people: np.ndarray, joints: np.ndarray, directions: int = 64
         # in every direction the closest vertex: distances grow quickly off the direction's axis
         cost = distance[:, None] * (2 - (offset / distance[:, None]) @ sphere.T) ** 6
         candidates = np.unique(cost.argmin(0))
-        unknowns = np.moveaxis(people[:, candidates], 2, 1).reshape(-1, len(candidates)) - centre_column(people, centre)
+        unknowns = np.moveaxis(people[:, candidates] - centre, 2, 1).reshape(-1, len(candidates))
         sums_to_one = 10.0 * np.ones((1, len(candidates)))
         target = np.concatenate([(joints[:, joint] - centre).ravel(), [10.0]])
         solution, _ = nnls(np.concatenate([unknowns, sums_to_one]), target)
         regressor[joint, candidates] = solution / solution.sum()
     return regressor
-
-
-def centre_column(people: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """``centre`` (3,) repeated for each of the people, as a column (P * 3, 1)."""
-    return np.tile(centre, len(people))[:, None]
 
 
 def _fibonacci_sphere(count: int) -> np.ndarray:
