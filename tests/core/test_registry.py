@@ -1,0 +1,93 @@
+"""The plugin manager: origins, conflicts, failures, readiness."""
+
+from types import SimpleNamespace
+
+import pytest
+from attrs import frozen
+
+from posesyn_core import Component, Kind, Need, UserError, hookimpl
+from posesyn_core.components import option
+from posesyn_core.registry import Origin, Registry
+
+
+@frozen
+class Config:
+    step: int = option(1, "how far")
+
+
+class Echo:
+    """A captioner that repeats its step."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def caption(self, samples: list, estimates: list) -> list[str]:
+        return [str(self.config.step)] * len(samples)
+
+
+def plugin(name: str, factory: object = Echo, **kwargs: object) -> SimpleNamespace:
+    @hookimpl
+    def register_captioners() -> list[Component]:
+        return [Component(Kind.CAPTIONER, name, "Repeats", factory, Config, **kwargs)]  # type: ignore[arg-type]
+
+    return SimpleNamespace(register_captioners=register_captioners)
+
+
+def registry(*plugins: SimpleNamespace) -> Registry:
+    made = Registry.empty()
+    for number, module in enumerate(plugins):
+        made.add(module, Origin(f"plugin{number}", f"dist-{number}", f"{number}.0"))
+    return made
+
+
+def test_a_component_is_made_from_its_options() -> None:
+    made = registry(plugin("echo")).create(Kind.CAPTIONER, "echo", {"step": 3}, "here")
+    assert made.caption([1, 2], []) == ["3", "3"]
+
+
+def test_unknown_option_and_unknown_name_suggest_the_nearest() -> None:
+    with pytest.raises(UserError, match="here: unknown key 'stepp'; did you mean 'step'"):
+        registry(plugin("echo")).create(Kind.CAPTIONER, "echo", {"stepp": 3}, "here")
+    with pytest.raises(UserError, match="no captioner named 'ehco' is installed; did you mean 'echo'"):
+        registry(plugin("echo")).find(Kind.CAPTIONER, "ehco")
+
+
+def test_a_name_that_no_plugin_brings_names_the_plugin_to_install() -> None:
+    with pytest.raises(UserError, match="no animator named 'anerf'.*posesyn_anerf"):
+        registry(plugin("echo")).find(Kind.ANIMATOR, "anerf")
+
+
+def test_two_plugins_with_one_name_are_both_named() -> None:
+    with pytest.raises(UserError, match="captioner 'echo': dist-0 0.0 and dist-1 1.0"):
+        registry(plugin("echo"), plugin("echo")).find(Kind.CAPTIONER, "echo")
+
+
+def test_a_plugin_whose_hook_raises_is_reported_and_the_rest_works() -> None:
+    @hookimpl
+    def register_captioners() -> list[Component]:
+        raise RuntimeError("no luck")
+
+    made = registry(plugin("echo"), SimpleNamespace(register_captioners=register_captioners))
+    assert [r.component.name for r in made.of_kind(Kind.CAPTIONER)] == ["echo"]
+    assert "no luck" in next(iter(made.failures.values()))
+
+
+def test_missing_needs_come_with_their_remedy() -> None:
+    need = Need("the module nowhere", "pip install nowhere", modules=("posesyn_nowhere",))
+    made = registry(plugin("echo", needs=(need,)))
+    assert made.find(Kind.CAPTIONER, "echo").missing == (need,)
+    with pytest.raises(UserError, match=r"lacks the module nowhere \(pip install nowhere\)"):
+        made.create(Kind.CAPTIONER, "echo", {}, "here")
+
+
+def test_a_product_that_misses_its_protocol_is_refused() -> None:
+    with pytest.raises(UserError, match="does not fit the protocol Captioner"):
+        registry(plugin("echo", factory=lambda config: object())).create(Kind.CAPTIONER, "echo", {}, "here")
+
+
+def test_bundled_plugins_are_found_through_their_entry_points() -> None:
+    found = Registry.discover()
+    assert not found.failures
+    assert found.find(Kind.ENGINE, "torch").origin.distribution == "posesyn"
+    for kind, name in ((Kind.ESTIMATOR, "spin"), (Kind.MOTION, "t2mgpt"), (Kind.ANIMATOR, "reprojection")):
+        assert not found.find(kind, name).missing
