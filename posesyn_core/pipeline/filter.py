@@ -9,7 +9,7 @@ from attrs import evolve
 
 from posesyn_core.components import FrameFilter, Kind
 from posesyn_core.errors import SampleError
-from posesyn_core.inference import load_network, predict
+from posesyn_core.inference import predict
 from posesyn_core.pipeline.executor import Unit, fill
 from posesyn_core.pipeline.run import Clip, FilteredFrame, Run
 from posesyn_core.pipeline.tables import Row
@@ -29,7 +29,7 @@ def filter_frames(run: Run) -> dict[str, Any]:
     run.require("animate")
     recipe = run.recipe
     estimator = run.create(Kind.ESTIMATOR, recipe.estimator, "estimator")
-    network = load_network(run, recipe.estimator, estimator)
+    network = run.network(recipe.estimator, estimator, "estimator")
     judge: FrameFilter = run.create(Kind.FILTER, recipe.filter, "filter")
 
     def work(batches: Iterator[list[Unit[Item]]]) -> Iterator[Row[FilteredFrame]]:

@@ -20,7 +20,7 @@ import attrs
 import tomli_w
 from attrs import frozen
 
-from posesyn_core.components import Kind
+from posesyn_core.components import Kind, NetworkCall, SplitEstimator
 from posesyn_core.errors import UserError
 from posesyn_core.files import atomic_path, remove_partials, write_atomic
 from posesyn_core.pipeline.tables import Table
@@ -135,6 +135,17 @@ class Run:
             if name in fields and shared:
                 options.setdefault(name, shared)
         return self.registry.create(kind, choice.name, options, f"recipe section [{where}]")
+
+    def network(self, choice: Choice, estimator: Any, where: str) -> NetworkCall | None:
+        """The estimator's network on the engine that the recipe chose; None for an estimator in one piece."""
+        from posesyn_core.inference import exportable
+
+        if not isinstance(estimator, SplitEstimator):
+            if choice.engine.name != "torch":
+                raise UserError(f"the estimator {choice.name!r} has no network of its own: remove [{where}.engine]")
+            return None
+        engine = self.create(Kind.ENGINE, Choice(choice.engine.name, choice.engine.options), f"{where}.engine")
+        return engine.load(exportable(choice.name, estimator))
 
     def summary(self, stage: str) -> dict[str, Any] | None:
         """The figures of a finished stage; None if it is not complete."""

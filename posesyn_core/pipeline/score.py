@@ -9,7 +9,7 @@ import numpy as np
 from posesyn_core import eem, skeletons
 from posesyn_core.components import Kind
 from posesyn_core.errors import SampleError
-from posesyn_core.inference import load_network, predict
+from posesyn_core.inference import predict
 from posesyn_core.pipeline.executor import Unit, fill
 from posesyn_core.pipeline.run import Run
 from posesyn_core.pipeline.tables import Row
@@ -22,8 +22,9 @@ Batch = list[Unit[Sample | str]]
 def score(run: Run) -> dict[str, Any]:
     """Fill the table ``score``: error and pseudo-label of every sample, or why it was refused."""
     recipe = run.recipe
-    estimator = run.create(Kind.ESTIMATOR, recipe.eem or recipe.estimator, "eem" if recipe.eem else "estimator")
-    network = load_network(run, recipe.eem or recipe.estimator, estimator)
+    choice, where = (recipe.eem, "eem") if recipe.eem is not None else (recipe.estimator, "estimator")
+    estimator = run.create(Kind.ESTIMATOR, choice, where)
+    network = run.network(choice, estimator, where)
     labeller = None if recipe.score.labels == "ground_truth" else _labeller(run)
     reader = run.create(Kind.READER, recipe.dataset, "dataset")
 
@@ -55,7 +56,7 @@ def _labeller(run: Run) -> Any:
 
     choice = Choice(run.recipe.score.labels)
     estimator = run.create(Kind.ESTIMATOR, choice, "score.labels")
-    network = load_network(run, choice, estimator)
+    network = run.network(choice, estimator, "score.labels")
 
     def label(samples: list[Sample]) -> list[PoseEstimate | SampleError]:
         return next(iter(predict(estimator, iter([samples]), network=network, workers=run.recipe.machine.workers)))
