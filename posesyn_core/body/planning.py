@@ -63,7 +63,7 @@ def plan_clips(
                 betas=estimate.smpl.betas,
                 transl=transl,
                 joints3d=joints3d,
-                joints2d=project(joints3d, estimate.camera),
+                joints2d=project(joints3d, estimate.camera.focal_length, estimate.camera.principal_point),
             )
         )
     return plans
