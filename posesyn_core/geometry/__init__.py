@@ -1,0 +1,1 @@
+"""Rotations, cameras, crops and rigid alignment: few, named functions on plain arrays."""
