@@ -45,22 +45,22 @@ PELVIS = np.array([0.0, -0.22, 0.03])
 PARENTS = np.array([-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21])
 
 JOINT_CUBES: dict[int, dict[str, float]] = {
-    0: {"pelvis": 0.25, "spine-4": 0.75},
-    1: {"l-upper-leg": 1},
-    2: {"r-upper-leg": 1},
-    3: {"spine-3": 1},
+    0: {"pelvis": 0.75, "spine-4": 0.15, "neck": 0.1},  # straight above the middle of the hips
+    1: {"l-upper-leg": 0.8, "pelvis": 0.2},
+    2: {"r-upper-leg": 0.8, "pelvis": 0.2},
+    3: {"spine-3": 0.67, "spine-2": 0.33},
     4: {"l-knee": 1},
     5: {"r-knee": 1},
     6: {"spine-2": 0.5, "spine-1": 0.5},
     7: {"l-ankle": 1},
     8: {"r-ankle": 1},
-    9: {"spine-1": 1},
+    9: {"spine-1": 0.9, "spine-2": 0.1},
     10: {"l-foot-1": 1},
     11: {"r-foot-1": 1},
-    12: {"neck": 1},
+    12: {"neck": 0.8, "head": 0.2},
     13: {"l-clavicle": 0.5, "l-scapula": 0.5},
     14: {"r-clavicle": 0.5, "r-scapula": 0.5},
-    15: {"head": 1},
+    15: {"head": 0.9, "head-2": 0.1},
     16: {"l-shoulder": 1},
     17: {"r-shoulder": 1},
     18: {"l-elbow": 1},
@@ -70,7 +70,10 @@ JOINT_CUBES: dict[int, dict[str, float]] = {
     22: {f"l-finger-{finger}-1": 0.25 for finger in (2, 3, 4, 5)},
     23: {f"r-finger-{finger}-1": 0.25 for finger in (2, 3, 4, 5)},
 }
-"""SMPL joint -> MakeHuman joint cubes (without the prefix ``joint-``) and their shares."""
+"""SMPL joint -> MakeHuman joint cubes (without the prefix ``joint-``) and their shares.
+
+Hips, spine and neck are mixed so that the distances come near those of SMPL, for which motions are made.
+"""
 
 CENTRAL_BONES: dict[str, dict[int, float]] = {
     "root": {0: 1},
@@ -277,7 +280,7 @@ def swing(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 def t_pose_rotations(joints: np.ndarray) -> np.ndarray:
     """(P, 24, 3, 3): the global rotation of each joint that turns MakeHuman's A-pose (P, 24, 3) into SMPL's T-pose.
 
-    Arms become parallel to x, hands flat with the palm down; thighs and shanks lose their sideways lean; the feet and
+    Arms become parallel to x, hands flat with the palm down; thighs and shanks lose half of their sideways lean; the feet and
     the trunk stay as they are.
     """
     rotations = np.broadcast_to(np.eye(3), (*joints.shape[:2], 3, 3)).copy()
@@ -290,7 +293,7 @@ def t_pose_rotations(joints: np.ndarray) -> np.ndarray:
         for joint, child in ((1 + side, 4 + side), (4 + side, 7 + side)):
             carried = rotations[:, PARENTS[joint]]
             bone = _turned(carried, joints[:, child] - joints[:, joint])
-            rotations[:, joint] = swing(bone, bone * [0, 1, 1]) @ carried
+            rotations[:, joint] = swing(bone, bone * [0.5, 1, 1]) @ carried
     return rotations
 
 
