@@ -10,7 +10,7 @@ state: call it from as many threads as you like.
 covered pixels alone, as flat (P, ...) arrays that :meth:`Buffers.dense` spreads over an image::
 
     seen = render(vertices, faces, camera, size)
-    normal_map = seen.dense(normals(seen, vertices, faces))
+    normal_map = seen.dense(normals(seen, faces, vertex_normals(vertices, faces)))
     image = composite(seen, texture_colours(seen, uv, texture) * diffuse(...), background)
 """
 
@@ -125,9 +125,9 @@ def interpolate(buffers: Buffers, faces: NDArray, values: NDArray) -> FloatArray
     return _blend(buffers.weights, values[faces[buffers.face]])
 
 
-def normals(buffers: Buffers, vertices: NDArray, faces: NDArray) -> FloatArray:
-    """Smooth unit normals (P, 3) in the frame of ``vertices``, pointing outwards."""
-    blended = interpolate(buffers, faces, vertex_normals(vertices, faces))
+def normals(buffers: Buffers, faces: NDArray, of_vertices: FloatArray) -> FloatArray:
+    """Smooth unit normals (P, 3) of the covered pixels from :func:`vertex_normals` (V, 3)."""
+    blended = interpolate(buffers, faces, of_vertices)
     return blended / np.maximum(np.linalg.norm(blended, axis=1, keepdims=True), 1e-12)
 
 

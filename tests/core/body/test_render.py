@@ -13,6 +13,7 @@ from posesyn_core.body.render import (
     supersampled,
     texture_colours,
     unwrap,
+    vertex_normals,
 )
 from posesyn_core.values import Camera
 
@@ -57,7 +58,7 @@ def test_depth_and_normals_of_a_sphere():
     facing[both] = (pixel_rays()[both] * expected[both, None] - centre) / 0.4
     inner = both & (facing[..., 2] < -0.3)
     assert np.abs(seen.depth[inner] - expected[inner]).max() < 0.004
-    assert np.abs(seen.dense(normals(seen, vertices, faces)) - facing)[inner].max() < 0.06
+    assert np.abs(seen.dense(normals(seen, faces, vertex_normals(vertices, faces))) - facing)[inner].max() < 0.06
 
 
 def test_back_faces_change_nothing_for_a_closed_body():

@@ -1,0 +1,25 @@
+"""Options of the starter's components; light, because they are imported whenever ``posesyn`` starts."""
+
+from typing import Literal
+
+from attrs import frozen
+
+from posesyn_core.components import option
+
+
+@frozen
+class WorldConfig:
+    """The rendered world."""
+
+    part: Literal["lab", "wild"] = option("lab", "ordinary poses in plain rooms, or all others in cluttered places")
+    split: str = option("train", "any name: splits share no image; part of the sample ids")
+    count: int = option(1000, "number of images")
+    seed: int = option(0, "seed of the whole world")
+    labels: Literal["2d", "3d"] = option("3d", "'2d' withholds 3D joints, body parameters and camera")
+    noise: float = option(0.0, "standard deviation of the 2D labels' error in pixels, as by human annotators")
+    image_size: int = option(224, "width and height of the images in pixels")
+    motions: str = option("", "npz of motions (joints, offsets, clip, domain) to take poses from; empty = procedural")
+    domain: Literal["", "lab", "wild"] = option("", "use only the motions of this domain; empty = all")
+    clips: str = option("", "text file with the names of the clips to use, one a line; empty = all")
+    folder: str = option("", "where images are kept; empty = $POSESYN_CACHE/world or ~/.cache/posesyn/world")
+    workers: int = option(2, "threads that draw")
