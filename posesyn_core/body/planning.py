@@ -11,7 +11,7 @@ import torch
 from posesyn_core.body.fitting import fit_smpl
 from posesyn_core.body.model import Body
 from posesyn_core.geometry.cameras import project
-from posesyn_core.orientation import align_orientation, y_up_to_camera_orientation
+from posesyn_core.orientation import align_orientation, orient_to_camera
 from posesyn_core.values import ClipPlan, FloatArray, Motion, PoseEstimate, Sample, SmplParams
 
 
@@ -42,7 +42,7 @@ def plan_clips(
         length = len(motion.joints)
         assert estimate.smpl is not None
         pose = fit.body_pose[at, :length].numpy()
-        turned = y_up_to_camera_orientation(fit.global_orient[at, :length].numpy())
+        turned = orient_to_camera(fit.global_orient[at, :length].numpy())
         global_orient = align_orientation(turned, estimate.smpl.global_orient, orientation)
         transl = _place(motion.joints, estimate.smpl)
         joints3d = _joints(body, global_orient, pose, estimate.smpl.betas, transl)
