@@ -20,6 +20,18 @@ def namespace(array: Any) -> Any:
     return torch
 
 
+def like(values: Any, reference: Array) -> Array:
+    """``values`` as an array of the kind, precision and device of ``reference``."""
+    result: Any
+    if isinstance(reference, np.ndarray):
+        result = np.asarray(values, dtype=reference.dtype)
+        return result
+    import torch
+
+    result = torch.as_tensor(values, dtype=reference.dtype, device=reference.device)
+    return result
+
+
 def to_tensor(array: Any) -> "torch.Tensor":
     """``array`` as a floating-point tensor: a tensor as it is, anything else copied (its memory may be read-only)."""
     import torch

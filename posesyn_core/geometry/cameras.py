@@ -46,8 +46,8 @@ def image_translation(camera: Array, centre: Array, side: Array, image_size: Arr
     """Weak-perspective (s, tx, ty) (..., 3) -> translation (..., 3) for a camera centred on the full image.
 
     ``centre`` (..., 2) and ``side`` (...) of the square in image pixels, ``image_size`` (..., 2) width and height,
-    ``focal_length`` (...) or one number in image pixels; the principal point is image_size / 2 (CLIFF's and 4D-Humans' formula):
-    t = (tx + 2 (cx - W/2) / (side s), ty + 2 (cy - H/2) / (side s), 2 f / (side s)).
+    ``focal_length`` (...) or one number in image pixels; the principal point is image_size / 2. The formula of CLIFF
+    and 4D-Humans: t = (tx + 2 (cx - W/2) / (side s), ty + 2 (cy - H/2) / (side s), 2 f / (side s)).
     """
     spread = side * camera[..., 0] + _SMALLEST
     shift = 2 * (centre - image_size / 2) / spread[..., None]
