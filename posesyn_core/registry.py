@@ -60,7 +60,7 @@ def _is_met(need: Need) -> bool:
     return all(importlib.util.find_spec(module) is not None for module in need.modules)
 
 
-@define
+@define(slots=False)  # cached_property needs a __dict__
 class Registry:
     """The installed plugins and their components.
 

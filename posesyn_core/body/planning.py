@@ -11,7 +11,7 @@ import torch
 from posesyn_core.body.fitting import fit_smpl
 from posesyn_core.body.model import Body
 from posesyn_core.geometry.cameras import project
-from posesyn_core.orientation import align_orientation, orient_to_camera
+from posesyn_core.orientation import Mode, align_orientation, orient_to_camera
 from posesyn_core.values import ClipPlan, FloatArray, Motion, PoseEstimate, Sample, SmplParams
 
 
@@ -23,7 +23,7 @@ def plan_clips(
     *,
     names: Sequence[str],
     seeds: Sequence[int],
-    orientation: str,
+    orientation: Mode,
 ) -> list[ClipPlan]:
     """Lay each motion onto its reference person; all motions are fitted together.
 
@@ -70,7 +70,7 @@ def plan_clips(
 
 
 def _padded(clips: Sequence[FloatArray]) -> tuple[FloatArray, np.ndarray]:
-    """Clips of unequal length as one array (B, L, 22, 3), the last frame repeated, with the mask (B, L) of real ones."""
+    """Clips of unequal length as (B, L, 22, 3), the last frame repeated, with the mask (B, L) of real frames."""
     longest = max(len(clip) for clip in clips)
     padded = np.stack([np.pad(clip, ((0, longest - len(clip)), (0, 0), (0, 0)), mode="edge") for clip in clips])
     mask = np.arange(longest) < np.array([len(clip) for clip in clips])[:, None]
@@ -89,5 +89,5 @@ def _joints(
 ) -> FloatArray:
     with torch.inference_mode():
         shapes = torch.from_numpy(np.repeat(betas[None], len(transl), axis=0))
-        arguments = (torch.from_numpy(np.array(a)) for a in (global_orient, body_pose))
-        return body.joints(*arguments, shapes, torch.from_numpy(transl)).numpy()
+        orient, pose, place = (torch.from_numpy(np.array(a)) for a in (global_orient, body_pose, transl))
+        return body.joints(orient, pose, shapes, place).numpy()
