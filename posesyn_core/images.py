@@ -1,15 +1,15 @@
 """Encoded images <-> uint8 RGB (H, W, 3) arrays, and skeletons drawn on them."""
 
 import io
-from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
 import PIL.Image
 from numpy.typing import ArrayLike, NDArray
 
+from posesyn_core import skeletons
 from posesyn_core.errors import SampleError
-from posesyn_core.skeletons import joint_set as find_joint_set
 from posesyn_core.values import Image
 
 MAX_PIXELS = 80_000_000
@@ -25,6 +25,9 @@ Colour = tuple[int, int, int]
 LEFT: Colour = (64, 132, 255)
 RIGHT: Colour = (255, 112, 48)
 MIDDLE: Colour = (96, 208, 112)
+
+_SUBPIXEL_BITS = 4
+_SUBPIXEL = 1 << _SUBPIXEL_BITS
 
 # What OpenCV prints about a broken file is noise: the caller gets a SampleError.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -86,6 +89,21 @@ def _encode(suffix: str, image: Image, parameters: list[int]) -> bytes:
     return encoded.tobytes()
 
 
+def read_encoded(image: Path | bytes) -> bytes:
+    """The encoded bytes of an image given by path or as such; SampleError if the file can't be read."""
+    if isinstance(image, bytes):
+        return image
+    try:
+        return image.read_bytes()
+    except OSError as error:
+        raise SampleError(f"image {image.name} can't be read: {error.strerror}") from error
+
+
+def image_size(data: bytes) -> tuple[int, int]:
+    """Width and height of an encoded image as it is stored (not turned by EXIF), from its header alone."""
+    return _open(data).size
+
+
 def as_jpeg(data: bytes, quality: int = 95) -> bytes:
     """Encoded image -> upright RGB JPEG; one that is so already is returned as it is, without another loss.
 
@@ -103,7 +121,7 @@ def draw_skeleton(
     joint_set: str,
     visible: NDArray[np.bool_] | None = None,
     *,
-    colours: Sequence[Colour] = (LEFT, RIGHT, MIDDLE),
+    colours: tuple[Colour, Colour, Colour] = (LEFT, RIGHT, MIDDLE),
     thickness: int | None = None,
 ) -> Image:
     """A copy of ``image`` with the skeleton drawn on it.
@@ -112,3 +130,25 @@ def draw_skeleton(
     are left out with their bones. ``colours`` are those of the person's left, right and middle joints; a bone has the
     colour of its outer end. ``thickness`` in pixels follows the image's size unless given.
     """
+    joints = skeletons.joint_set(joint_set)
+    points = np.asarray(joints2d, np.float64)
+    if points.shape != (len(joints), 2):
+        raise ValueError(f"{joint_set} has {len(joints)} joints, not {points.shape}")
+    finite = np.isfinite(points).all(-1, keepdims=True)
+    shown: NDArray[np.bool_] = finite[:, 0] if visible is None else np.logical_and(finite[:, 0], visible)
+    reach = 4 * max(image.shape)  # far away joints still give their bone's direction, and fit OpenCV's integers
+    fixed = np.round(np.clip(np.where(finite, points, 0), -reach, reach) * _SUBPIXEL).astype(int)
+    thickness = thickness or max(2, round(max(image.shape) / 250))
+    colour = [_colour(name, colours) for name in joints.joints]
+    drawn = image.copy()
+    for parent, child in joints.bones:
+        if shown[parent] and shown[child]:
+            cv2.line(drawn, fixed[parent], fixed[child], colour[child], thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+    for at in np.flatnonzero(shown):
+        cv2.circle(drawn, fixed[at], thickness * _SUBPIXEL, colour[at], -1, cv2.LINE_AA, _SUBPIXEL_BITS)
+    return drawn
+
+
+def _colour(joint: str, colours: tuple[Colour, Colour, Colour]) -> Colour:
+    left, right, middle = colours
+    return left if joint.startswith("left_") else right if joint.startswith("right_") else middle

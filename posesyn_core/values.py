@@ -13,8 +13,6 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
-from posesyn_core.errors import SampleError
-
 FloatArray = NDArray[np.float32]
 Image = NDArray[np.uint8]
 Shape = tuple[int | str, ...]
@@ -94,15 +92,9 @@ class Sample:
 
     def load_image(self) -> Image:
         """Decode the image: uint8 RGB (H, W, 3), upright by EXIF. SampleError if it can't be read."""
-        from posesyn_core.images import decode_image
+        from posesyn_core.images import decode_image, read_encoded
 
-        if isinstance(self.image, Path):
-            try:
-                data = self.image.read_bytes()
-            except OSError as error:
-                raise SampleError(f"image {self.image.name} can't be read: {error.strerror}") from error
-            return decode_image(data)
-        return decode_image(self.image)
+        return decode_image(read_encoded(self.image))
 
 
 @frozen

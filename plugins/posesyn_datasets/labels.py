@@ -1,0 +1,59 @@
+"""What the writers share: a frame's labels as plain data, and its image as a file."""
+
+from pathlib import Path
+from typing import Any
+
+from posesyn_core.files import write_atomic
+from posesyn_core.values import Camera, LabelledFrame, SmplParams
+
+
+def frame_labels(frame: LabelledFrame) -> dict[str, Any]:
+    """Everything that is known of a frame but its pixels, ready for JSON; None where it is not known.
+
+    - ``id``, ``caption``, ``source``: text;
+    - ``box``: x0, y0, x1, y1, pixels;
+    - ``joints2d`` (24, 2) pixels and ``confidence`` (24,), in SMPL's order;
+    - ``joints3d`` (24, 3) metres, camera frame (x right, y down, z away), relative to the pelvis;
+    - ``camera``: ``focal_length`` (2,) and ``principal_point`` (2,), pixels;
+    - ``smpl``: ``global_orient`` (3,), ``body_pose`` (23, 3) axis-angle, ``betas`` (10,), ``transl`` (3,) metres;
+    - ``error_mm``: the filter's error (Eq. 6).
+    """
+    return {
+        "id": frame.id,
+        "box": frame.box.tolist(),
+        "joints2d": frame.joints2d.tolist(),
+        "confidence": frame.confidence.tolist(),
+        "joints3d": None if frame.joints3d is None else frame.joints3d.tolist(),
+        "camera": _camera(frame.camera),
+        "smpl": _smpl(frame.smpl),
+        "error_mm": frame.error_mm,
+        "caption": frame.caption,
+        "source": frame.source,
+    }
+
+
+def _camera(camera: Camera | None) -> dict[str, list[float]] | None:
+    if camera is None:
+        return None
+    return {"focal_length": camera.focal_length.tolist(), "principal_point": camera.principal_point.tolist()}
+
+
+def _smpl(smpl: SmplParams | None) -> dict[str, Any] | None:
+    if smpl is None:
+        return None
+    return {name: getattr(smpl, name).tolist() for name in ("global_orient", "body_pose", "betas", "transl")}
+
+
+def jpeg_of(frame: LabelledFrame) -> tuple[bytes, int, int]:
+    """The frame's image as an upright JPEG, with its width and height."""
+    from posesyn_core.images import as_jpeg, image_size, read_encoded  # loads OpenCV
+
+    jpeg = as_jpeg(read_encoded(frame.image))
+    return jpeg, *image_size(jpeg)
+
+
+def write_jpeg(frame: LabelledFrame, path: Path) -> tuple[int, int]:
+    """Write :func:`jpeg_of` the frame to ``path``; return width and height."""
+    jpeg, width, height = jpeg_of(frame)
+    write_atomic(path, jpeg)
+    return width, height
