@@ -134,10 +134,11 @@ def draw_skeleton(
     points = np.asarray(joints2d, np.float64)
     if points.shape != (len(joints), 2):
         raise ValueError(f"{joint_set} has {len(joints)} joints, not {points.shape}")
-    finite = np.isfinite(points).all(-1, keepdims=True)
-    shown: NDArray[np.bool_] = finite[:, 0] if visible is None else np.logical_and(finite[:, 0], visible)
+    shown: NDArray[np.bool_] = np.all(np.isfinite(points), axis=-1)
+    if visible is not None:
+        shown = shown & visible
     reach = 4 * max(image.shape)  # far away joints still give their bone's direction, and fit OpenCV's integers
-    fixed = np.round(np.clip(np.where(finite, points, 0), -reach, reach) * _SUBPIXEL).astype(int)
+    fixed = np.round(np.clip(np.where(shown[:, None], points, 0), -reach, reach) * _SUBPIXEL).astype(int)
     thickness = thickness or max(2, round(max(image.shape) / 250))
     colour = [_colour(name, colours) for name in joints.joints]
     drawn = image.copy()
