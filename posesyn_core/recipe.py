@@ -137,6 +137,20 @@ class Recipe:
         return Path(self.body).expanduser() if self.body else None
 
 
+STAGES = (
+    "score",
+    "select",
+    "caption",
+    "synthesize",
+    "animate",
+    "filter",
+    "export",
+    "finetune",
+    "evaluate",
+    "report",
+)
+"""A run's stages in order."""
+
 STAGE_OF_SECTION: Mapping[str, str] = {
     "dataset": "score",
     "name": "report",

@@ -126,7 +126,7 @@ class Registry:
         return found
 
     def _of_hook(self, hook: str) -> Iterable[Registered]:
-        for implementation in reversed(getattr(self.manager.hook, hook).get_hookimpls()):
+        for implementation in getattr(self.manager.hook, hook).get_hookimpls():
             origin = self.origins[implementation.plugin_name]
             try:
                 components = implementation.function()

@@ -53,15 +53,17 @@ def _describe(registered: Registered) -> None:
     fields = attrs.fields(component.config)
     click.echo("options:" if fields else "no options")
     for attribute in fields:
-        kind = getattr(attribute.type, "__name__", None) or str(attribute.type)
-        kind = kind if "[" not in str(attribute.type) else str(attribute.type)
-        click.echo(f"  {attribute.name}: {kind} = {_default(attribute)!r}")
+        click.echo(f"  {attribute.name}: {_type_name(attribute.type)} = {_default(attribute)!r}")
         if doc := attribute.metadata.get("doc"):
             click.echo(f"      {doc}")
     click.echo("needs:" if component.needs else "needs nothing else")
     for need in component.needs:
         state = "missing" if need in registered.missing else "found"
         click.echo(f"  {need.what}: {state}\n      {need.remedy}")
+
+
+def _type_name(kind: object) -> str:
+    return kind.__name__ if isinstance(kind, type) and "[" not in str(kind) else str(kind).removeprefix("typing.")
 
 
 def _default(attribute: "attrs.Attribute[object]") -> object:

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from posesyn_core.pipeline.run import STAGES, Run, create_run, open_run
-from posesyn_core.recipe import Recipe, load_recipe
+from posesyn_core.recipe import STAGES, Recipe, load_recipe
 from posesyn_core.registry import Registry
+
+if TYPE_CHECKING:
+    from posesyn_core.pipeline.run import Run
 
 _TEACHES: Mapping[str, str] = {
     "score": "Score every image with the estimator (EEM, Eq. 1).",
@@ -75,8 +77,9 @@ def run(
     execute(registry, load_recipe(recipe, settings), folder, restart)
 
 
-def execute(registry: Registry, recipe: Recipe, folder: Path | None, restart: str | None = None) -> Run:
+def execute(registry: Registry, recipe: Recipe, folder: Path | None, restart: str | None = None) -> "Run":
     """Run all stages of ``recipe`` in ``folder`` (default runs/<name>), printing each stage's figures."""
+    from posesyn_core.pipeline.run import create_run
     from posesyn_core.pipeline.stages import run_all
 
     opened = create_run(folder or Path("runs") / recipe.name, recipe, registry, restart)
@@ -106,6 +109,7 @@ def _stage_command(stage: str) -> click.Command:
         device: str | None,
         restart: str | None,
     ) -> None:
+        from posesyn_core.pipeline.run import create_run, open_run
         from posesyn_core.pipeline.stages import run_stage
 
         settings = with_machine(overrides, workers=workers, batch_size=batch_size, device=device)
@@ -127,7 +131,7 @@ def _tell(stage: str, summary: Mapping[str, Any]) -> None:
     click.echo(f"{stage:<11} {figures}")
 
 
-def _print_result(opened: Run) -> None:
+def _print_result(opened: "Run") -> None:
     """The before/after table, if there was test data, and where to look."""
     variants = (opened.summary("evaluate") or {}).get("variants", {})
     if variants:

@@ -24,22 +24,10 @@ from posesyn_core.components import Kind, NetworkCall, SplitEstimator
 from posesyn_core.errors import UserError
 from posesyn_core.files import atomic_path, remove_partials, write_atomic
 from posesyn_core.pipeline.tables import Table
-from posesyn_core.recipe import STAGE_OF_SECTION, Choice, Recipe, load_recipe, unstructure
+from posesyn_core.recipe import STAGE_OF_SECTION, STAGES, Choice, Recipe, load_recipe, unstructure
 from posesyn_core.registry import Registry
 from posesyn_core.values import ClipPlan, LabelledFrame, Motion, ScoredSample, Verdict
 
-STAGES = (
-    "score",
-    "select",
-    "caption",
-    "synthesize",
-    "animate",
-    "filter",
-    "export",
-    "finetune",
-    "evaluate",
-    "report",
-)
 HARD, EASY = "hard", "easy"
 
 

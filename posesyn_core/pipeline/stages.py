@@ -4,7 +4,8 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from posesyn_core.pipeline.run import STAGES, Run, write_rejected
+from posesyn_core.pipeline.run import Run, write_rejected
+from posesyn_core.recipe import STAGES
 
 _MODULES: Mapping[str, tuple[str, str]] = {
     "score": ("posesyn_core.pipeline.score", "score"),

@@ -90,8 +90,7 @@ def test_component_configs_are_checked_alike() -> None:
 def test_every_section_has_a_stage() -> None:
     import attrs
 
-    from posesyn_core.pipeline.run import STAGES
-    from posesyn_core.recipe import STAGE_OF_SECTION
+    from posesyn_core.recipe import STAGE_OF_SECTION, STAGES
 
     assert set(STAGE_OF_SECTION) | {"machine"} == {a.name for a in attrs.fields(Recipe)}
     assert set(STAGE_OF_SECTION.values()) <= set(STAGES)

@@ -1,6 +1,7 @@
 """Projection and the conversions of crop cameras."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
