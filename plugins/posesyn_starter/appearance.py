@@ -65,7 +65,7 @@ class Look:
     pattern: NDArray[np.int64]
     scale: float
     looseness: FloatArray
-    logo: FloatArray
+    logo: NDArray[np.float64]
     folds: FloatArray
     phases: FloatArray
 

@@ -47,7 +47,7 @@ def draw_background(view: View, domain: str, rng: np.random.Generator) -> Image:
 def _palette(wild: bool, count: int, rng: np.random.Generator) -> FloatArray:
     """Colours (count, 3): pale and greyish indoors, anything outside, though seldom bright."""
     hue, saturation = rng.uniform(0, 180, count), rng.beta(1, 2.5, count) * (230 if wild else 70)
-    value = rng.uniform(20, 250, count) if wild else rng.uniform(110, 235, count)
+    value = rng.uniform(35, 250, count) if wild else rng.uniform(110, 235, count)
     hsv = np.stack([hue, saturation, value], axis=-1).astype(np.uint8)
     return cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0].astype(np.float32)
 
@@ -186,7 +186,7 @@ def photograph(image: Image, domain: str, rng: np.random.Generator) -> Image:
     strength = 1.0 if domain == "wild" else 0.4
     if rng.random() < 0.35 * strength:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.3))
-    gain = np.exp(rng.normal(0, 0.12, 3) * strength * 0.6 + rng.normal(0, 0.22) * strength)
+    gain = np.exp(rng.normal(0, 0.12, 3) * strength * 0.6 + rng.normal(0, 0.18) * strength)
     offset = rng.normal(0, 10) * strength
     noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(0, 7) * strength)
     return np.clip(image * gain.astype(np.float32) + np.float32(offset) + noise, 0, 255).astype(np.uint8)
