@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from posesyn_core import eem, skeletons
 from posesyn_core.components import Kind
@@ -13,7 +14,7 @@ from posesyn_core.inference import predict
 from posesyn_core.pipeline.executor import Unit, fill
 from posesyn_core.pipeline.run import Run
 from posesyn_core.pipeline.tables import Row
-from posesyn_core.values import FloatArray, PoseEstimate, Sample, SampleOrRejection, ScoredSample
+from posesyn_core.values import PoseEstimate, Sample, SampleOrRejection, ScoredSample
 
 PART = 256
 Batch = list[Unit[Sample | str]]
@@ -120,7 +121,7 @@ def _errors(
     labels: list[PoseEstimate] | None,
     joint_set: str,
     min_weight: float,
-) -> tuple[FloatArray, FloatArray]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     boxes = np.stack([sample.box for sample in samples])
     predicted, derivable = skeletons.convert(np.stack([e.joints2d for e in estimates]), None, "smpl24", joint_set)
     if labels is None:
@@ -139,7 +140,7 @@ def _errors(
     )
 
 
-def _row(sample: Sample, estimate: PoseEstimate, error: float, joint_errors: FloatArray) -> Row[ScoredSample]:
+def _row(sample: Sample, estimate: PoseEstimate, error: float, joint_errors: NDArray[np.float64]) -> Row[ScoredSample]:
     if not np.isfinite(estimate.joints3d).all() or not np.isfinite(estimate.joints2d).all():
         return Row(sample.id, rejected="the estimator returned numbers that are not finite")
     if not sample.confidence.any():
