@@ -90,7 +90,7 @@ class Sample:
     smpl: SmplParams | None = None
     truncated: bool = False
 
-    def load_image(self) -> Image:
+    def load_image(self: "Sample | LabelledFrame") -> Image:
         """Decode the image: uint8 RGB (H, W, 3), upright by EXIF. SampleError if it can't be read."""
         from posesyn_core.images import decode_image, read_encoded
 
