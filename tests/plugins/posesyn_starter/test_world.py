@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 import torch
-from posesyn_starter.appearance import Figure, Layer, draw_look, layers
-from posesyn_starter.config import WorldConfig
-from posesyn_starter.plugin import register_readers
-from posesyn_starter.world import WorldReader, draw_view, place_people, render_person
 
 from posesyn_core.body.model import load_body
 from posesyn_core.body.parts import PART_NAMES
 from posesyn_core.components import DatasetReader
 from posesyn_core.errors import UserError
 from posesyn_core.geometry.cameras import project
+from posesyn_starter.appearance import Figure, Layer, draw_look, layers
+from posesyn_starter.config import WorldConfig
+from posesyn_starter.plugin import register_readers
+from posesyn_starter.world import WorldReader, draw_view, place_people, render_person
 
 
 def reader(folder, **options) -> WorldReader:
