@@ -15,6 +15,7 @@ from posesyn_core.geometry.rotations import matrix_to_axis_angle
 from posesyn_core.values import Camera, FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample, SmplParams
 from posesyn_spin.inputs import MARGIN, crop_person, training_inputs
 from posesyn_spin.losses import CROP, FOCAL_LENGTH, spin_loss
+from posesyn_spin.network import SpinNetwork
 from posesyn_spin.plugin import SpinConfig
 from posesyn_spin.weights import load_network, save_network
 
@@ -26,7 +27,8 @@ class Spin:
         """UserError if the weights or the body can't be loaded."""
         self.config = config
         network, self.image_size = load_network(config.weights)
-        self.network = network.to(config.device, memory_format=torch.channels_last).eval()  # 1.3x faster on CPUs
+        channels_last = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 1.3 x faster on CPUs
+        self.network: SpinNetwork = channels_last.to(config.device).eval()
         self.body = load_body(Path(config.body).expanduser() if config.body else None).to(config.device)
 
     def preprocess(self, sample: Sample) -> Prepared:

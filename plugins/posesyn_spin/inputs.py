@@ -39,7 +39,7 @@ def normalise(pixels: NDArray[np.uint8]) -> FloatArray:
 
 
 def _normalised(pixels: NDArray[np.uint8], gain: FloatArray) -> FloatArray:
-    """As :func:`normalise`, each channel times ``gain`` (3,) and clipped at white first: one table look-up a channel."""
+    """As :func:`normalise`, each channel first times its ``gain`` and clipped at white; by table look-up."""
     levels = np.minimum(np.arange(256, dtype=np.float32)[:, None] * gain / 255, 1)
     table = (levels - MEAN) / DEVIATION
     return np.stack([table[:, channel].take(pixels[..., channel]) for channel in range(3)])
@@ -63,10 +63,10 @@ def training_inputs(frame: LabelledFrame, size: int, rng: np.random.Generator) -
         "images": _normalised(pixels, gain),
         "keypoints2d": np.column_stack([keypoints, frame.confidence[order]]).astype(np.float32),
         "joints3d": joints.astype(np.float32),
-        "has_joints3d": np.float32(frame.joints3d is not None),
+        "has_joints3d": np.array(frame.joints3d is not None, np.float32),
         "rotmat": _turned_rotations(frame.smpl, turn, order),
         "betas": np.zeros(10, np.float32) if frame.smpl is None else frame.smpl.betas,
-        "has_smpl": np.float32(frame.smpl is not None),
+        "has_smpl": np.array(frame.smpl is not None, np.float32),
     }
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from posesyn_spin import losses
-from posesyn_spin.network import SpinNetwork, sizes_of
 from safetensors.torch import load_file
 
 from posesyn_core.geometry.rotations import axis_angle_to_matrix
+from posesyn_spin import losses
+from posesyn_spin.network import SpinNetwork, sizes_of
 
 Arrays = Mapping[str, NDArray]
 
@@ -66,7 +66,9 @@ def test_one_iteration(io: Arrays, network: SpinNetwork) -> None:
 def test_every_recorded_intermediate(io: Arrays, network: SpinNetwork) -> None:
     seen: dict[str, list[torch.Tensor]] = {}
     hooks = [
-        module.register_forward_hook(lambda _m, inputs, out, name=name: seen.setdefault(name, []).extend([inputs[0], out]))
+        module.register_forward_hook(
+            lambda _m, inputs, out, name=name: seen.setdefault(name, []).extend([inputs[0], out])
+        )
         for name, module in network.named_children()
     ]
     with torch.inference_mode():

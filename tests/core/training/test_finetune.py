@@ -1,0 +1,113 @@
+"""Training: it learns, it resumes exactly, it refuses what makes no sense."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from attrs import evolve
+
+from posesyn_core.errors import UserError
+from posesyn_core.training.finetune import FinetuneResult, Schedule, finetune
+from posesyn_core.training.loader import batches
+from posesyn_core.values import LabelledFrame
+from posesyn_spin.estimator import Spin
+from posesyn_spin.plugin import SpinConfig
+
+
+def train(estimator: Spin, frames: list[LabelledFrame], folder: Path, **changed: object) -> FinetuneResult:
+    arguments = dict(steps=6, batch_size=4, ratio=0.5, learning_rate=1e-3, seed=5, workers=2, save_every=2)
+    return finetune(estimator, frames[:6], frames[6:], folder, **{**arguments, **changed})  # type: ignore[arg-type]
+
+
+def test_the_loss_falls_and_the_weights_load(estimator: Spin, frames: list[LabelledFrame], tmp_path: Path) -> None:
+    # the same frames without augmentation would be memorised at once; 20 steps on 12 augmented ones must show a fall
+    result = train(estimator, frames, tmp_path, steps=20, batch_size=8)
+    losses = [line["loss"] for line in result.metrics]
+    assert sum(losses[-4:]) < 0.7 * sum(losses[:4])
+    again = Spin(SpinConfig(weights=str(result.weights)))
+    for name, tensor in again.network.state_dict().items():
+        torch.testing.assert_close(tensor, estimator.network.state_dict()[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("update_statistics", [False, True])
+def test_an_interrupted_training_ends_with_the_same_bits(
+    estimator: Spin,
+    frames: list[LabelledFrame],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    update_statistics: bool,
+) -> None:
+    start = {name: tensor.clone() for name, tensor in estimator.network.state_dict().items()}
+    whole = train(estimator, frames, tmp_path / "whole", update_statistics=update_statistics)
+    expected = {name: tensor.clone() for name, tensor in estimator.network.state_dict().items()}
+
+    estimator.network.load_state_dict(start)
+    with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patch:
+        patch.setattr("posesyn_core.training.finetune.batches", _interrupted_at(5))
+        train(estimator, frames, tmp_path / "parts", update_statistics=update_statistics)
+    estimator.network.load_state_dict(start)
+    resumed = train(estimator, frames, tmp_path / "parts", update_statistics=update_statistics, workers=1)
+
+    assert resumed.metrics == whole.metrics
+    for name, tensor in estimator.network.state_dict().items():
+        torch.testing.assert_close(tensor, expected[name], rtol=0, atol=0)
+    lines = (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(6))
+
+
+def _interrupted_at(step: int):  # type: ignore[no-untyped-def]
+    def broken(*arguments, **options):  # type: ignore[no-untyped-def]
+        for batch in batches(*arguments, **options):
+            if batch.step == step:
+                raise KeyboardInterrupt
+            yield batch
+
+    return broken
+
+
+def test_statistics_stay_unless_asked_for(estimator: Spin, frames: list[LabelledFrame], tmp_path: Path) -> None:
+    before = estimator.network.bn1.running_mean.clone()
+    train(estimator, frames, tmp_path / "frozen", steps=2)
+    torch.testing.assert_close(estimator.network.bn1.running_mean, before, rtol=0, atol=0)
+    train(estimator, frames, tmp_path / "updated", steps=2, update_statistics=True)
+    assert not torch.equal(estimator.network.bn1.running_mean, before)
+
+
+def test_a_finished_training_is_not_done_again(
+    estimator: Spin, frames: list[LabelledFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train(estimator, frames, tmp_path, steps=2)
+    monkeypatch.setattr(estimator, "training_inputs", None)
+    assert train(estimator, frames, tmp_path, steps=2).metrics == first.metrics
+
+
+def test_other_arguments_in_the_same_folder_are_refused(
+    estimator: Spin, frames: list[LabelledFrame], tmp_path: Path
+) -> None:
+    train(estimator, frames, tmp_path, steps=2)
+    with pytest.raises(UserError, match=r"another learning_rate \(0\.001, now 0\.01\)"):
+        train(estimator, frames, tmp_path, steps=2, learning_rate=1e-2)
+
+
+def test_a_loss_that_is_no_number_stops_the_training(
+    estimator: Spin, frames: list[LabelledFrame], tmp_path: Path
+) -> None:
+    hopeless = [evolve(frame, joints2d=frame.joints2d * float("nan")) for frame in frames]
+    with pytest.raises(UserError, match="no number at step 0"):
+        train(estimator, hopeless, tmp_path)
+    assert not (tmp_path / "weights.safetensors").exists()
+
+
+def test_cosine_schedule_rises_then_falls_to_nothing() -> None:
+    schedule = Schedule(steps=100, learning_rate=1.0)
+    rates = [schedule.rate(step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.2)
+    assert max(rates) > 0.98
+    assert rates[-1] < 1e-3
+    assert evolve(schedule, decay="constant").rate(99) == 1.0
+
+
+def test_metrics_name_every_term(estimator: Spin, frames: list[LabelledFrame], tmp_path: Path) -> None:
+    (line,) = train(estimator, frames, tmp_path, steps=1).metrics
+    assert {"step", "loss", "learning_rate", "keypoints2d", "keypoints3d", "pose", "betas", "camera"} <= line.keys()

@@ -1,0 +1,79 @@
+"""Which frames a step sees, and what becomes of those that can't be read."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from attrs import evolve
+
+from posesyn_core.errors import UserError
+from posesyn_core.training.loader import Mixture, batches, labelled_frame
+from posesyn_core.values import LabelledFrame, Sample
+from posesyn_spin.estimator import Spin
+
+
+def test_a_batch_holds_the_share_of_synthesised_frames(frames: list[LabelledFrame]) -> None:
+    mixture = Mixture(frames[:4], frames[4:], batch_size=8, ratio=0.25, seed=1)
+    real = {frame.id for frame in frames[:4]}
+    for step in range(5):
+        names = [frame.id for frame in mixture.batch(step)]
+        assert [name in real for name in names] == [True] * 6 + [False] * 2
+
+
+def test_every_frame_comes_equally_often(frames: list[LabelledFrame]) -> None:
+    mixture = Mixture(frames, [], batch_size=8, ratio=0.0, seed=1)
+    seen = Counter(frame.id for step in range(6) for frame in mixture.batch(step))
+    assert set(seen.values()) == {4}
+
+
+def test_rounds_are_shuffled_anew(frames: list[LabelledFrame]) -> None:
+    mixture = Mixture(frames, [], batch_size=12, ratio=0.0, seed=1)
+    first, second = ([frame.id for frame in mixture.batch(step)] for step in (0, 1))
+    assert first != second
+    assert sorted(first) == sorted(second)
+
+
+@pytest.mark.parametrize(("ratio", "missing"), [(0.5, "synthesised"), (1.0, "synthesised"), (0.0, "real")])
+def test_nothing_to_train_on_is_the_users_mistake(frames: list[LabelledFrame], ratio: float, missing: str) -> None:
+    real = [] if missing == "real" else frames
+    with pytest.raises(UserError, match=f"no {missing} frame"):
+        Mixture(real, [], batch_size=4, ratio=ratio, seed=0)
+
+
+def test_batches_are_the_same_for_any_number_of_workers(estimator: Spin, frames: list[LabelledFrame]) -> None:
+    mixture = Mixture(frames[:6], frames[6:], batch_size=4, ratio=0.5, seed=3)
+    alone = list(batches(estimator, mixture, 0, 4, workers=1))
+    together = list(batches(estimator, mixture, 2, 4, workers=3))
+    assert [batch.step for batch in together] == [2, 3]
+    for one, other in zip(alone[2:], together, strict=True):
+        for name, tensor in one.tensors.items():
+            assert len(tensor) == 4
+            torch.testing.assert_close(tensor, other.tensors[name], rtol=0, atol=0)
+
+
+def test_a_frame_that_cannot_be_read_is_replaced(estimator: Spin, frames: list[LabelledFrame]) -> None:
+    broken = evolve(frames[0], id="broken", image=b"no picture")
+    mixture = Mixture([broken, *frames[1:4]], [], batch_size=4, ratio=0.0, seed=0)
+    (batch,) = batches(estimator, mixture, 0, 1, workers=1)
+    assert len(batch.tensors["images"]) == 4
+    assert len(batch.replaced) >= 1
+    assert all(reason.startswith("broken: not an image") for reason in batch.replaced)
+
+
+def test_nothing_but_broken_frames_is_an_error(estimator: Spin, frames: list[LabelledFrame]) -> None:
+    broken = [evolve(frame, image=b"") for frame in frames]
+    mixture = Mixture(broken, [], batch_size=4, ratio=0.0, seed=0)
+    with pytest.raises(UserError, match=r"in a row can't be read.*zero bytes"):
+        list(batches(estimator, mixture, 0, 1, workers=1))
+
+
+def test_a_sample_becomes_a_frame_with_the_joints_that_smpl_shares() -> None:
+    keypoints = np.arange(34, dtype=np.float32).reshape(17, 2)
+    confidence = np.ones(17, np.float32)
+    confidence[15] = 0  # left ankle
+    frame = labelled_frame(Sample("a/b", b"", [0, 0, 9, 9], "coco17", keypoints, confidence))
+    assert (frame.joints3d, frame.smpl, frame.source) == (None, None, "real")
+    labelled = np.flatnonzero(frame.confidence)
+    assert labelled.tolist() == [1, 2, 4, 5, 8, 16, 17, 18, 19, 20, 21]
+    np.testing.assert_array_equal(frame.joints2d[4], keypoints[13])  # left knee
