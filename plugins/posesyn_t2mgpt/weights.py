@@ -1,0 +1,157 @@
+"""Weights on disk: the official checkpoints as they are, and sets of our own in one safetensors file."""
+
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from attrs import asdict, frozen
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from posesyn_core.errors import UserError
+from posesyn_core.files import atomic_path
+from posesyn_t2mgpt.representation import FEATURES
+from posesyn_t2mgpt.statistics import Statistics
+from posesyn_t2mgpt.transformer import T2MTransformer, TransformerShape
+from posesyn_t2mgpt.vqvae import MotionVqVae, VqVaeShape
+
+STARTER = Path(__file__).parent / "weights" / "starter.safetensors"
+OFFICIAL_HEADS = 16
+_LAYOUTS = ("net", "trans")
+"""The one key at the top of the official VQ-VAE's and transformer's files."""
+_STATISTICS = ("mean", "std")
+
+
+@frozen(eq=False)
+class Weights:
+    """All tensors of a set by their official names, with ``mean`` and ``std`` beside them.
+
+    ``heads`` is the one size that no tensor tells; None where the files don't say.
+    """
+
+    tensors: Mapping[str, Tensor]
+    source: str
+    heads: int | None = None
+
+    def statistics(self) -> Statistics:
+        """Raises UserError if there are none or they are not (263,)."""
+        values = [self._get(name, "put mean.npy and std.npy beside the checkpoint") for name in _STATISTICS]
+        if any(value.shape != (FEATURES,) for value in values):
+            shapes = " and ".join(str(tuple(value.shape)) for value in values)
+            raise UserError(f"mean and std of {self.source} have shapes {shapes}, not ({FEATURES},)")
+        return Statistics(*(value.double() for value in values))
+
+    def vqvae(self) -> MotionVqVae:
+        """The VQ-VAE in evaluation mode. Raises UserError if tensors are missing, too many or of the wrong size."""
+        codebook = self._get("vqvae.quantizer.codebook", "add the VQ-VAE's checkpoint (net_last.pth)")
+        first = self._get("vqvae.encoder.model.0.weight", "the VQ-VAE's checkpoint is not complete")
+        model = MotionVqVae(VqVaeShape(width=first.shape[0], codes=codebook.shape[0], code_dim=codebook.shape[1]))
+        self._load(model, "vqvae.")
+        return model
+
+    def transformer(self, heads: int | None = None) -> T2MTransformer:
+        """The transformer in evaluation mode; ``heads`` overrides what the files say. UserError as above."""
+        table = self._get("trans_base.tok_emb.weight", "add the transformer's checkpoint (net_best_fid.pth)")
+        positions = self._get("trans_base.pos_embed.embed", "the transformer's checkpoint is not complete")
+        layers = {name.split(".")[2] for name in self.tensors if name.startswith("trans_base.blocks.")}
+        heads = heads or self.heads or OFFICIAL_HEADS
+        if table.shape[1] % heads:
+            raise UserError(f"{heads} heads don't divide the {table.shape[1]} channels of {self.source}; set heads")
+        shape = TransformerShape(
+            codes=table.shape[0] - 2, dim=table.shape[1], layers=len(layers), heads=heads, places=positions.shape[0]
+        )
+        model = T2MTransformer(shape)
+        self._load(model, "trans_")
+        return model
+
+    def _get(self, name: str, remedy: str) -> Tensor:
+        if name not in self.tensors:
+            raise UserError(f"{self.source} has no tensor {name!r}; {remedy}")
+        return self.tensors[name]
+
+    def _load(self, model: torch.nn.Module, prefix: str) -> None:
+        state = {name: tensor.float() for name, tensor in self.tensors.items() if name.startswith(prefix)}
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as error:
+            first = str(error).splitlines()[1].strip()
+            raise UserError(f"{self.source} does not fit this architecture: {first}") from error
+        model.eval()
+
+
+def load_weights(name: str) -> Weights:
+    """Weights from ``name``: "starter", a safetensors file, or a folder with the files of one set.
+
+    A folder may hold official checkpoints under any name (``*.pth``: a dict with the one key ``net`` or ``trans``),
+    safetensors files, and ``mean.npy`` and ``std.npy`` (also ``t2m_mean.npy`` ...).
+    Raises UserError naming the file that is missing, truncated or of unknown content.
+    """
+    path = STARTER if name == "starter" else Path(name)
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if p.suffix in _READERS and not p.name.startswith("."))
+    else:
+        files = [path] if path.suffix in _READERS and path.is_file() else []
+    if not files:
+        raise UserError(f"no weights at {str(path)!r}: give 'starter', a .safetensors file or a folder of checkpoints")
+    tensors: dict[str, Tensor] = {}
+    heads = None
+    for file in files:
+        try:
+            found, metadata = _READERS[file.suffix](file)
+        except (OSError, ValueError, EOFError, RuntimeError, pickle.UnpicklingError, SafetensorError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(f"weights {str(file)!r} can't be read ({reason}); is the file complete?") from error
+        tensors.update(found)
+        heads = int(metadata["heads"]) if "heads" in metadata else heads
+    return Weights(tensors, repr(str(path)), heads)
+
+
+Read = tuple[dict[str, Tensor], Mapping[str, Any]]
+
+
+def _read_safetensors(path: Path) -> Read:
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+def _read_checkpoint(path: Path) -> Read:
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    layouts = [key for key in _LAYOUTS if isinstance(content, Mapping) and key in content]
+    if not layouts:
+        raise ValueError("neither 'net' nor 'trans' at its top")
+    return {name: tensor for key in layouts for name, tensor in content[key].items()}, {}
+
+
+def _read_array(path: Path) -> Read:
+    name = next((name for name in _STATISTICS if path.stem.lower().endswith(name)), None)
+    if name is None:
+        return {}, {}
+    return {name: torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float64))}, {}
+
+
+_READERS = {
+    ".safetensors": _read_safetensors,
+    ".pth": _read_checkpoint,
+    ".pt": _read_checkpoint,
+    ".npy": _read_array,
+}
+
+
+def save_weights(
+    path: Path, statistics: Statistics, vqvae: MotionVqVae, transformer: T2MTransformer | None = None
+) -> None:
+    """Write one set as half-precision safetensors (statistics in single precision), complete or not at all."""
+    state = dict(vqvae.state_dict())
+    metadata = {"vqvae": json.dumps(asdict(vqvae.shape))}
+    if transformer is not None:
+        state |= transformer.state_dict()
+        metadata["heads"] = str(transformer.shape.heads)
+    tensors = {name: tensor.half().contiguous() for name, tensor in state.items()}
+    tensors |= {"mean": statistics.mean.float(), "std": statistics.std.float()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata)
