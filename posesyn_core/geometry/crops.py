@@ -8,7 +8,7 @@ Pixel centres have integer coordinates in both. Affine maps are (..., 2, 3) matr
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from posesyn_core.errors import SampleError
+from posesyn_core.boxes import check_box
 from posesyn_core.values import Image
 
 Floats = NDArray[np.float64]
@@ -50,16 +50,8 @@ def crop(image: Image, box: ArrayLike, size: int, margin: float = 1.0) -> tuple[
     What lies outside the image is black. Returns the crop and the map (2, 3) from the full image to it. SampleError if
     the box is not finite, has no area or lies wholly outside the image.
     """
-    corners = np.asarray(box, np.float64)
-    if not np.isfinite(corners).all():
-        raise SampleError("the person box has numbers that are not finite")
-    x0, y0, x1, y1 = corners
-    if x1 <= x0 or y1 <= y0:
-        raise SampleError(f"the person box {_text(corners)} has no area")
-    height, width = image.shape[:2]
-    if x1 <= 0 or y1 <= 0 or x0 >= width - 1 or y0 >= height - 1:
-        raise SampleError(f"the person box {_text(corners)} lies outside the image of {width}x{height} pixels")
-    matrix = crop_matrix(corners, size, margin)
+    check_box(box, image.shape[1], image.shape[0])
+    matrix = crop_matrix(box, size, margin)
     return warp(image, matrix, size), matrix
 
 
@@ -96,7 +88,3 @@ def _part(image: Image, matrix: Floats, size: int) -> tuple[Image, Floats]:
     low = np.clip(np.floor(corners.min(axis=0)) - 1, 0, limit).astype(int)
     high = np.clip(np.ceil(corners.max(axis=0)) + 2, 0, limit).astype(int)
     return image[low[1] : high[1], low[0] : high[0]], low.astype(np.float64)
-
-
-def _text(corners: Floats) -> str:
-    return "(" + ", ".join(f"{value:g}" for value in corners) + ")"

@@ -92,3 +92,14 @@ def test_a_box_far_larger_than_the_image_costs_nothing() -> None:
 def test_a_square_of_a_tiny_box_stretches_one_pixel() -> None:
     result, _ = crops.crop(gradient(200, 240), [99.9, 49.9, 100.1, 50.1], 32)
     np.testing.assert_allclose(result.reshape(-1, 3), [[100, 50, 7]] * 32 * 32, atol=1)
+
+
+def test_a_map_that_shows_nothing_of_the_image_gives_black() -> None:
+    assert not crops.warp(gradient(200, 240), [[1, 0, -1000], [0, 1, 0]], 32).any()
+
+
+def test_warp_turns_and_mirrors() -> None:
+    """Augmentation: the map may rotate and flip."""
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(crops.warp(image, [[-1, 0, 63], [0, 1, 0]], 64), image[:, ::-1])
+    np.testing.assert_array_equal(crops.warp(image, [[0, 1, 0], [1, 0, 0]], 64), image.transpose(1, 0, 2))
