@@ -21,7 +21,7 @@ from scipy.spatial.transform import Rotation
 
 from posesyn_core.body.fitting import fit_smpl
 from posesyn_core.body.model import Body, load_body
-from posesyn_core.body.render import composite, diffuse, interpolate, normals, render, supersampled, vertex_normals
+from posesyn_core.body.render import composite, diffuse, interpolate, normals, render, vertex_normals, window
 from posesyn_core.errors import UserError
 from posesyn_core.files import atomic_path, existing_file, write_atomic
 from posesyn_core.geometry.cameras import project
@@ -142,12 +142,12 @@ def render_person(figure: Figure, vertices: FloatArray, look: Look, view: View, 
     """Draw a dressed person, vertices (V, 3) in the camera frame, over ``background`` (H, W, 3)."""
     outward = vertex_normals(vertices, figure.faces)
     dressed = dress(look, figure, vertices, outward)
-    camera, size = supersampled(view.camera, view.size, SUPERSAMPLING)
-    seen = render(dressed, figure.faces, camera, size)
+    size = view.size[0] * SUPERSAMPLING, view.size[1] * SUPERSAMPLING
+    seen = render(dressed, figure.faces, window(view.camera, (0, 0), view.size, size), size)
     rest = interpolate(seen, figure.faces, figure.rest)
     colours = paint(look, figure, rest, figure.face_part[seen.face])
     shade = diffuse(normals(seen, figure.faces, outward), view.light, view.ambient)
-    return composite(seen, colours * shade * view.tint, background, SUPERSAMPLING)
+    return composite(seen, colours * shade * view.tint, background)
 
 
 def draw_image(figure: Figure, people: People, k: int, generator: np.random.Generator) -> Image:

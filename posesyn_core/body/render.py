@@ -14,6 +14,7 @@ covered pixels alone, as flat (P, ...) arrays that :meth:`Buffers.dense` spreads
     image = composite(seen, texture_colours(seen, uv, texture) * diffuse(...), background)
 """
 
+import cv2
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
@@ -93,21 +94,18 @@ def render(vertices: NDArray, faces: NDArray, camera: Camera, size: tuple[int, i
     return _rasterise(x[corners], y[corners], inverse_depth[corners], drawn, size, cull)
 
 
-def unwrap(uv: FloatArray, size: int) -> Buffers:
-    """Find the triangle that every texel of a square texture belongs to; texel centres as in :func:`texture_colours`.
+def window(camera: Camera, corner: tuple[int, int], extent: tuple[int, int], size: tuple[int, int]) -> Camera:
+    """The camera of a part of the image drawn at another resolution.
 
     Args:
-        uv: (F, 3, 2) texture coordinates of the triangles' corners, 0..1, v up (v = 1 is the texture's first row).
-        size: texels per side.
+        camera: of the full image.
+        corner: (x, y) of the part's first pixel.
+        extent: (H, W) of the part in pixels of the full image.
+        size: (H, W) of the picture that it becomes: larger than ``extent`` to supersample.
     """
-    x, y = np.ascontiguousarray(_texels(uv, size).transpose(2, 1, 0), dtype=np.float32)
-    return _rasterise(x, y, np.ones_like(x), np.ones(len(uv), dtype=bool), (size, size), cull=False)
-
-
-def supersampled(camera: Camera, size: tuple[int, int], factor: int) -> tuple[Camera, tuple[int, int]]:
-    """The same view with ``factor`` x ``factor`` samples per pixel, to be averaged by :func:`composite`."""
-    finer = Camera(camera.focal_length * factor, camera.principal_point * factor + (factor - 1) / 2)
-    return finer, (size[0] * factor, size[1] * factor)
+    scale = np.array([size[1] / extent[1], size[0] / extent[0]])
+    principal_point = (camera.principal_point - np.array(corner) + 0.5) * scale - 0.5  # pixel edges stay edges
+    return Camera(camera.focal_length * scale, principal_point)
 
 
 def vertex_normals(vertices: NDArray, faces: NDArray) -> FloatArray:
@@ -137,15 +135,16 @@ def parts(buffers: Buffers, part_labels: NDArray) -> NDArray:
 
 
 def texture_colours(buffers: Buffers, uv: FloatArray, texture: Image | FloatArray) -> FloatArray:
-    """Bilinear texture colours (P, C) for ``uv`` (F, 3, 2) in 0..1, v up, and a square ``texture`` (S, S, C)."""
-    side = len(texture)
-    place = np.clip(_texels(_blend(buffers.weights, uv[buffers.face]), side), 0, side - 1)
-    low = np.minimum(place.astype(np.int32), side - 2)
-    (fx, fy) = (place - low).T[:, :, None]
-    texel = texture.reshape(side * side, -1)
-    first = low[:, 1] * side + low[:, 0]
+    """Bilinear texture colours (P, C) for ``uv`` (F, 3, 2) in 0..1, v up, and a ``texture`` (H, W, C)."""
+    height, width = texture.shape[:2]
+    u, v = _blend(buffers.weights, uv[buffers.face]).T
+    x, y = np.clip(u * width - 0.5, 0, width - 1.001), np.clip((1 - v) * height - 0.5, 0, height - 1.001)
+    column, row = x.astype(np.int32), y.astype(np.int32)
+    fx, fy = (x - column)[:, None], (y - row)[:, None]
+    texel = texture.reshape(height * width, -1)
+    first = row * width + column
     upper = texel[first] * (1 - fx) + texel[first + 1] * fx
-    lower = texel[first + side] * (1 - fx) + texel[first + side + 1] * fx
+    lower = texel[first + width] * (1 - fx) + texel[first + width + 1] * fx
     return upper * (1 - fy) + lower * fy
 
 
@@ -155,27 +154,24 @@ def diffuse(normal: FloatArray, direction: NDArray, ambient: float = 0.5) -> Flo
     return ambient + (1 - ambient) * np.maximum(normal @ toward, 0)[:, None]
 
 
-def composite(buffers: Buffers, colours: FloatArray, background: Image, factor: int = 1) -> Image:
+def composite(buffers: Buffers, colours: FloatArray, background: Image) -> Image:
     """Draw the covered pixels' colours (P, 3) in 0..255 over ``background`` (H, W, 3).
 
-    With ``factor`` > 1 the buffers are :func:`supersampled`, and edges become soft.
+    The buffers may have another size than the background (see :func:`window`): edges are soft then.
     """
     height, width = background.shape[:2]
-    row, column = np.divmod(buffers.pixel, buffers.size[1])
-    pixel, inverse, samples = np.unique(
-        (row // factor) * width + column // factor, return_inverse=True, return_counts=True
-    )
-    total = np.stack([np.bincount(inverse, channel) for channel in np.clip(colours, 0, 255).T], axis=1)
-    image = background.reshape(height * width, 3).copy()
-    share = 1 / factor**2
-    behind = image[pixel] * (1 - samples * share)[:, None]
-    image[pixel] = np.rint(total * share + behind).astype(np.uint8)
-    return image.reshape(height, width, 3)
-
-
-def _texels(uv: FloatArray, side: int) -> FloatArray:
-    """Texture coordinates (..., 2), v up, as (column, row) of a texture; texel centres are integers."""
-    return (uv * np.array([1, -1], np.float32) + np.array([0, 1], np.float32)) * side - 0.5
+    opaque = np.empty((len(colours), 4), np.float32)
+    np.clip(colours, 0, 255, out=opaque[:, :3])
+    opaque[:, 3] = 1
+    drawn = buffers.dense(opaque)
+    if buffers.size != (height, width):
+        shrinks = buffers.size[0] > height
+        drawn = cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    image = background.copy()
+    touched = drawn[..., 3] > 0
+    mixed = drawn[touched]
+    image[touched] = mixed[:, :3] + background[touched] * (1 - mixed[:, 3:]) + 0.5
+    return image
 
 
 def _blend(weights: FloatArray, corners: NDArray) -> FloatArray:

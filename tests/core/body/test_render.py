@@ -10,10 +10,9 @@ from posesyn_core.body.render import (
     normals,
     parts,
     render,
-    supersampled,
     texture_colours,
-    unwrap,
     vertex_normals,
+    window,
 )
 from posesyn_core.values import Camera
 
@@ -118,32 +117,47 @@ def test_memory_bound_changes_nothing(monkeypatch):
     assert np.array_equal(whole.face_index, pieces.face_index) and np.array_equal(whole.depth, pieces.depth)
 
 
-def test_texture_lookup_inverts_the_unwrapping():
-    """Paint every texel with its own coordinates through the faces; looking it up must return them."""
+def test_texture_is_laid_on_by_its_coordinates():
+    """A square filled by a texture that holds each texel's own u and v must show u and v."""
     points = np.array([[-0.4, -0.3, 2.0], [0.4, -0.3, 2.5], [0.4, 0.4, 2.5], [-0.4, 0.4, 2.0]])
     faces = np.array([[0, 2, 1], [0, 3, 2]])
-    corners = np.array([[0.1, 0.1], [0.9, 0.1], [0.9, 0.8], [0.1, 0.8]])
-    uv = corners[faces]
-    layout = unwrap(uv, 128)
-    texture = layout.dense(interpolate(layout, faces, points))
+    corners = np.array([[0.1, 0.9], [0.9, 0.9], [0.9, 0.2], [0.1, 0.2]], dtype=np.float32)
+    height, width = 40, 64
+    u, v = (np.arange(width) + 0.5) / width, 1 - (np.arange(height) + 0.5) / height
+    texture = np.stack(np.broadcast_arrays(u, v[:, None]), axis=-1).astype(np.float32)
     seen = render(points, faces, CAMERA, SIZE)
-    inner = (seen.weights > 0.03).all(axis=1)  # texels outside the square were never painted
-    found = texture_colours(seen, uv, texture)[inner]
-    assert inner.sum() > 2000 and np.abs(found - interpolate(seen, faces, points)[inner]).max() < 0.01
+    found = texture_colours(seen, corners[faces], texture)
+    assert np.abs(found - interpolate(seen, faces, corners)).max() < 1e-3
+
+
+def test_a_texture_is_clamped_at_its_border():
+    points, faces = np.array([[-0.4, -0.3, 2.0], [0.4, -0.3, 2.0], [0.4, 0.4, 2.0]]), np.array([[0, 2, 1]])
+    uv = np.array([[[-1.0, 2.0], [2.0, -1.0], [2.0, 2.0]]], dtype=np.float32)
+    texture = np.random.default_rng(0).uniform(0, 255, (5, 7, 3)).astype(np.float32)
+    seen = render(points, faces, CAMERA, SIZE)
+    colours = texture_colours(seen, uv, texture)
+    assert colours.min() >= texture.min() - 1e-3 and colours.max() <= texture.max() + 1e-3
 
 
 def test_supersampling_keeps_the_view_and_softens_edges():
     vertices, faces = sphere()
-    background = np.zeros((*SIZE, 3), dtype=np.uint8)
+    background = np.full((*SIZE, 3), 40, dtype=np.uint8)
     plain = render(vertices, faces, CAMERA, SIZE)
     hard = composite(plain, np.full((len(plain.pixel), 3), 200.0), background)
-    camera, size = supersampled(CAMERA, SIZE, 3)
-    fine = render(vertices, faces, camera, size)
-    soft = composite(fine, np.full((len(fine.pixel), 3), 200.0), background, factor=3)
-    assert set(np.unique(hard)) == {0, 200}
-    edge = (soft > 0) & (soft < 200)
+    size = SIZE[0] * 3, SIZE[1] * 3
+    fine = render(vertices, faces, window(CAMERA, (0, 0), SIZE, size), size)
+    soft = composite(fine, np.full((len(fine.pixel), 3), 200.0), background)
+    assert set(np.unique(hard)) == {40, 200}
+    edge = (soft > 40) & (soft < 200)
     assert edge.any() and (soft[~edge] == hard[~edge]).all()
     assert abs(int(soft.sum()) - int(hard.sum())) < 0.01 * hard.sum()
+
+
+def test_a_window_shows_its_part_of_the_image():
+    vertices, faces = sphere()
+    whole = render(vertices, faces, CAMERA, SIZE)
+    part = render(vertices, faces, window(CAMERA, (60, 20), (50, 40), (50, 40)), (50, 40))
+    assert part.mask.any() and (part.face_index == whole.face_index[20:70, 60:100]).mean() > 0.999  # but for rounding
 
 
 def test_brightness_follows_the_angle_to_the_light():
