@@ -80,7 +80,7 @@ class Sample:
     id: str
     image: Path | bytes
     box: FloatArray = array((4,), "person box x0, y0, x1, y1, pixels")
-    joint_set: str
+    joint_set: str  # type: ignore[misc]  # mypy takes array() for a default
     keypoints2d: FloatArray = array(("J", 2), "labelled 2D joints, pixels of the full image")
     confidence: FloatArray = array(("J",), "0 = not labelled, 1 = labelled and visible")
     camera: Camera | None = None
@@ -103,7 +103,7 @@ class PoseEstimate:
 
     joints3d: FloatArray = array((24, 3), "SMPL-24 joints, metres, camera frame, relative to the pelvis")
     joints2d: FloatArray = array((24, 2), "their projection with ``camera``, pixels of the full image")
-    camera: Camera
+    camera: Camera  # type: ignore[misc]  # as above
     smpl: SmplParams | None = None
 
 
@@ -116,7 +116,7 @@ class ScoredSample:
     joint_errors: FloatArray = array(
         ("J",), "unweighted error per joint of the sample's joint set, crop pixels, NaN = no label"
     )
-    estimate: PoseEstimate
+    estimate: PoseEstimate  # type: ignore[misc]  # as above
 
 
 @frozen

@@ -147,4 +147,4 @@ def _row(sample: Sample, estimate: PoseEstimate, error: float, joint_errors: NDA
         return Row(sample.id, rejected="no joint is labelled")
     if not np.isfinite(error):
         return Row(sample.id, rejected="too few of the joints that Eq. 1 weighs are labelled, or the root is not")
-    return Row(sample.id, ScoredSample(sample, error, joint_errors, estimate))
+    return Row(sample.id, ScoredSample(sample, error, joint_errors.astype(np.float32), estimate))
