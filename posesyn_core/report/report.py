@@ -5,6 +5,7 @@ the same run gives the same bytes. Long tables are shown in part, and the page s
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,7 @@ def write_report(run: Run) -> Path:
     return target
 
 
+@cache
 def _template() -> jinja2.Template:
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(

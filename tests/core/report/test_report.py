@@ -1,0 +1,268 @@
+"""The report as a browser sees it: parsed, section by section."""
+
+import base64
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from posesyn_core.images import decode_image
+from posesyn_core.pipeline.run import HARD, Run, Selected
+from posesyn_core.pipeline.tables import Row
+from posesyn_core.report.report import HARD_SHOWN, write_report
+
+MakeRun = Callable[..., Run]
+SECTIONS = ("result", "weakness", "mining", "motions", "frames", "passing", "refused", "made-with")
+SEPARATE = {"td", "th", "li", "p", "h3", "b", "span", "text", "div"}
+VOID = {"meta", "img", "wbr", "br"}
+
+
+class Page(HTMLParser):
+    """The text, pictures and charts of every section; fails if a tag is not closed where it should be."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.source = path.read_text()
+        self.open: list[str] = []
+        self.section = "header"
+        self.texts: dict[str, str] = {}
+        self.tags: dict[str, list[tuple[str, dict[str, str | None]]]] = {}
+        self.feed(self.source)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "section":
+            self.section = dict(attrs)["id"] or ""
+        self.tags.setdefault(self.section, []).append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.setdefault(self.section, []).append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> does not close what is open at {self.getpos()}"
+        if tag in SEPARATE:
+            self.handle_data(" ")
+
+    def handle_data(self, data: str) -> None:
+        self.texts[self.section] = self.texts.get(self.section, "") + data
+
+    def text(self, section: str) -> str:
+        return " ".join(self.texts[section].split())
+
+    def find(self, tag: str, section: str = "") -> list[dict[str, str | None]]:
+        return [attrs for at, tags in self.tags.items() if section in ("", at) for name, attrs in tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def page(complete_run: Run) -> Page:
+    return Page(write_report(complete_run))
+
+
+def test_the_page_needs_nothing_but_itself(page: Page) -> None:
+    assert [name for name in page.tags if name != "header"] == list(SECTIONS)
+    tags = {tag for found in page.tags.values() for tag, _ in found}
+    assert not tags & {"script", "link", "iframe", "object"}
+    links = [attrs["href"] or "" for attrs in page.find("a")]
+    assert sorted(links) == sorted(f"#{section}" for section in SECTIONS)
+    assert not re.search(r"https?://|@import|url\(", page.source)
+
+
+def test_every_picture_is_there_and_says_what_it_shows(page: Page) -> None:
+    pictures = page.find("img")
+    assert len(pictures) == 4 + 2 + 2 * (1 + 3 + 3)  # mined, captioned, then reference, kept, rejected for each clip
+    for picture in pictures:
+        kind, _, data = (picture["src"] or "").partition(",")
+        assert kind == "data:image/jpeg;base64"
+        assert decode_image(base64.b64decode(data)).shape[0] in (192, 256)
+        assert picture["alt"] and picture["loading"] == "lazy"
+    assert all(chart["aria-label"] for chart in page.find("svg"))
+    assert len(page.find("svg")) == 1 + 2 + 2 + 1
+
+
+def test_the_header_counts_what_each_stage_passed_on(page: Page) -> None:
+    header = page.text("header")
+    for step in (
+        *("5 samples scored", "2 hard", "2 easy", "2 captions", "2 motions", "2 clips", "12 frames drawn"),
+        *("6 frames kept 50 % of 12 judged", "6 frames rejected", "1 units refused", "seed 5"),
+    ):
+        assert step in header
+
+
+def test_before_and_after_is_told_as_it_came_out(page: Page) -> None:
+    text = page.text("result")
+    assert "+4.0 mm (+4.0 %)" in text and "-10.0 mm (-10.0 %)" in text
+    assert "-4.0 mm (-5.0 %)" in text  # PA-MPJPE of posesyn
+    assert "Fine-tuned on real data only: MPJPE is 4.0 mm (4.0 %) higher (worse) than as shipped." in text
+    assert "MPJPE is 14.0 mm (13.5 %) lower (better) than fine-tuned on real data only." in text
+    assert "20 steps, with 40 real and 6 synthesised frames" in text
+
+
+def test_without_test_data_the_2d_error_still_says_how_weak(make_run: MakeRun) -> None:
+    run = make_run("filter")
+    run.finish("evaluate", {"variants": {}, "note": "the recipe names no test data"})
+    page = Page(write_report(run))
+    assert "names no [test] data" in page.text("result")
+    text = page.text("weakness")
+    # Joint errors 60, 30, 15, 6, 3 pixels at 15 joints each (the pelvis is the root), of a crop of 256.
+    assert "off by 22.8 pixels on average" in text and "over 75 labelled joints" in text
+    assert "mean 76.0 and median 50.0" in text
+    assert "5 % of the crop 12.8 40.0 %" in text and "20 % of the crop 51.2 80.0 %" in text
+    assert "hard: from 100" in text and "easy: up to 20" in text
+
+
+def test_hard_and_easy_samples_stand_with_their_errors(page: Page) -> None:
+    text = page.text("mining")
+    assert "Hardest 2" in text and "Easiest 2" in text
+    assert "error 200.0 60.0 px a joint pictures/a" in text
+    assert text.index("error 200.0") < text.index("error 100.0") < text.index("error 10.0") < text.index("error 20.0")
+    assert "labelled" in text and "predicted" in text
+
+
+def test_texts_of_the_data_are_shown_and_never_run(page: Page) -> None:
+    assert "A run <i>of ours</i>" in page.text("header")
+    assert "squats <script>alert(1)</script>" in page.text("motions")
+    assert "squats <script>alert(1)</script>" in page.text("frames")
+    assert '"><img src=x onerror=alert(1)>' in page.text("mining")
+    assert not page.find("script") and not page.find("i")
+    assert all("onerror" not in attrs for attrs in page.find("img"))
+
+
+def test_kept_frames_stand_next_to_rejected_ones_with_error_and_reason(page: Page) -> None:
+    text = page.text("frames")
+    assert "3 of 6 frames kept; joints -> SMPL residual 12.5 mm" in text
+    assert "kept, 119 mm rejected, 121 mm 3D error 121.0 mm exceeds tau = 120 mm" in text
+    classes = [attrs.get("class") for attrs in page.find("figure", "frames")]
+    assert classes.count("tag kept") == classes.count("tag rejected") == 6
+
+
+def test_pass_rates_stand_beside_those_of_the_paper(page: Page) -> None:
+    text = page.text("passing")
+    for row in ("200 mm 83.3 % 72.6 %", "120 mm 50.0 % 45.7 %", "80 mm 16.7 % 28.2 %", "40 mm 16.7 % 6.6 %"):
+        assert row in text
+    assert [attrs.get("class") for attrs in page.find("tr", "passing")].count("chosen") == 1
+    assert len(page.find("circle", "passing")) == 5
+
+
+def test_a_summed_error_is_not_compared_with_the_paper(make_run: MakeRun) -> None:
+    page = Page(write_report(make_run(overrides=["filter.name=tpe_error", "filter.reduction=sum", "filter.tau=150"])))
+    text = page.text("passing")
+    assert "summed over the joints" in text and "150 mm" in text and "tau = 150 mm" in text
+    assert "paper" not in text and not page.find("circle", "passing")
+
+
+def test_refused_units_are_counted_by_reason(make_run: MakeRun) -> None:
+    run = make_run()
+    boxes = [Row(f"clip{at}", rejected=f"joints -> SMPL residual {60 + at} mm > 60 mm") for at in range(120)]
+    run.clips.write_part(1, boxes)
+    page = Page(write_report(run))
+    text = page.text("refused")
+    assert "121 units" in text and "The first 100" in text
+    assert "120 animate joints -> SMPL residual … mm > … mm" in text
+    assert "1 score the image file is empty (zero bytes)" in text
+    assert "residual 77 mm" in text and "residual 178 mm" not in text
+
+
+def test_the_recipe_and_its_components_are_shown(page: Page) -> None:
+    text = page.text("made-with")
+    assert "tpe_error Keep frames that the estimator gets right" in text
+    assert "not installed here" in text  # the other components: this registry has only the core's
+    assert 'root = "pictures"' in text and "steps = 20" in text
+
+
+@pytest.mark.parametrize(
+    ("last", "first_missing", "empty"),
+    [
+        ("score", "select", ("mining", "motions", "frames", "passing")),
+        ("select", "caption", ("motions", "frames", "passing")),
+        ("caption", "synthesize", ("frames", "passing")),
+        ("animate", "filter", ("frames", "passing")),
+    ],
+)
+def test_a_partial_run_shows_what_there_is(
+    make_run: MakeRun, last: str, first_missing: str, empty: tuple[str, ...]
+) -> None:
+    page = Page(write_report(make_run(last)))
+    assert "not run yet" in page.text("header")
+    for section in empty:
+        assert "has not run yet" in page.text(section)
+        assert not page.find("img", section)
+    assert any(f"The stage {first_missing} has not run yet" in page.text(section) for section in SECTIONS)
+    assert "off by 22.8 pixels" in page.text("weakness")
+
+
+def test_a_run_that_has_not_begun_has_a_report(tmp_path: Path, make_run: MakeRun) -> None:
+    from posesyn_core.pipeline.run import create_run
+
+    fresh = create_run(tmp_path / "fresh", make_run("score").recipe, make_run("score").registry)
+    page = Page(write_report(fresh))
+    assert "The stage score has not run yet" in page.text("weakness")
+    assert "No unit was refused" in page.text("refused")
+
+
+def test_a_run_without_one_good_sample_says_so(make_run: MakeRun) -> None:
+    run = make_run("score")
+    run.scored.write_part(0, [Row("pictures/f", rejected="no joint is labelled")])
+    page = Page(write_report(run))
+    assert "No sample could be scored" in page.text("weakness")
+    assert "no joint is labelled" in page.text("refused")
+
+
+@pytest.mark.parametrize("damage", ["missing", "corrupt"])
+def test_a_picture_that_is_gone_leaves_its_place_with_the_reason(make_run: MakeRun, damage: str) -> None:
+    run = make_run()
+    photo = run.folder.parent / "photo0.jpg"
+    frame = next(run.clips.values()).frames[0]
+    for path in (photo, frame):
+        path.unlink() if damage == "missing" else path.write_bytes(path.read_bytes()[:40])
+    page = Page(write_report(run))
+    holes = [attrs["aria-label"] for attrs in page.find("div") if attrs.get("class") == "placeholder"]
+    assert len(holes) == 3  # among the hard ones, beside its motion, among the frames
+    assert len(page.find("img")) == 4 + 2 + 14 - 3
+    assert page.text("mining").count("no picture:") == 1
+
+
+def test_the_same_run_gives_the_same_bytes_wherever_it_lies(make_run: MakeRun) -> None:
+    first = write_report(make_run()).read_bytes()
+    assert write_report(make_run(name="elsewhere")).read_bytes() == first
+
+
+def test_nothing_half_written_is_left(make_run: MakeRun) -> None:
+    run = make_run()
+    path = write_report(run)
+    assert path == run.folder / "report.html"
+    assert not list(run.folder.glob(".*"))
+
+
+def test_many_samples_are_shown_in_part(make_run: MakeRun) -> None:
+    run = make_run("score")
+    hard = next(run.scored.values())
+    count = HARD_SHOWN + 6
+    run.selected.write_part(0, [Row(str(at), Selected(HARD, at, hard)) for at in range(count)])
+    page = Page(write_report(run))
+    assert f"Hardest {HARD_SHOWN} of {count} chosen" in page.text("mining")
+    assert len(page.find("img", "mining")) == HARD_SHOWN
+
+
+def test_a_random_choice_has_no_thresholds(make_run: MakeRun) -> None:
+    page = Page(write_report(make_run(overrides=["score.method=random"])))
+    assert "at random" in page.text("mining")
+    assert "hard: from" not in page.text("weakness")
+
+
+def test_scores_against_another_estimator_are_told_in_its_joints(make_run: MakeRun) -> None:
+    from attrs import evolve
+
+    run = make_run(overrides=["score.labels=hmr2"])
+    rows = [Row(s.sample.id, evolve(s, joint_errors=np.full(24, 8.0))) for s in run.scored.values()]
+    run.scored.write_part(0, rows)
+    run.selected.write_part(0, [Row("a", Selected(HARD, 0, rows[0].value))])  # type: ignore[arg-type]
+    page = Page(write_report(run))
+    assert f"over {5 * 23} labelled joints" in page.text("weakness")
+    assert "left hand" in page.text("weakness")
+    assert "8.0 px a joint" in page.text("mining")
