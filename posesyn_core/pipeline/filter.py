@@ -7,17 +7,16 @@ from typing import Any
 import numpy as np
 from attrs import evolve
 
+from posesyn_core.boxes import joint_boxes
 from posesyn_core.components import FrameFilter, Kind
 from posesyn_core.errors import SampleError
 from posesyn_core.inference import predict
 from posesyn_core.pipeline.executor import Unit, fill
 from posesyn_core.pipeline.run import Clip, FilteredFrame, Run
 from posesyn_core.pipeline.tables import Row
-from posesyn_core.values import FloatArray, LabelledFrame, Sample, SmplParams, Verdict
+from posesyn_core.values import LabelledFrame, Sample, SmplParams, Verdict
 
 PART = 512
-BOX_MARGIN = 0.12
-"""A box about joints is widened by this share of its size on every side, because bodies are wider than skeletons."""
 LEAST_INSIDE = 0.5
 """A frame with fewer of its joints inside the image is rejected."""
 
@@ -80,13 +79,6 @@ def labelled_frames(clip: Clip) -> Iterator[LabelledFrame]:
             caption=plan.caption,
             source="synthesised",
         )
-
-
-def joint_boxes(joints2d: FloatArray) -> FloatArray:
-    """Person boxes (L, 4) about joints (L, J, 2), pixels."""
-    low, high = joints2d.min(1), joints2d.max(1)
-    margin = BOX_MARGIN * (high - low).max(-1, keepdims=True)
-    return np.concatenate([low - margin, high + margin], -1).astype(np.float32)
 
 
 def _as_sample(frame: LabelledFrame) -> Sample:
