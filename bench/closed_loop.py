@@ -37,9 +37,7 @@ def run_seed(seed: int, options: argparse.Namespace, folder: Path, registry: Reg
     """One whole run; returns the figures of the evaluation and of the filter."""
     clips = folder / "mining_clips.txt"
     clips.write_text("\n".join(read_clips(options.motions).mining) + "\n")
-    text = RECIPE.read_text().format(
-        seed=seed, motions=options.motions, test_motions=options.test_motions, clips=clips
-    )
+    text = RECIPE.read_text().format(seed=seed, motions=options.motions, test_motions=options.test_motions, clips=clips)
     run = create_run(folder / f"seed-{seed}", parse_recipe(text, options.set), registry)
     run_all(run, lambda stage, figures: print(f"  seed {seed}: {stage:<10} {json.dumps(figures)}", flush=True))
     evaluated, filtered = run.require("evaluate")["variants"], run.require("filter")
@@ -48,15 +46,16 @@ def run_seed(seed: int, options: argparse.Namespace, folder: Path, registry: Reg
 
 def print_table(results: dict[int, dict[str, Any]]) -> None:
     for metric in ("mpjpe", "pa_mpjpe"):
-        print(f"\n{metric.upper().replace('_', '-')} in mm on the test clips" + "".join(f"{f'seed {s}':>10}" for s in results)
-              + f"{'mean':>10}{'spread':>10}")  # fmt: skip
+        columns = [*(f"seed {seed}" for seed in results), "mean", "spread"]
+        print(f"\n{metric.upper().replace('_', '-') + ' in mm, test clips':<36}" + "".join(f"{c:>10}" for c in columns))
         for variant, title in VARIANT_TITLES.items():
             values = [result[variant][metric] for result in results.values()]
             spread = statistics.stdev(values) if len(values) > 1 else 0.0
             print(f"{title:<36}" + "".join(f"{v:10.1f}" for v in [*values, statistics.mean(values), spread]))
         for baseline in ("shipped", "real_only"):
             ratios = [r["posesyn"][metric] / r[baseline][metric] for r in results.values()]
-            print(f"(c) / {VARIANT_TITLES[baseline]:<30}" + "".join(f"{v:10.3f}" for v in [*ratios, statistics.mean(ratios)]))
+            ratios.append(statistics.mean(ratios))
+            print(f"(c) / {VARIANT_TITLES[baseline]:<30}" + "".join(f"{ratio:10.3f}" for ratio in ratios))
 
 
 def main() -> None:

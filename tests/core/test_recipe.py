@@ -38,7 +38,8 @@ def test_engine_is_a_subsection_of_the_estimator() -> None:
 def test_what_is_written_reads_back_the_same() -> None:
     import tomli_w
 
-    text = MINIMAL + '[[real]]\nname = "coco"\n[eem]\nname = "other"\n[estimator]\nname = "spin"\nengine = {name = "onnx"}\n'
+    text = MINIMAL + '[[real]]\nname = "coco"\n[eem]\nname = "other"\n'
+    text += '[estimator]\nname = "spin"\nengine = {name = "onnx"}\n'
     recipe = parse_recipe(text, ["score.method=random", "export.formats=['coco']"])
     assert parse_recipe(tomli_w.dumps(unstructure(recipe))) == recipe
 

@@ -53,12 +53,12 @@ def test_unknown_option_and_unknown_name_suggest_the_nearest() -> None:
 
 
 def test_a_name_that_no_plugin_brings_names_the_plugin_to_install() -> None:
-    with pytest.raises(UserError, match="no animator named 'anerf'.*posesyn_anerf"):
+    with pytest.raises(UserError, match=r"no animator named 'anerf'.*posesyn_anerf"):
         registry(plugin("echo")).find(Kind.ANIMATOR, "anerf")
 
 
 def test_two_plugins_with_one_name_are_both_named() -> None:
-    with pytest.raises(UserError, match="captioner 'echo': dist-0 0.0 and dist-1 1.0"):
+    with pytest.raises(UserError, match=r"captioner 'echo': dist-0 0\.0 and dist-1 1\.0"):
         registry(plugin("echo"), plugin("echo")).find(Kind.CAPTIONER, "echo")
 
 

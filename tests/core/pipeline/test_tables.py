@@ -60,7 +60,8 @@ def same(left: object, right: object) -> bool:
 
 
 def test_every_row_class_survives_the_disk(tmp_path: Path) -> None:
-    frame = LabelledFrame("f", b"\x00jpg", [0, 0, 1, 1], np.ones((24, 2)), np.ones(24), camera(), np.ones((24, 3)), smpl())
+    joints2d, joints3d = np.ones((24, 2)), np.ones((24, 3))
+    frame = LabelledFrame("f", b"\x00jpg", [0, 0, 1, 1], joints2d, np.ones(24), camera(), joints3d, smpl())
     values = [
         scored(camera=camera(), joints3d=np.ones((24, 3)), smpl=smpl()),
         scored(image=b"\xff\xd8"),

@@ -16,8 +16,8 @@ from posesyn_spin.plugin import SpinConfig
 
 
 def train(estimator: Spin, frames: list[LabelledFrame], folder: Path, **changed: object) -> FinetuneResult:
-    arguments = dict(steps=6, batch_size=4, ratio=0.5, learning_rate=1e-3, seed=5, workers=2, save_every=2)
-    return finetune(estimator, frames[:6], frames[6:], folder, **{**arguments, **changed})  # type: ignore[arg-type]
+    arguments = {"steps": 6, "batch_size": 4, "ratio": 0.5, "learning_rate": 1e-3, "seed": 5, "workers": 2}
+    return finetune(estimator, frames[:6], frames[6:], folder, save_every=2, **{**arguments, **changed})  # type: ignore[arg-type]
 
 
 def test_the_loss_falls_and_the_weights_load(estimator: Spin, frames: list[LabelledFrame], tmp_path: Path) -> None:

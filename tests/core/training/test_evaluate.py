@@ -1,0 +1,108 @@
+"""Evaluation: errors of known size, rejected samples, the files that it writes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from attrs import evolve, frozen
+
+from posesyn_core.body.model import Body, load_body
+from posesyn_core.errors import SampleError
+from posesyn_core.training.evaluate import evaluate
+from posesyn_core.values import Camera, PoseEstimate, Sample, SmplParams
+
+
+@pytest.fixture(scope="module")
+def body() -> Body:
+    return load_body()
+
+
+@pytest.fixture(scope="module")
+def samples(body: Body) -> list[Sample]:
+    """Five bodies with their truth; nobody looks at the pictures."""
+    random = np.random.default_rng(0)
+    made = []
+    for number in range(5):
+        smpl = SmplParams(random.standard_normal(3), 0.2 * random.standard_normal((23, 3)), np.zeros(10), np.zeros(3))
+        made.append(
+            Sample(
+                f"s/{number}",
+                b"",
+                [0, 0, 9, 9],
+                "smpl24",
+                np.zeros((24, 2)),
+                np.ones(24),
+                joints3d=relative_joints(body, smpl),
+                smpl=smpl,
+            )  # fmt: skip
+        )
+    return made
+
+
+def relative_joints(body: Body, smpl: SmplParams) -> np.ndarray:
+    arrays = (smpl.global_orient, smpl.body_pose, smpl.betas)
+    joints = body.joints(*(torch.from_numpy(np.array(array)[None]) for array in arrays))[0].numpy()
+    return joints - joints[:1]
+
+
+@frozen
+class Oracle:
+    """Knows the truth, and returns it 10 % too large; refuses some samples, and knows some bodies' joints only."""
+
+    refuses: tuple[str, ...] = ()
+    without_smpl: tuple[str, ...] = ()
+
+    def predict(self, samples: Sequence[Sample]) -> list[PoseEstimate]:
+        for sample in samples:
+            if sample.id in self.refuses:
+                raise SampleError("too dark")
+        camera = Camera([1, 1], [0, 0])
+        return [
+            PoseEstimate(
+                1.1 * sample.joints3d,
+                np.zeros((24, 2)),
+                camera,
+                None if sample.id in self.without_smpl else sample.smpl,
+            )
+            for sample in samples
+        ]
+
+
+def test_errors_are_those_of_the_first_22_joints_in_millimetres(samples: list[Sample]) -> None:
+    result = evaluate(Oracle(), samples, batch_size=2, workers=1)
+    expected = [100 * np.linalg.norm(sample.joints3d[:22], axis=-1).mean() for sample in samples]
+    np.testing.assert_allclose(result.mpjpe, expected, rtol=1e-5)
+    np.testing.assert_allclose(result.pa_mpjpe, 0, atol=1e-3)
+    summary = result.summary()
+    assert (summary["samples"], summary["rejected"]) == (5, 0)
+    assert summary["mpjpe"] == pytest.approx(np.mean(expected), abs=1e-3)
+    assert "pve" not in summary
+
+
+def test_a_rejected_sample_is_counted_with_its_reason(samples: list[Sample]) -> None:
+    result = evaluate(Oracle(refuses=("s/3",)), samples, batch_size=5, workers=1)
+    assert result.ids == ("s/0", "s/1", "s/2", "s/4")
+    assert result.rejected == {"s/3": "too dark"}
+
+
+def test_vertex_errors_need_a_body_and_parameters_on_both_sides(samples: list[Sample], body: Body) -> None:
+    taller = [evolve(s, smpl=evolve(s.smpl, transl=np.ones(3))) for s in samples]  # a translation is no error
+    result = evaluate(Oracle(without_smpl=("s/1",)), taller, batch_size=2, workers=1, body=body)
+    np.testing.assert_array_equal(np.isnan(result.pve), [False, True, False, False, False])
+    np.testing.assert_allclose(result.pve[[0, 2, 3, 4]], 0, atol=1e-3)
+    assert result.summary()["pve"] == pytest.approx(0, abs=1e-3)
+
+
+def test_errors_per_sample_are_written(samples: list[Sample], tmp_path: Path) -> None:
+    result = evaluate(Oracle(), samples, batch_size=3, workers=1)
+    result.write(tmp_path / "errors.parquet")
+    table = pq.read_table(tmp_path / "errors.parquet")
+    assert table["id"].to_pylist() == [sample.id for sample in samples]
+    np.testing.assert_array_equal(table["mpjpe"].to_numpy(), result.mpjpe)
+
+
+def test_nothing_to_evaluate_is_an_empty_result() -> None:
+    assert evaluate(Oracle(), [], batch_size=3, workers=1).summary() == {"samples": 0, "rejected": 0}
