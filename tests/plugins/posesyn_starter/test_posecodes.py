@@ -55,7 +55,8 @@ POSES = {
     "a person stretches the right arm forward": body(right_elbow=(-0.19, 1.4, 0.26), right_wrist=(-0.19, 1.4, 0.5)),
     "a person stretches the left arm backwards": body(left_elbow=(0.2, 1.2, -0.2), left_wrist=(0.2, 1.05, -0.4)),
     "a person stretches the left arm out to the side and stretches the right arm forward": body(
-        left_elbow=(0.45, 1.4, 0), left_wrist=(0.7, 1.4, 0), right_elbow=(-0.19, 1.4, 0.26), right_wrist=(-0.19, 1.4, 0.5)
+        left_elbow=(0.45, 1.4, 0), left_wrist=(0.7, 1.4, 0),
+        right_elbow=(-0.19, 1.4, 0.26), right_wrist=(-0.19, 1.4, 0.5),
     ),
     "a person holds the left hand to the head": body(left_elbow=(0.35, 1.25, 0.1), left_wrist=(0.12, 1.5, 0.1)),
     "a person puts both hands on the hips": body(elbow=(0.4, 1.18, -0.05), wrist=(0.2, 1.0, 0.03)),
@@ -63,7 +64,8 @@ POSES = {
     "a person bends the right elbow": body(right_elbow=(-0.22, 1.13, -0.02), right_wrist=(-0.25, 1.15, 0.24)),
     "a person stands with the legs apart": body(knee=(0.2, 0.47, 0), ankle=(0.32, 0.1, 0), foot=(0.35, 0.05, 0.12)),
     "a person steps forward with the left leg": body(
-        left_knee=(0.1, 0.48, 0.15), left_ankle=(0.1, 0.1, 0.2), right_knee=(-0.1, 0.48, -0.1), right_ankle=(-0.1, 0.1, -0.3)
+        left_knee=(0.1, 0.48, 0.15), left_ankle=(0.1, 0.1, 0.2),
+        right_knee=(-0.1, 0.48, -0.1), right_ankle=(-0.1, 0.1, -0.3),
     ),
     "a person raises the right knee": body(right_knee=(-0.1, 0.85, 0.38), right_ankle=(-0.1, 0.46, 0.36)),
     "a person kicks forward with the left leg": body(left_knee=(0.1, 0.84, 0.38), left_ankle=(0.1, 0.88, 0.77)),
