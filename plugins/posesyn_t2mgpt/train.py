@@ -1,21 +1,19 @@
 """Training of both networks, as published, with the augmentation that PoseSyn's prefixes need.
 
-Two steps: :func:`train_vq` learns the codes, :func:`train_transformer` the sequences of them. Each writes its weights to
-one safetensors file, and every ``validate_every`` steps a checkpoint beside it, from which the same command goes on
+Two steps: :func:`train_vq` learns the codes, :func:`train_transformer` the sequences of them. Each writes its weights
+to one safetensors file, and every ``validate_every`` steps a checkpoint beside it, from which the same command goes on
 after an interruption. Every draw is seeded from (seed, step), so an interrupted training ends as an undisturbed one.
 
 Published (T2M-GPT, section 3): the losses, the codebook's moving averages with reset, random corruption of the
 transformer's input, AdamW with its betas, warm-up, and a learning rate that drops to 0.05 of itself at two thirds.
 Ours: sequences that begin with a held pose. PoseSyn asks the transformer to go on from the codes of one repeated pose
 (S_MR of Eq. 4) with an estimator's errors in it, which no recorded motion contains. So a part of the sequences begins
-with the first pose of a piece of motion, held as long as S_MR, and the transformer reads the codes of the same pose with
-disturbed limbs in their place.
+with the first pose of a piece of motion, held as long as S_MR, and the transformer reads the codes of the same pose
+with disturbed limbs in their place.
 """
 
-import math
-import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,40 +22,31 @@ import torch
 from attrs import frozen
 from torch import Tensor, nn
 
-from posesyn_core.components import option
 from posesyn_core.errors import UserError
 from posesyn_core.files import atomic_path
 from posesyn_core.progress import progress
 from posesyn_core.seeds import rng, seed_of
 from posesyn_t2mgpt import motions as augment
+from posesyn_t2mgpt.config import TransformerOptions, VqOptions
+from posesyn_t2mgpt.generator import POSE_CODES, POSE_FRAMES
 from posesyn_t2mgpt.motions import MotionSet
 from posesyn_t2mgpt.representation import features_from_joints, joints_from_features
 from posesyn_t2mgpt.statistics import Statistics, measure
+from posesyn_t2mgpt.text import TextEncoder
+from posesyn_t2mgpt.transformer import T2MTransformer, TransformerShape, corrupt, transformer_loss
 from posesyn_t2mgpt.vqvae import FRAMES_PER_CODE, MotionVqVae, VqVaeShape, vqvae_loss
-from posesyn_t2mgpt.weights import save_weights
+from posesyn_t2mgpt.weights import load_weights, save_weights
 
 LATE_RATE, LATE_FROM = 0.05, 2 / 3
 SPEEDS = (0.8, 1.25)
-LONGEST = 196
-"""Frames of the longest training sequence, as in HumanML3D (10 s less one code)."""
+LONGEST, SHORTEST = 196, 16
+"""Frames of the longest sequence (HumanML3D's 10 s less one code), and of motion left after a random first frame."""
 
+WHOLE = 0.7
+"""Share of the sequences without held pose that begin with the motion's own first frame."""
 
-@frozen
-class VqOptions:
-    """How to train a VQ-VAE; sizes and loss weights not named here are the published ones."""
-
-    steps: int = option(300_000, "training steps")
-    batch: int = option(256, "windows per step")
-    window: int = option(64, "frames per window")
-    rate: float = option(2e-4, "learning rate after the warm-up")
-    warmup: int = option(1000, "steps of linear warm-up")
-    width: int = option(512, "channels of the convolutions")
-    codes: int = option(512, "codes in the codebook")
-    code_dim: int = option(512, "numbers per code")
-    held: float = option(0.3, "share of windows that begin with a held pose")
-    disturbed: float = option(0.5, "share of windows whose limbs are turned at random (up to 20 degrees)")
-    seed: int = option(0, "seed of all draws")
-    validate_every: int = option(500, "steps between validations and checkpoints")
+ENCODED_AT_ONCE = 64
+VALIDATION_SEQUENCES = 256
 
 
 def train_vq(
@@ -70,6 +59,7 @@ def train_vq(
     statistics = measure(_real_rows(training))
     torch.manual_seed(seed_of(options.seed, "initial", "train-vq"))
     model = MotionVqVae(VqVaeShape(options.width, options.codes, options.code_dim))
+    model.quantizer.decay, model.quantizer.reset_below = options.decay, options.reset_below
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=0.0)
 
     def step(number: int) -> Tensor:
@@ -164,6 +154,138 @@ def _local(features: Tensor) -> Tensor:
     return joints[:, :, 1:] - joints[:, :, :1]
 
 
+@frozen(eq=False)
+class Sequences:
+    """Training data of the transformer: ``tokens`` (N, places) of codes, End and Pad, ``counts`` (N, places) true
+    where a token is learnt, ``texts`` (N, 512)."""
+
+    tokens: Tensor
+    counts: Tensor
+    texts: Tensor
+
+
+def train_transformer(
+    training: MotionSet,
+    validation: MotionSet,
+    vqvae: Path,
+    target: Path,
+    options: TransformerOptions,
+    text: TextEncoder,
+    text_name: str,
+    log: Callable[[str], None] = print,
+) -> None:
+    """Learn a transformer for the codes of ``vqvae`` (safetensors of :func:`train_vq`); write both to ``target``.
+
+    ``log`` gets a line at every validation: the loss and the share of codes foreseen, on ``validation``.
+    """
+    weights = load_weights(str(vqvae))
+    model_vq, statistics = weights.vqvae(), weights.statistics()
+    shape = TransformerShape(model_vq.shape.codes, options.dim, options.layers, options.heads)
+    encode = partial(_sequences, vqvae=model_vq, statistics=statistics, text=text, shape=shape, options=options)
+    pool = encode(training, rng(options.seed, "pool", "train-transformer"), options.pool)
+    unseen = encode(validation, rng(options.seed, "validation", "train-transformer"), VALIDATION_SEQUENCES)
+    torch.manual_seed(seed_of(options.seed, "initial", "train-transformer"))
+    model = T2MTransformer(shape)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, betas=(0.5, 0.9), weight_decay=1e-6)
+
+    def step(number: int) -> Tensor:
+        return _transformer_step(model, pool, options, rng(options.seed, str(number), "train-transformer"))
+
+    _train(model, optimizer, step, lambda: foresight(model, unseen), target, options, log)
+    save_weights(target, statistics, model_vq, model, text_name)
+
+
+def _transformer_step(
+    model: T2MTransformer, pool: Sequences, options: TransformerOptions, draw: np.random.Generator
+) -> Tensor:
+    """The loss of one random batch, its input codes corrupted and some of its texts left out."""
+    chosen = torch.from_numpy(draw.integers(len(pool.tokens), size=options.batch))
+    tokens, counts = pool.tokens[chosen], pool.counts[chosen]
+    texts = pool.texts[chosen] * torch.from_numpy(draw.random((options.batch, 1)) >= options.wordless)
+    keep = torch.from_numpy(draw.random(tokens[:, :-1].shape) < options.keep)
+    random = torch.from_numpy(draw.integers(model.shape.codes, size=keep.shape))
+    return transformer_loss(model(texts, corrupt(tokens[:, :-1], keep, random)), tokens, counts)
+
+
+def _sequences(
+    motions: MotionSet,
+    draw: np.random.Generator,
+    count: int,
+    *,
+    vqvae: MotionVqVae,
+    statistics: Statistics,
+    text: TextEncoder,
+    shape: TransformerShape,
+    options: TransformerOptions,
+) -> Sequences:
+    """Draw and encode ``count`` pieces of motion."""
+    parts = [
+        _encoded(motions, draw, min(ENCODED_AT_ONCE, count - start), vqvae, statistics, text, shape, options)
+        for start in range(0, count, ENCODED_AT_ONCE)
+    ]
+    return Sequences(*(torch.cat([getattr(part, name) for part in parts]) for name in ("tokens", "counts", "texts")))
+
+
+@torch.inference_mode()
+def _encoded(
+    motions: MotionSet,
+    draw: np.random.Generator,
+    count: int,
+    vqvae: MotionVqVae,
+    statistics: Statistics,
+    text: TextEncoder,
+    shape: TransformerShape,
+    options: TransformerOptions,
+) -> Sequences:
+    """Pieces from a random frame on (mostly the first, if nothing is held before it), mirrored, faster or slower."""
+    which = torch.from_numpy(draw.integers(len(motions), size=count))
+    prefixed = torch.from_numpy(draw.random(count) < options.prefixed)
+    whole = torch.from_numpy(draw.random(count) < WHOLE) & ~prefixed
+    speed, mirrored = _draw_speed(draw, count), torch.from_numpy(draw.random(count) < 0.5)
+    room = (motions.lengths[which] - SHORTEST).clamp(min=0)
+    first = torch.floor(torch.from_numpy(draw.random(count)).float() * torch.where(whole, 0, room))
+    hold = prefixed * POSE_CODES * FRAMES_PER_CODE
+    frames = (hold + 1 + ((motions.lengths[which] - 1 - first) / speed).long()).clamp(max=LONGEST + 1)
+    joints = augment.mirror(augment.cut(motions, which, first, speed, hold, int(frames.max())), mirrored)
+    codes = _codes(vqvae, statistics, joints, frames)
+    degrees = torch.from_numpy(draw.random(count)).float() * options.disturbance
+    poses = augment.disturb(joints[:, :1], degrees, draw).expand(-1, POSE_FRAMES, -1, -1)
+    prefixes = _codes(vqvae, statistics, poses, torch.full((count,), POSE_FRAMES))
+    codes[:, :POSE_CODES] = torch.where(prefixed[:, None], prefixes, codes[:, :POSE_CODES])
+    tokens, counts = _targets(codes, (frames - 1) // FRAMES_PER_CODE, shape)
+    counts[:, :POSE_CODES] &= ~prefixed[:, None]
+    return Sequences(tokens, counts, text.encode(_captions(motions, which, mirrored, draw)))
+
+
+def _codes(vqvae: MotionVqVae, statistics: Statistics, joints: Tensor, frames: Tensor) -> Tensor:
+    features = features_from_joints(joints, frames, continuous_heading=True)
+    return vqvae.encode(statistics.normalize(features), frames - 1)
+
+
+def _targets(codes: Tensor, lengths: Tensor, shape: TransformerShape) -> tuple[Tensor, Tensor]:
+    """Tokens (B, places): codes, one End, Pads; and where codes and End stand."""
+    at, length = torch.arange(shape.places), lengths[:, None]
+    padded = nn.functional.pad(codes, (0, shape.places - codes.shape[1]))
+    return torch.where(at < length, padded, torch.where(at == length, shape.end, shape.pad)), at <= length
+
+
+def _captions(motions: MotionSet, which: Tensor, mirrored: Tensor, draw: np.random.Generator) -> list[str]:
+    """One description of each motion, drawn at random, with left and right exchanged where it is mirrored."""
+    drawn = [str(draw.choice(motions.texts[index])) for index in which.tolist()]
+    return [augment.mirror_text(one) if other else one for one, other in zip(drawn, mirrored.tolist(), strict=True)]
+
+
+@torch.inference_mode()
+def foresight(model: T2MTransformer, sequences: Sequences) -> str:
+    """One line: loss on sequences with clean input, and how often the next code is the likeliest one."""
+    model.eval()
+    logits = model(sequences.texts, sequences.tokens[:, :-1])
+    hits = (logits.argmax(-1) == sequences.tokens)[sequences.counts].float().mean()
+    loss = transformer_loss(logits, sequences.tokens, sequences.counts)
+    return f"validation loss {float(loss):.4f}, codes foreseen {100 * float(hits):.1f} %"
+
+
 def _train(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -219,7 +341,9 @@ def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, opti
         return 0
     content = torch.load(path, weights_only=True)
     if content["options"] != repr(options):
-        raise UserError(f"{str(path)!r} was written with other options; use them again, or delete the file to start anew")
+        raise UserError(
+            f"{str(path)!r} was written with other options; use them again, or delete the file to start anew"
+        )
     with torch.no_grad():
         for name, tensor in _tensors(model).items():
             tensor.copy_(content["tensors"][name])

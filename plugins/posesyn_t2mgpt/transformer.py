@@ -4,8 +4,8 @@ Zhang et al. (CVPR 2023), section 3.2; parameters carry the names of the officia
 ``trans_head...``). A sequence is [text, code 1, code 2, ...]; the scores at a place are those of the code after it.
 
 :meth:`T2MTransformer.forward` reads whole sequences, for training. For sampling, :meth:`~T2MTransformer.prefill` reads
-text and prefix once and :meth:`~T2MTransformer.step` adds one code per row. Both work on a key/value cache of fixed size
-in which every row has its own place, so rows of different length share a batch, and neither has control flow that
+text and prefix once and :meth:`~T2MTransformer.step` adds one code per row. Both work on a key/value cache of fixed
+size in which every row has its own place, so rows of different length share a batch, and neither has control flow that
 depends on data: each can be exported as it is.
 """
 
@@ -158,7 +158,7 @@ class T2MTransformer(nn.Module):
     @property
     def blocks(self) -> list[Block]:
         """All blocks in the order of computation."""
-        return [*self.trans_base.blocks, *self.trans_head.blocks]  # type: ignore[list-item]
+        return [*self.trans_base.blocks, *self.trans_head.blocks]
 
     def scores(self, x: Tensor) -> Tensor:
         """Output of the last block (..., E) -> logits (..., codes + 1); the last one is the End token's."""

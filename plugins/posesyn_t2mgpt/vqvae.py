@@ -56,27 +56,46 @@ class Resnet(nn.Module):
         return x
 
 
+class Halve(nn.ModuleList):
+    """Half as many frames, then a Resnet: (B, W, T) -> (B, W, T // 2)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__([nn.Conv1d(width, width, 4, stride=2, padding=1), Resnet(width)])
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """``lengths`` (B,) frames that count in the result; all beyond them is zero."""
+        halved = self[0](x)
+        keep = keep_mask(lengths, halved)
+        return self[1](halved * keep, keep)
+
+
+class Double(nn.ModuleList):
+    """A Resnet, then twice as many frames: (B, W, T) -> (B, W, 2 T)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__([Resnet(width), nn.Upsample(scale_factor=2, mode="nearest"), _conv3(width, width)])
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """``lengths`` (B,) frames that count in ``x``; all beyond twice as many is zero in the result."""
+        doubled = self[2](self[1](self[0](x, keep_mask(lengths, x))))
+        return doubled * keep_mask(2 * lengths, doubled)
+
+
 class Encoder(nn.Module):
     """(B, 263, T) -> (B, code_dim, T // 2 // 2)."""
 
     def __init__(self, shape: VqVaeShape) -> None:
         super().__init__()
-        width = shape.width
-        halve = [nn.Sequential(nn.Conv1d(width, width, 4, stride=2, padding=1), Resnet(width)) for _ in range(2)]
-        first, last = nn.Conv1d(FEATURES, width, 3, padding=1), nn.Conv1d(width, shape.code_dim, 3, padding=1)
-        self.model = nn.Sequential(first, nn.ReLU(), *halve, last)
+        first, last = _conv3(FEATURES, shape.width), _conv3(shape.width, shape.code_dim)
+        self.model = nn.Sequential(first, nn.ReLU(), Halve(shape.width), Halve(shape.width), last)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """``lengths`` (B,) frames that count; all beyond them is zero in the result."""
-        first, relu, *halves, last = self.model
+        first, relu, halve, halve_again, last = self.model
         keep = keep_mask(lengths, x)
         x = relu(first(x * keep)) * keep
-        for convolution, resnet in halves:
-            lengths = lengths // 2
-            x = convolution(x)
-            keep = keep_mask(lengths, x)
-            x = resnet(x * keep, keep)
-        return last(x) * keep
+        x = halve_again(halve(x, lengths // 2), lengths // 2 // 2)
+        return last(x) * keep_mask(lengths // 2 // 2, x)
 
 
 class Decoder(nn.Module):
@@ -85,24 +104,17 @@ class Decoder(nn.Module):
     def __init__(self, shape: VqVaeShape) -> None:
         super().__init__()
         width = shape.width
-        double = [
-            nn.Sequential(Resnet(width), nn.Upsample(scale_factor=2, mode="nearest"), _conv3(width, width))
-            for _ in range(2)
-        ]
-        ends = _conv3(shape.code_dim, width), nn.ReLU(), *double, _conv3(width, width), nn.ReLU()
-        self.model = nn.Sequential(*ends, _conv3(width, FEATURES))
+        first, middle, last = _conv3(shape.code_dim, width), _conv3(width, width), _conv3(width, FEATURES)
+        self.model = nn.Sequential(first, nn.ReLU(), Double(width), Double(width), middle, nn.ReLU(), last)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """``lengths`` (B,) codes that count; all beyond them is zero in the result."""
-        first, relu, *doubles, before_last, relu, last = self.model
+        first, relu, double, double_again, middle, _, last = self.model
         keep = keep_mask(lengths, x)
         x = relu(first(x * keep)) * keep
-        for resnet, upsample, convolution in doubles:
-            x = upsample(resnet(x, keep))
-            lengths = lengths * 2
-            keep = keep_mask(lengths, x)
-            x = convolution(x) * keep
-        return last(relu(before_last(x)) * keep) * keep
+        x = double_again(double(x, lengths), 2 * lengths)
+        keep = keep_mask(4 * lengths, x)
+        return last(relu(middle(x)) * keep) * keep
 
 
 def _conv3(inputs: int, outputs: int) -> nn.Conv1d:
@@ -119,15 +131,18 @@ class Quantizer(nn.Module):
 
     ``code_sum`` and ``code_count`` are the averages. Official checkpoints don't hold them, so neither does
     ``state_dict``; without them (:attr:`initialised` false) the next training batch starts the codebook anew.
+
+    ``decay`` is that of the averages, and codes chosen less often than ``reset_below`` times per batch are reset. The
+    defaults are published, for long training with thousands of latents per batch.
     """
 
-    decay = 0.99
     codebook: Tensor
     code_sum: Tensor
     code_count: Tensor
 
-    def __init__(self, codes: int, dim: int) -> None:
+    def __init__(self, codes: int, dim: int, decay: float = 0.99, reset_below: float = 1.0) -> None:
         super().__init__()
+        self.decay, self.reset_below = decay, reset_below
         self.register_buffer("codebook", torch.zeros(codes, dim))
         self.register_buffer("code_sum", torch.zeros(codes, dim), persistent=False)
         self.register_buffer("code_count", torch.zeros(codes), persistent=False)
@@ -163,7 +178,7 @@ class Quantizer(nn.Module):
         chosen = functional.one_hot(indices, len(self.codebook)).to(latents.dtype)
         self.code_sum.copy_(self.decay * self.code_sum + (1 - self.decay) * (chosen.T @ latents))
         self.code_count.copy_(self.decay * self.code_count + (1 - self.decay) * chosen.sum(0))
-        in_use = (self.code_count >= 1)[:, None]
+        in_use = (self.code_count >= self.reset_below)[:, None]
         self.codebook.copy_(torch.where(in_use, self.code_sum / self.code_count[:, None], self._rows(latents)))
 
     def _rows(self, latents: Tensor) -> Tensor:

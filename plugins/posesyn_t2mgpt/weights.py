@@ -1,14 +1,12 @@
 """Weights on disk: the official checkpoints as they are, and sets of our own in one safetensors file."""
 
-import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from attrs import asdict, frozen
+from attrs import frozen
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -31,12 +29,14 @@ _STATISTICS = ("mean", "std")
 class Weights:
     """All tensors of a set by their official names, with ``mean`` and ``std`` beside them.
 
-    ``heads`` is the one size that no tensor tells; None where the files don't say.
+    ``heads`` is the one size that no tensor tells; None where the files don't say. ``text_encoder`` is the one that
+    the transformer was trained with.
     """
 
     tensors: Mapping[str, Tensor]
     source: str
     heads: int | None = None
+    text_encoder: str = "clip"
 
     def statistics(self) -> Statistics:
         """Raises UserError if there are none or they are not (263,)."""
@@ -99,7 +99,7 @@ def load_weights(name: str) -> Weights:
     if not files:
         raise UserError(f"no weights at {str(path)!r}: give 'starter', a .safetensors file or a folder of checkpoints")
     tensors: dict[str, Tensor] = {}
-    heads = None
+    facts: dict[str, str] = {}
     for file in files:
         try:
             found, metadata = _READERS[file.suffix](file)
@@ -107,11 +107,12 @@ def load_weights(name: str) -> Weights:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"weights {str(file)!r} can't be read ({reason}); is the file complete?") from error
         tensors.update(found)
-        heads = int(metadata["heads"]) if "heads" in metadata else heads
-    return Weights(tensors, repr(str(path)), heads)
+        facts.update(metadata)
+    heads = int(facts["heads"]) if "heads" in facts else None
+    return Weights(tensors, repr(str(path)), heads, facts.get("text_encoder", "clip"))
 
 
-Read = tuple[dict[str, Tensor], Mapping[str, Any]]
+Read = tuple[dict[str, Tensor], Mapping[str, str]]
 
 
 def _read_safetensors(path: Path) -> Read:
@@ -143,15 +144,19 @@ _READERS = {
 
 
 def save_weights(
-    path: Path, statistics: Statistics, vqvae: MotionVqVae, transformer: T2MTransformer | None = None
+    path: Path,
+    statistics: Statistics,
+    vqvae: MotionVqVae,
+    transformer: T2MTransformer | None = None,
+    text_encoder: str = "hashed",
 ) -> None:
     """Write one set as half-precision safetensors (statistics in single precision), complete or not at all."""
     state = dict(vqvae.state_dict())
-    metadata = {"vqvae": json.dumps(asdict(vqvae.shape))}
+    facts = {}
     if transformer is not None:
         state |= transformer.state_dict()
-        metadata["heads"] = str(transformer.shape.heads)
+        facts = {"heads": str(transformer.shape.heads), "text_encoder": text_encoder}
     tensors = {name: tensor.half().contiguous() for name, tensor in state.items()}
     tensors |= {"mean": statistics.mean.float(), "std": statistics.std.float()}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata)
+        save_file(tensors, temporary, facts)

@@ -1,0 +1,67 @@
+"""Options of the motion generator and of its training; imports nothing heavy."""
+
+from attrs import frozen
+
+from posesyn_core.components import option
+
+
+@frozen
+class T2MGptConfig:
+    """What ``posesyn plugins show t2mgpt`` prints."""
+
+    weights: str = option(
+        "starter",
+        "'starter', a .safetensors file of `posesyn t2mgpt train-transformer`, or a folder with the official "
+        "checkpoints (net_last.pth, net_best_fid.pth) and their mean.npy and std.npy",
+    )
+    text_encoder: str = option("auto", "'hashed', 'clip', or 'auto': the one that the weights were trained with")
+    clip: str = option("openai/clip-vit-base-patch32", "folder or hub id of the CLIP text model")
+    temperature: float = option(1.0, "of the drawing of codes; 0 always takes the best code")
+    top_k: int = option(0, "draw among the best k codes only (0 = all)")
+    heads: int | None = option(None, "attention heads, where the checkpoint does not say (official: 16)")
+    precision: str = option(
+        "float64",
+        "'float64' draws the same codes whatever the batch; 'float32' is faster and may, rarely, draw another one",
+    )
+    device: str = option("cpu", "torch device: cpu, cuda, cuda:1, mps")
+    batch: int = option(32, "motions generated at once")
+
+
+@frozen
+class VqOptions:
+    """How to train a VQ-VAE; sizes and loss weights not named here are the published ones."""
+
+    steps: int = option(300_000, "training steps")
+    batch: int = option(256, "windows per step")
+    window: int = option(64, "frames per window")
+    rate: float = option(2e-4, "learning rate after the warm-up")
+    warmup: int = option(1000, "steps of linear warm-up")
+    width: int = option(512, "channels of the convolutions")
+    codes: int = option(512, "codes in the codebook")
+    code_dim: int = option(512, "numbers per code")
+    decay: float = option(0.99, "of the codebook's moving averages")
+    reset_below: float = option(1.0, "average choices per step below which a code is reset")
+    held: float = option(0.3, "share of windows that begin with a held pose")
+    disturbed: float = option(0.5, "share of windows whose limbs are turned at random (up to 20 degrees)")
+    seed: int = option(0, "seed of all draws")
+    validate_every: int = option(500, "steps between validations and checkpoints")
+
+
+@frozen
+class TransformerOptions:
+    """How to train a transformer; sizes not named here are the published ones."""
+
+    steps: int = option(300_000, "training steps")
+    batch: int = option(128, "sequences per step")
+    rate: float = option(1e-4, "learning rate")
+    warmup: int = option(0, "steps of linear warm-up")
+    dim: int = option(1024, "channels")
+    layers: int = option(9, "blocks in each half")
+    heads: int = option(16, "attention heads")
+    keep: float = option(0.5, "probability that an input code is not replaced by a random one")
+    pool: int = option(20_000, "sequences that are drawn and encoded before training")
+    prefixed: float = option(0.6, "share of sequences that begin with a held pose in place of S_MR")
+    disturbance: float = option(25.0, "degrees: the most by which an estimator's errors turn the limbs of that pose")
+    wordless: float = option(0.15, "probability that a sequence is shown without its text")
+    seed: int = option(0, "seed of all draws")
+    validate_every: int = option(1000, "steps between validations and checkpoints")

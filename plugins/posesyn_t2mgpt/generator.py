@@ -1,0 +1,153 @@
+"""The component ``t2mgpt``: motions that start at a pose and follow a text (MSM, Eq. 4-5)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from posesyn_core.errors import SampleError, UserError
+from posesyn_core.seeds import rng
+from posesyn_core.values import Motion, MotionRequest
+from posesyn_t2mgpt.config import T2MGptConfig
+from posesyn_t2mgpt.representation import FPS, PARENTS, features_from_joints, joints_from_features
+from posesyn_t2mgpt.sampling import gumbel, sample
+from posesyn_t2mgpt.text import make_text_encoder
+from posesyn_t2mgpt.vqvae import FRAMES_PER_CODE
+from posesyn_t2mgpt.weights import load_weights
+
+POSE_FRAMES = 31
+"""How often the pose is repeated: 31 frames give the paper's (30, 263) MR_init."""
+
+POSE_CODES = (POSE_FRAMES - 1) // FRAMES_PER_CODE
+"""M = 7 codes of S_MR, and so the first 28 frames of the motion."""
+
+GUIDANCES = ("full", "text_only", "pose_only")
+SHORTEST_BONE, LONGEST_BONE = 1e-3, 2.0
+"""Metres: a pose with a bone outside these is no body, and its directions or scale mean nothing."""
+
+
+class T2MGpt:
+    """Motion generator of the T2M-GPT architecture; see :class:`~posesyn_t2mgpt.config.T2MGptConfig`."""
+
+    def __init__(self, config: T2MGptConfig) -> None:
+        """Load the weights. UserError for a bad option, a missing file or package, or weights that don't fit."""
+        _check(config)
+        weights = load_weights(config.weights)
+        like = {"dtype": getattr(torch, config.precision), "device": torch.device(config.device)}
+        self.config = config
+        self.statistics = weights.statistics()
+        self.vqvae = weights.vqvae().to(**like)
+        self.transformer = weights.transformer(config.heads).to(**like)
+        if self.vqvae.shape.codes != self.transformer.shape.codes:
+            raise UserError(
+                f"the VQ-VAE of {weights.source} has {self.vqvae.shape.codes} codes, "
+                f"its transformer {self.transformer.shape.codes}; take both from one set"
+            )
+        name = weights.text_encoder if config.text_encoder == "auto" else config.text_encoder
+        self.text = make_text_encoder(name, config.clip, config.device)
+        self.like = torch.zeros((), **like)
+
+    def generate(self, requests: Sequence[MotionRequest]) -> list[Motion]:
+        """One motion per request, S_MR decoded as its first 28 frames unless ``guidance`` is "text_only".
+
+        Motions are (L, 22, 3) on HumanML3D's reference skeleton, standing on y = 0, starting at x = z = 0 and facing
+        +z, with L a multiple of 4 between the request's ``min_frames`` and ``max_frames`` (and at most 200). Each
+        depends on its request and seed alone. Raises SampleError for a request that can't be met.
+        """
+        for request in requests:
+            check_request(request)
+        size = self.config.batch
+        return [
+            motion
+            for start in range(0, len(requests), size)
+            for motion in self._generate(requests[start : start + size])
+        ]
+
+    @torch.inference_mode()
+    def _generate(self, requests: Sequence[MotionRequest]) -> list[Motion]:
+        prefix, counts = self.pose_codes(requests)
+        codes, lengths = sample(
+            self.transformer,
+            self._conditions(requests),
+            prefix,
+            counts,
+            least=self._tensor([-(-request.min_frames // FRAMES_PER_CODE) for request in requests]),
+            most=self._tensor([self._most_codes(request) for request in requests]),
+            noise=self._noise(requests),
+            temperature=self.config.temperature,
+            top_k=self.config.top_k,
+        )
+        features = self.statistics.denormalize(self.vqvae.decode(codes, lengths))
+        joints = joints_from_features(features).cpu().numpy()
+        frames = (lengths * FRAMES_PER_CODE).tolist()
+        return [self._motion(request, joints[row, : frames[row]]) for row, request in enumerate(requests)]
+
+    def pose_codes(self, requests: Sequence[MotionRequest]) -> tuple[Tensor, Tensor]:
+        """S_MR of Eq. 4: codes (B, 7) of the poses held for 31 frames, and how many count per row (7, or 0 without)."""
+        wanted = [request.guidance != "text_only" for request in requests]
+        codes = torch.zeros(len(requests), POSE_CODES, dtype=torch.long, device=self.like.device)
+        if any(wanted):
+            poses = np.stack([r.pose for r, want in zip(requests, wanted, strict=True) if want and r.pose is not None])
+            held = torch.from_numpy(poses).to(self.like)[:, None].expand(-1, POSE_FRAMES, -1, -1)
+            normalised = self.statistics.normalize(features_from_joints(held))
+            codes[torch.tensor(wanted)] = self.vqvae.encode(normalised)
+        return codes, self._tensor(wanted) * POSE_CODES
+
+    def _conditions(self, requests: Sequence[MotionRequest]) -> Tensor:
+        """e_text (B, 512), zero where the text does not guide."""
+        guided = torch.tensor([request.guidance != "pose_only" for request in requests])
+        return (self.text.encode([request.caption for request in requests]) * guided[:, None]).to(self.like)
+
+    def _noise(self, requests: Sequence[MotionRequest]) -> Tensor | None:
+        if self.config.temperature == 0:
+            return None
+        return gumbel([rng(r.seed, r.id, "t2mgpt") for r in requests], self.transformer).to(self.like)
+
+    def _most_codes(self, request: MotionRequest) -> int:
+        return min(request.max_frames // FRAMES_PER_CODE, self.transformer.shape.places - 1)
+
+    def _tensor(self, values: Sequence[int]) -> Tensor:
+        return torch.tensor(values, dtype=torch.long, device=self.like.device)
+
+    def _motion(self, request: MotionRequest, joints: np.ndarray) -> Motion:
+        return Motion(
+            id=request.id,
+            sample_id=request.sample_id,
+            caption=request.caption,
+            joints=joints - [0, joints[..., 1].min(), 0],
+            fps=FPS,
+            seed=request.seed,
+            provenance=f"t2mgpt {self.config.weights} {request.guidance}",
+        )
+
+
+def check_request(request: MotionRequest) -> None:
+    """Raise SampleError, naming what is wrong, for a request that can't be met."""
+    if request.guidance not in GUIDANCES:
+        raise SampleError(f"guidance {request.guidance!r} is none of {', '.join(GUIDANCES)}")
+    shortest = FRAMES_PER_CODE if request.guidance == "text_only" else POSE_CODES * FRAMES_PER_CODE
+    if request.max_frames < max(shortest, request.min_frames):
+        raise SampleError(
+            f"max_frames {request.max_frames} is below min_frames {request.min_frames} "
+            f"or the {shortest} frames that guidance {request.guidance!r} takes"
+        )
+    if request.guidance != "text_only":
+        _check_pose(request)
+
+
+def _check_pose(request: MotionRequest) -> None:
+    if request.pose is None:
+        raise SampleError(f"guidance {request.guidance!r} needs a pose")
+    if not np.isfinite(request.pose).all():
+        raise SampleError("the pose has joints that are not finite")
+    bones = np.linalg.norm(request.pose - request.pose[list(PARENTS)], axis=-1)[1:]
+    if bones.min() < SHORTEST_BONE or bones.max() > LONGEST_BONE:
+        raise SampleError(f"the pose is no body: its bones measure {bones.min():.3f} to {bones.max():.3f} m")
+
+
+def _check(config: T2MGptConfig) -> None:
+    if config.precision not in ("float32", "float64"):
+        raise UserError(f"precision {config.precision!r} is neither 'float32' nor 'float64'")
+    if config.temperature < 0 or config.top_k < 0 or config.batch < 1:
+        raise UserError("temperature and top_k must not be negative, and batch must be at least 1")

@@ -1,0 +1,31 @@
+"""What this plugin brings: the motion generator ``t2mgpt`` and the commands that train it."""
+
+from typing import TYPE_CHECKING
+
+from posesyn_core.components import Component, Kind
+from posesyn_core.hookspecs import hookimpl
+from posesyn_t2mgpt.config import T2MGptConfig
+
+if TYPE_CHECKING:
+    import click
+
+    from posesyn_t2mgpt.generator import T2MGpt
+
+
+def make_generator(config: T2MGptConfig) -> "T2MGpt":
+    from posesyn_t2mgpt.generator import T2MGpt
+
+    return T2MGpt(config)
+
+
+@hookimpl
+def register_motion_generators() -> list[Component]:
+    summary = "T2M-GPT: goes on from a pose as a text says (starter weights, or the official checkpoints)"
+    return [Component(Kind.MOTION, "t2mgpt", summary, make_generator, T2MGptConfig)]
+
+
+@hookimpl
+def register_commands(cli: "click.Group") -> None:
+    from posesyn_t2mgpt.commands import t2mgpt
+
+    cli.add_command(t2mgpt)
