@@ -16,7 +16,13 @@ from posesyn_core.files import existing_file
 _BUILTINS = {"bytearray", "complex", "dict", "float", "frozenset", "int", "list", "object", "range", "set", "slice",
              "str", "tuple"}  # fmt: skip
 _PYTHON_2 = {"long": int, "unicode": str, "basestring": str, "xrange": range}
-_NUMPY_MODULES = {"numpy", "numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric"}
+_NUMPY_MODULES = {
+    "numpy",
+    "numpy.core.multiarray",
+    "numpy._core.multiarray",
+    "numpy.core.numeric",
+    "numpy._core.numeric",
+}
 _NUMPY = {"ndarray", "dtype", "_reconstruct", "scalar", "_frombuffer"}
 _OTHER = {("collections", "OrderedDict"), ("_codecs", "encode"), ("copy_reg", "_reconstructor")}
 _SPARSE = {"csc_matrix", "csr_matrix", "coo_matrix", "csc_array", "csr_array", "coo_array"}

@@ -271,8 +271,8 @@ def place_joints(base: Base, people: np.ndarray) -> np.ndarray:
 def t_pose_rotations(joints: np.ndarray) -> np.ndarray:
     """(P, 24, 3, 3): the global rotation of each joint that turns MakeHuman's A-pose (P, 24, 3) into SMPL's T-pose.
 
-    Arms become parallel to x, hands flat with the palm down; thighs and shanks lose half of their sideways lean; the feet and
-    the trunk stay as they are.
+    Arms become parallel to x, hands flat with the palm down; thighs and shanks lose half of their sideways lean; the
+    feet and the trunk stay as they are.
     """
     rotations = np.broadcast_to(np.eye(3), (*joints.shape[:2], 3, 3)).copy()
     for side, sign in ((0, 1.0), (1, -1.0)):

@@ -16,16 +16,17 @@ from attrs import frozen
 from smplx.lbs import batch_rigid_transform
 from torch import Tensor
 
-from posesyn_core.body.inverse_kinematics import PARENTS, pose_from_joints
+from posesyn_core.body.inverse_kinematics import pose_from_joints
 from posesyn_core.body.model import Body
+from posesyn_core.skeletons import HUMANML22, SMPL24
 
 PRIOR_WEIGHT = 1e-3
 """w_p, square metres per square radian: 3 cm off a joint weigh as much as one radian off the closed form."""
 SMOOTHNESS = 1e-3
 """w_s, square metres per square radian."""
-ITERATIONS = 3
-FRAMES_AT_ONCE = 2048
-"""Frames per linear solve; bounds the memory for the Jacobians to some 100 MB."""
+ITERATIONS = 2
+FRAMES_AT_ONCE = 256
+"""Frames per linear solve: few enough for the Jacobians to stay in the processor's cache."""
 TURNED = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 14, 16, 17, 18, 19]
 """Joints that have one of the 22 below them and are therefore fitted; the others keep their rest rotation."""
 
@@ -60,28 +61,31 @@ def fit_smpl(
     ``joints3d`` (B, L, 22, 3): SMPL's first 22 joints in metres, in any right-handed frame. ``mask`` (B, L) is False
     for padding, whose parameters come out as the rest pose. With ``betas`` (B, 10), the shape of the person who is
     to perform the motion (Eq. 7), the joints are first retargeted to that person's bone lengths; without, a shape
-    with the motion's bone lengths is fitted and the joints are matched where they are.
+    with the motion's bone lengths is fitted and the joints are matched where they are. A clip with a frame that is
+    not finite gets the residual NaN; the others are not affected. ``smoothness`` is w_s of the energy above.
     """
-    joints3d, given_dtype = joints3d.double(), joints3d.dtype
-    mask = torch.ones_like(joints3d[..., 0, 0], dtype=torch.bool) if mask is None else mask
-    joints3d = torch.where(mask[..., None, None], joints3d, _rest(body, joints3d.new_zeros(1, 10))[:, None, :22])
+    given = torch.ones_like(joints3d[..., 0, 0], dtype=torch.bool) if mask is None else mask
+    usable = given & joints3d.isfinite().all(-1).all(-1)
+    upright = _rest(body, joints3d.new_zeros(1, 10))[:, None, :22]
+    joints = torch.where(usable[..., None, None], joints3d.double(), upright)
     if betas is None:
-        betas = fit_betas(body, joints3d, mask)
-        target, rest = joints3d, _rest(body, betas)
+        betas = fit_betas(body, joints, usable)
+        rest = _rest(body, betas)
+        target = joints
     else:
-        rest = _rest(body, betas.double())
-        target = retarget_joints(joints3d, rest[:, :22])
-    target = torch.where(mask[..., None, None], target, rest[:, None, :22])
-    start = pose_from_joints(target, rest, mask)
+        rest = _rest(body, betas)
+        target = retarget_joints(joints, rest[:, :22], usable)
+    target = torch.where(usable[..., None, None], target, rest[:, None, :22])
+    start = pose_from_joints(target, rest, usable)
     rotations, root = start, target[:, :, 0]
     for _ in range(iterations):
-        pull, weight = _pulls(rotations, start, mask, smoothness)
-        rotations, root = _step(rotations, root, rest, target, pull, weight)
-    distance = (_forward(rotations, root, rest)[0][:, :, :22] - target).norm(dim=-1).mean(-1)
-    residual = 1000 * (distance * mask).sum(1) / mask.sum(1).clamp_min(1)
-    rotvec = roma.rotmat_to_rotvec(rotations).to(given_dtype)
-    transl = (root - rest[:, None, 0]).to(given_dtype)
-    return FitResult(rotvec[:, :, 0], rotvec[:, :, 1:], betas.to(given_dtype), transl, residual.to(given_dtype))
+        pull, weight = _pulls(rotations, start, usable, smoothness)
+        rotations, root = _step(rotations, root, rest, target, usable, pull, weight)
+    distance = 1000 * (_forward(rotations, root, rest)[0][:, :, :22] - target).norm(dim=-1).mean(-1)
+    residual = torch.where((given == usable).all(1), _mean(distance, usable), torch.nan)
+    rotvec = roma.rotmat_to_rotvec(rotations) * usable[..., None, None]
+    results = rotvec[:, :, 0], rotvec[:, :, 1:], betas, root - rest[:, None, 0], residual
+    return FitResult(*(result.to(joints3d.dtype) for result in results))
 
 
 def _rest(body: Body, betas: Tensor) -> Tensor:
@@ -89,10 +93,16 @@ def _rest(body: Body, betas: Tensor) -> Tensor:
     return body.rest_joints(betas.to(body.rest_template.dtype)).double()
 
 
+def _mean(values: Tensor, mask: Tensor) -> Tensor:
+    """(B, ...): mean of (B, L, ...) over the frames in ``mask`` (B, L); 0 for a clip without any."""
+    share = mask / mask.sum(1, keepdim=True).clamp_min(1)
+    return torch.einsum("bl...,bl->b...", values, share.to(values))
+
+
 def _forward(rotations: Tensor, root: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
     """Joints (B, L, 24, 3) and their global rotations (B, L, 24, 3, 3), the pelvis at ``root`` (B, L, 3)."""
     clips, frames = root.shape[:2]
-    parents = torch.tensor(PARENTS)
+    parents = torch.tensor(SMPL24.parents)
     flat_rest = rest[:, None].expand(-1, frames, -1, -1).flatten(0, 1)
     joints, transforms = batch_rigid_transform(rotations.flatten(0, 1), flat_rest, parents, dtype=rest.dtype)
     joints = joints - joints[:, :1] + root.flatten(0, 1)[:, None]
@@ -118,13 +128,14 @@ def _pulls(rotations: Tensor, start: Tensor, mask: Tensor, smoothness: float) ->
 
 
 def _step(
-    rotations: Tensor, root: Tensor, rest: Tensor, target: Tensor, pull: Tensor, weight: Tensor
+    rotations: Tensor, root: Tensor, rest: Tensor, target: Tensor, mask: Tensor, pull: Tensor, weight: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """One Gauss-Newton step of all frames, each with its own 3 T + 3 unknowns (rotations, then the root)."""
+    """One Gauss-Newton step of the frames in ``mask``, each with its own 3 T + 3 unknowns: rotations, then the root."""
     joints, turned = _forward(rotations, root, rest)
     joints, turned = joints[:, :, :22], turned[:, :, TURNED]
-    flat = [x.flatten(0, 1).split(FRAMES_AT_ONCE) for x in (joints, turned, target - joints, pull, weight)]
-    change = torch.cat([_solve(*chunk) for chunk in zip(*flat, strict=True)]).unflatten(0, root.shape[:2])
+    chunks = [x[mask].split(FRAMES_AT_ONCE) for x in (joints, turned, target - joints, pull, weight)]
+    change = root.new_zeros(*mask.shape, 3 * len(TURNED) + 3)
+    change[mask] = torch.cat([_solve(*chunk) for chunk in zip(*chunks, strict=True)])
     turn = roma.rotvec_to_rotmat(change[..., :-3].unflatten(-1, (-1, 3)))
     moved = rotations.clone()
     moved[:, :, TURNED] = rotations[:, :, TURNED] @ turn
@@ -145,16 +156,16 @@ def _solve(joints: Tensor, turned: Tensor, error: Tensor, pull: Tensor, weight: 
     diagonal = F.pad(weight[:, None].expand(-1, 3 * len(TURNED)), (0, 3))
     normal.diagonal(dim1=1, dim2=2).add_(diagonal)
     gradient = (jacobian.mT @ error.flatten(1)[..., None])[..., 0] + F.pad(pull.flatten(1), (0, 3))
-    factor = torch.linalg.cholesky_ex(normal).L  # does not raise: a clip with NaN joints gets NaN, the others their fit
+    factor = torch.linalg.cholesky_ex(normal).L  # does not raise: a degenerate clip must not stop the others
     return torch.cholesky_solve(gradient[..., None], factor)[..., 0]
 
 
 def _below() -> Tensor:
     """(22, T) bool: joint k is moved by turning joint j, which is above it in the tree."""
     below = torch.zeros(22, 22, dtype=torch.bool)
-    for joint in range(1, 22):
-        below[joint] = below[PARENTS[joint]]
-        below[joint, PARENTS[joint]] = True
+    for parent, joint in HUMANML22.bones:
+        below[joint] = below[parent]
+        below[joint, parent] = True
     return below[:, TURNED]
 
 
@@ -166,9 +177,8 @@ def fit_betas(body: Body, joints3d: Tensor, mask: Tensor, *, ridge: float = 1e-4
 
     Gauss-Newton on sum |length(betas) - length|^2 + ridge |betas|^2, in square metres: ordinary people first.
     """
-    parents = torch.tensor(PARENTS[1:22])
-    lengths = (joints3d[:, :, 1:] - joints3d[:, :, parents]).norm(dim=-1) * mask[..., None]
-    wanted = lengths.sum(1) / mask.sum(1, keepdim=True).clamp_min(1)
+    parents = torch.tensor(HUMANML22.parents[1:])
+    wanted = _mean((joints3d[:, :, 1:] - joints3d[:, :, parents]).double().norm(dim=-1), mask)
     directions = (body.rest_shapedirs[1:22] - body.rest_shapedirs[parents]).to(wanted)
     betas = wanted.new_zeros(len(wanted), 10)
     for _ in range(iterations):
@@ -182,19 +192,19 @@ def fit_betas(body: Body, joints3d: Tensor, mask: Tensor, *, ridge: float = 1e-4
     return betas
 
 
-def retarget_joints(joints3d: Tensor, rest: Tensor) -> Tensor:
+def retarget_joints(joints3d: Tensor, rest: Tensor, mask: Tensor) -> Tensor:
     """(B, L, 22, 3): the same motion performed by a body with the rest pose ``rest`` (B, 22, 3).
 
     Bones keep their direction and get the body's lengths. Hips and collars are set rigidly into pelvis and chest,
-    because a body's width there is no matter of pose. The root's path is scaled like the legs.
+    because a body's width there is no matter of pose. The root's path is scaled like the legs, whose length is the
+    mean over the frames in ``mask`` (B, L).
     """
+    stride = _leg_length(rest) / _mean(_leg_length(joints3d), mask)
     rest = rest[:, None].expand_as(joints3d)
     pelvis = _triangle(joints3d, 1, 2, 0) @ _triangle(rest, 1, 2, 0).mT
     chest = _triangle(joints3d, 13, 14, 12) @ _triangle(rest, 13, 14, 12).mT
-    stride = _leg_length(rest) / _leg_length(joints3d).mean(1, keepdim=True)
-    moved = [stride[..., None] * joints3d[:, :, 0]]
-    for joint in range(1, 22):
-        parent = PARENTS[joint]
+    moved = [stride[:, None, None] * joints3d[:, :, 0]]
+    for parent, joint in HUMANML22.bones:
         bone, own = joints3d[:, :, joint] - joints3d[:, :, parent], rest[:, :, joint] - rest[:, :, parent]
         if joint in (1, 2, 13, 14):
             offset = ((pelvis if joint in (1, 2) else chest) @ own[..., None])[..., 0]

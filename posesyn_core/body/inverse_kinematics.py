@@ -5,7 +5,8 @@ direction of its bone gives the swing; the twist about the bone, which positions
 
 - knees and elbows are hinges: the plane in which a limb is bent gives the twist of hip and shoulder;
 - a straight leg takes it from where its foot points, a straight arm from the shortest way out of the T-pose;
-- the twist between pelvis and chest is spread evenly over the spine; neck, forearms, wrists and ankles do not twist.
+- the twist between pelvis and chest is spread evenly over the spine; neck, forearms, wrists and ankles do not twist;
+- the head, of which nothing but the lower end is known, goes half way with the neck, as people look ahead.
 
 Evidence about a limb is weighed by how much the limb is bent and averaged over neighbouring frames.
 Shapes: ``target`` (B, L, 22, 3) and ``rest`` (B, 24, 3) metres; rotations (B, L, ..., 3, 3) are global until the end.
@@ -16,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
-"""SMPL's kinematic tree."""
+from posesyn_core.skeletons import SMPL24
+
 FOOT_EVIDENCE, ARM_EVIDENCE, LEG_EVIDENCE = 0.3, 0.03, 0.02
 """Weights against sin^2 of the bend: a foot's direction, and the shortest way for arms and legs."""
 TWIST_KERNEL = (0.1, 0.25, 0.3, 0.25, 0.1)
@@ -39,6 +40,8 @@ def pose_from_joints(target: Tensor, rest: Tensor, mask: Tensor) -> Tensor:
     turned[3], turned[6] = _spine(turned[0], turned[9], rest_bones, bones)
     for joint, child in ((12, 15), (13, 16), (14, 17)):
         turned[joint] = _swung(turned[9], rest_bones[..., child, :], bones[..., child, :])
+    tilt = roma.rotmat_to_rotvec(turned[9].mT @ turned[12])
+    turned[15] = turned[9] @ roma.rotvec_to_rotmat(0.5 * tilt)
     for hip, knee, ankle, foot in ((1, 4, 7, 10), (2, 5, 8, 11)):
         pole = _leg_pole(turned[0], rest_bones, bones, (knee, ankle, foot))
         turned[hip] = _limb(rest_bones[..., knee, :], bones[..., knee, :], _averaged(pole, turned[0], mask))
@@ -48,19 +51,19 @@ def pose_from_joints(target: Tensor, rest: Tensor, mask: Tensor) -> Tensor:
         pole = _arm_pole(turned[collar], rest_bones, bones, (elbow, wrist))
         turned[shoulder] = _limb(rest_bones[..., elbow, :], bones[..., elbow, :], _averaged(pole, turned[9], mask))
         turned[elbow] = _swung(turned[shoulder], rest_bones[..., wrist, :], bones[..., wrist, :])
-    for joint in range(24):
-        turned.setdefault(joint, turned[max(PARENTS[joint], 0)])
+    for joint, parent in enumerate(SMPL24.parents):
+        turned.setdefault(joint, turned[max(parent, 0)])
     return _relative(torch.stack([turned[joint] for joint in range(24)], dim=2))
 
 
 def _bones(joints: Tensor) -> Tensor:
     """(..., J, 3): from each joint's parent to it; the root's is zero."""
-    parents = [max(parent, 0) for parent in PARENTS[: joints.shape[-2]]]
+    parents = [max(parent, 0) for parent in SMPL24.parents[: joints.shape[-2]]]
     return joints - joints[..., parents, :]
 
 
 def _relative(turned: Tensor) -> Tensor:
-    parent_of = turned[..., list(PARENTS[1:]), :, :]
+    parent_of = turned[..., list(SMPL24.parents[1:]), :, :]
     return torch.cat([turned[..., :1, :, :], parent_of.mT @ turned[..., 1:, :, :]], dim=-3)
 
 

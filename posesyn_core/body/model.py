@@ -120,9 +120,7 @@ class Body(nn.Module):
         )
         return BodyOutput(out.vertices, out.joints[:, : len(self.parents)])
 
-    def joints(
-        self, global_orient: Tensor, body_pose: Tensor, betas: Tensor, transl: Tensor | None = None
-    ) -> Tensor:
+    def joints(self, global_orient: Tensor, body_pose: Tensor, betas: Tensor, transl: Tensor | None = None) -> Tensor:
         """The joints (B, 24, 3) of ``forward`` without its vertices: hundreds of times less work."""
         return self.pose_joints(_rotations(global_orient, body_pose), betas, transl)
 

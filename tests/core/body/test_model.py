@@ -73,7 +73,9 @@ def test_shape_directions_are_orthogonal_and_the_first_is_height(body: Body) -> 
     assert float((gram / scale[:, None] / scale - torch.eye(10)).abs().max()) < 0.02
     assert (scale[:-1] >= scale[1:]).all()
     taller = body(torch.zeros(1, 3), torch.zeros(1, 23, 3), torch.eye(10)[:1]).vertices[0]
-    growth = float((taller[:, 1].max() - taller[:, 1].min()) - (body.v_template[:, 1].max() - body.v_template[:, 1].min()))
+    growth = float(
+        (taller[:, 1].max() - taller[:, 1].min()) - (body.v_template[:, 1].max() - body.v_template[:, 1].min())
+    )
     assert 0.05 < growth < 0.15  # one standard deviation of adult height
 
 
@@ -97,7 +99,12 @@ def test_texture_and_parts_cover_every_face(body: Body) -> None:
     assert float(body.uv.min()) >= 0 and float(body.uv.max()) <= 1
     assert set(body.part_labels.tolist()) == set(range(len(body.part_names)))
     centre = body.v_template[body.faces].mean(1)
-    for part, (axis, sign) in {"left_hand": (0, 1), "right_foot": (0, -1), "scalp": (1, 1), "left_foot": (1, -1)}.items():
+    for part, (axis, sign) in {
+        "left_hand": (0, 1),
+        "right_foot": (0, -1),
+        "scalp": (1, 1),
+        "left_foot": (1, -1),
+    }.items():
         of_part = centre[body.part_labels == body.part_names.index(part)]
         assert len(of_part) > 50
         assert float((of_part[:, axis] * sign).min()) > 0
