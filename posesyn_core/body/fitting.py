@@ -28,7 +28,7 @@ ITERATIONS = 2
 FRAMES_AT_ONCE = 256
 """Frames per linear solve: few enough for the Jacobians to stay in the processor's cache."""
 TURNED = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 14, 16, 17, 18, 19]
-"""Joints that have one of the 22 below them and are therefore fitted; the others keep their rest rotation."""
+"""Joints that have one of the 22 below them and are therefore fitted; the others stay as the closed form has them."""
 
 
 @frozen
