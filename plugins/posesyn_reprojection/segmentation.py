@@ -1,0 +1,83 @@
+"""Which pixels are the person, and what the picture is without them.
+
+The estimated body is off by some centimetres, so its silhouette alone would paint background onto the body and leave
+parts of the person in the background. It only seeds GrabCut (Rother et al. 2004), which finds the outline by colour.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from posesyn_core.values import Image
+
+Mask = NDArray[np.uint8]
+
+CUT_SIDE = 192
+"""Longest side, in pixels, of the picture that is cut and inpainted; details below that are not worth the time."""
+
+ROUNDS = 2
+
+
+def person_mask(image: Image, body: Mask, core: Mask) -> Mask:
+    """The person's pixels (H, W), 0 or 1, in a picture (H, W, 3) of the person and some surroundings.
+
+    ``body`` and ``core`` (H, W), 0 or 1: the silhouette of the estimated body, and what of it is surely the person.
+    Where the cut finds something of quite another size than the body, the silhouette is returned.
+    """
+    small_image, small_body, small_core = (_shrunk(array) for array in (image, body, core))
+    reach = max(3, round(0.05 * max(small_body.shape)))
+    labels = np.full(small_body.shape, cv2.GC_BGD, np.uint8)
+    labels[_grown(small_body, 3 * reach) > 0] = cv2.GC_PR_BGD
+    labels[_grown(small_body, reach // 2) > 0] = cv2.GC_PR_FGD
+    labels[(small_core if small_core.any() else small_body) > 0] = cv2.GC_FGD
+    cv2.setRNGSeed(0)  # GrabCut's mixtures start from a random clustering
+    cv2.grabCut(small_image, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), ROUNDS, cv2.GC_INIT_WITH_MASK)
+    cut = _touching(((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.uint8), small_body)
+    if not 0.4 < cut.sum() / max(int(small_body.sum()), 1) < 2.0:
+        return body
+    return cv2.resize(cut, body.shape[::-1], interpolation=cv2.INTER_NEAREST)
+
+
+def remove(image: Image, mask: Mask, rng: np.random.Generator) -> Image:
+    """The picture (H, W, 3) with the masked pixels filled from around them, as grainy as the rest."""
+    hole = _grown(mask, max(2, round(0.015 * max(mask.shape))))
+    small = cv2.inpaint(_shrunk(image), _grown(_shrunk(hole), 1), 3, cv2.INPAINT_TELEA)
+    filled = cv2.resize(small, mask.shape[::-1], interpolation=cv2.INTER_LINEAR).astype(np.float32)
+    grain = image.astype(np.float32) - cv2.GaussianBlur(image, (0, 0), 1)
+    strength = 1.2 * np.median(np.abs(grain[hole == 0])) if (hole == 0).any() else 0.0
+    filled += rng.standard_normal(image.shape, dtype=np.float32) * np.float32(strength)
+    share = cv2.GaussianBlur(_grown(hole, 1).astype(np.float32), (0, 0), 1)[..., None]
+    share[hole > 0] = 1
+    return np.clip(image * (1 - share) + filled * share, 0, 255).astype(np.uint8)
+
+
+def spread(image: Image, mask: Mask) -> Image:
+    """The picture with every pixel outside ``mask`` replaced by the nearest one inside; the mask must not be empty."""
+    _, nearest = cv2.distanceTransformWithLabels(1 - mask, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    colour_of = np.zeros((int(nearest.max()) + 1, 3), np.uint8)
+    colour_of[nearest[mask > 0]] = image[mask > 0]
+    return colour_of[nearest]
+
+
+def _shrunk(array: NDArray) -> NDArray:
+    scale = CUT_SIDE / max(array.shape[:2])
+    if scale >= 1:
+        return array
+    size = max(1, round(array.shape[1] * scale)), max(1, round(array.shape[0] * scale))
+    return cv2.resize(array, size, interpolation=cv2.INTER_AREA if array.ndim == 3 else cv2.INTER_NEAREST)
+
+
+def _disc(radius: int) -> Mask:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+
+
+def _grown(mask: Mask, radius: int) -> Mask:
+    return cv2.dilate(mask, _disc(radius))
+
+
+def _touching(mask: Mask, body: Mask) -> Mask:
+    """The connected parts of ``mask`` that lie at least by half on the body: not a passer-by nor the furniture."""
+    count, parts = cv2.connectedComponents(mask)
+    share = np.bincount(parts.ravel(), body.ravel(), count) / np.bincount(parts.ravel(), minlength=count)
+    share[0] = 0
+    return (share[parts] > 0.5).astype(np.uint8)
