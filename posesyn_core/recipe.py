@@ -16,6 +16,7 @@ import cattrs
 from attrs import Factory, field, frozen
 from cattrs.gen import make_dict_structure_fn
 
+from posesyn_core.components import Kind
 from posesyn_core.errors import UserError
 
 
@@ -30,6 +31,11 @@ class EngineChoice:
 
     name: str = key("torch", "engine component: torch, compile, or one of an engine plugin")
     options: Mapping[str, Any] = Factory(dict)
+
+    @property
+    def choice(self) -> "Choice":
+        """The engine as any other component."""
+        return Choice(self.name, self.options)
 
 
 @frozen
@@ -136,6 +142,26 @@ class Recipe:
         """The SMPL file, or None for the free body."""
         return Path(self.body).expanduser() if self.body else None
 
+    def choices(self) -> list[tuple[Kind, Choice, str]]:
+        """Every component that the recipe names: its kind, the choice, and the section that it stands in."""
+        engines = ((self.estimator, "estimator"), (self.eem, "eem"), (self.motion, "motion"))
+        labels = [] if self.score.labels == "ground_truth" else [Choice(self.score.labels)]
+        found = [
+            (Kind.READER, self.dataset, "dataset"),
+            (Kind.READER, self.test, "test"),
+            *((Kind.READER, choice, f"real.{at}") for at, choice in enumerate(self.real)),
+            (Kind.ESTIMATOR, self.estimator, "estimator"),
+            (Kind.ESTIMATOR, self.eem, "eem"),
+            *((Kind.ESTIMATOR, choice, "score.labels") for choice in labels),
+            (Kind.CAPTIONER, self.captioner, "captioner"),
+            (Kind.MOTION, self.motion, "motion"),
+            (Kind.ANIMATOR, self.animator, "animator"),
+            (Kind.FILTER, self.filter, "filter"),
+            *((Kind.WRITER, Choice(name), "export.formats") for name in self.export.formats),
+            *((Kind.ENGINE, choice.engine.choice, f"{name}.engine") for choice, name in engines if choice),
+        ]
+        return [(kind, choice, where) for kind, choice, where in found if choice is not None]
+
 
 STAGES = (
     "score",
@@ -193,6 +219,10 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), where: str = "recipe"
         raise UserError(f"{where} is not valid TOML: {error}") from error
     for override in overrides:
         _override(data, override)
+    for attribute in attrs.fields(Recipe):  # a section that only sets options means the default component
+        section = data.get(attribute.name)
+        if isinstance(attribute.default, Choice) and isinstance(section, dict):
+            section.setdefault("name", attribute.default.name)
     return structure(data, Recipe, where)
 
 
@@ -310,8 +340,9 @@ def _choice(value: Any, _: Any) -> Choice:
     if "name" not in options:
         raise ValueError("needs the key 'name' (which component)")
     name = _strictly(options.pop("name"), str)
-    engine = dict(options.pop("engine", {}))
-    engine_name = _strictly(engine.pop("name", "torch"), str)
+    engine = options.pop("engine", {})
+    engine = {"name": engine} if isinstance(engine, str) else dict(engine)
+    engine_name = _strictly(engine.pop("name", EngineChoice().name), str)
     return Choice(name, options, EngineChoice(engine_name, engine))
 
 

@@ -158,16 +158,21 @@ class Registry:
 
         Raises UserError for an unknown name or option, a missing need, or a product that misses its protocol.
         """
+        config = self.check(kind, name, options, where)
+        registered = self.find(kind, name)
+        product = registered.component.factory(config)
+        self._check_product(kind, registered, product)
+        return product
+
+    def check(self, kind: Kind, name: str, options: Mapping[str, Any], where: str) -> Any:
+        """The config that ``create`` would use, without making anything; UserError as there."""
         from posesyn_core.recipe import structure
 
         registered = self.find(kind, name)
         if registered.missing:
             lacks = "; ".join(f"{need.what} ({need.remedy})" for need in registered.missing)
             raise UserError(f"the {kind} {name!r} lacks {lacks}")
-        config = structure(dict(options), registered.component.config, where)
-        product = registered.component.factory(config)
-        self._check_product(kind, registered, product)
-        return product
+        return structure(dict(options), registered.component.config, where)
 
     def _check_product(self, kind: Kind, registered: Registered, product: Any) -> None:
         from posesyn_core.components import SplitEstimator

@@ -68,6 +68,10 @@ class FilteredFrame:
     verdict: Verdict
 
 
+def _section(where: str) -> str:
+    return f"recipe section [{where}]"
+
+
 @frozen
 class Run:
     """One run directory with its recipe and the plugins at hand."""
@@ -122,7 +126,12 @@ class Run:
         for name, shared in (("body", self.recipe.body), ("device", self.recipe.machine.device)):
             if name in fields and shared:
                 options.setdefault(name, shared)
-        return self.registry.create(kind, choice.name, options, f"recipe section [{where}]")
+        return self.registry.create(kind, choice.name, options, _section(where))
+
+    def check(self) -> None:
+        """UserError if a component of the recipe is unknown, lacks something, or has wrong options; makes nothing."""
+        for kind, choice, where in self.recipe.choices():
+            self.registry.check(kind, choice.name, choice.options, _section(where))
 
     def network(self, choice: Choice, estimator: Any, where: str) -> NetworkCall | None:
         """The estimator's network on the engine that the recipe chose; None for an estimator in one piece."""
@@ -132,7 +141,7 @@ class Run:
             if choice.engine.name != "torch":
                 raise UserError(f"the estimator {choice.name!r} has no network of its own: remove [{where}.engine]")
             return None
-        engine = self.create(Kind.ENGINE, Choice(choice.engine.name, choice.engine.options), f"{where}.engine")
+        engine = self.create(Kind.ENGINE, choice.engine.choice, f"{where}.engine")
         return engine.load(exportable(choice.name, estimator))
 
     def summary(self, stage: str) -> dict[str, Any] | None:
@@ -163,6 +172,7 @@ def create_run(folder: Path, recipe: Recipe, registry: Registry, restart: str | 
     ``restart`` names a stage: what it and the later ones have made is deleted first. Raises UserError if the folder
     can't be written, holds something else, or holds a run of another recipe (naming the keys that differ).
     """
+    folder = folder.absolute()  # the tables hold paths below it
     recipe_file = folder / "recipe.toml"
     if folder.exists() and not recipe_file.exists() and any(folder.iterdir()):
         raise UserError(f"{str(folder)!r} is not empty and not a run; choose another --run folder")
@@ -185,7 +195,7 @@ def open_run(folder: Path, registry: Registry) -> Run:
     """Open an existing run; UserError if there is none."""
     if not (folder / "recipe.toml").is_file():
         raise UserError(f"{str(folder)!r} is not a run (it has no recipe.toml); start one with `posesyn run RECIPE`")
-    return Run(folder, load_recipe(folder / "recipe.toml"), registry)
+    return Run(folder.absolute(), load_recipe(folder / "recipe.toml"), registry)
 
 
 def _delete_from(folder: Path, stage: str) -> None:

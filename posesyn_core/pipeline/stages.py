@@ -37,7 +37,11 @@ def run_stage(run: Run, stage: str) -> dict[str, Any]:
 
 
 def run_all(run: Run, tell: Callable[[str, Mapping[str, Any]], None]) -> None:
-    """All stages in order; ``tell`` is called with the name and the figures of each as it ends."""
+    """All stages in order; ``tell`` is called with the name and the figures of each as it ends.
+
+    A mistake in the recipe's later sections is a UserError at once, not after hours of scoring.
+    """
+    run.check()
     for stage in STAGES:
         tell(stage, run_stage(run, stage))
 

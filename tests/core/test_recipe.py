@@ -35,6 +35,12 @@ def test_engine_is_a_subsection_of_the_estimator() -> None:
     assert estimator.options == {}
 
 
+def test_a_section_without_a_name_sets_options_of_the_default() -> None:
+    recipe = parse_recipe(MINIMAL, ["filter.tau=40", "estimator.engine=onnx"])
+    assert recipe.filter == Choice("tpe_error", {"tau": 40})
+    assert recipe.estimator == Choice("spin", {}, EngineChoice("onnx"))
+
+
 def test_what_is_written_reads_back_the_same() -> None:
     import tomli_w
 
@@ -54,7 +60,7 @@ def test_what_is_written_reads_back_the_same() -> None:
         ("sorce.hard=3", ["'sorce'", "did you mean 'score'"]),
         ("score=3", ["'score'", "must be a section"]),
         ("export.formats=coco", ["export.formats", "must be a list"]),
-        ("estimator={}", ["estimator", "needs the key 'name'"]),
+        ("dataset={}", ["dataset", "needs the key 'name'"]),
         ("filter.tau", ["section.key=value"]),
     ],
 )

@@ -27,17 +27,10 @@ def samples(body: Body) -> list[Sample]:
     made = []
     for number in range(5):
         smpl = SmplParams(random.standard_normal(3), 0.2 * random.standard_normal((23, 3)), np.zeros(10), np.zeros(3))
+        joints = relative_joints(body, smpl)
+        nowhere = np.zeros((24, 2))
         made.append(
-            Sample(
-                f"s/{number}",
-                b"",
-                [0, 0, 9, 9],
-                "smpl24",
-                np.zeros((24, 2)),
-                np.ones(24),
-                joints3d=relative_joints(body, smpl),
-                smpl=smpl,
-            )  # fmt: skip
+            Sample(f"s/{number}", b"", [0, 0, 9, 9], "smpl24", nowhere, np.ones(24), joints3d=joints, smpl=smpl)
         )
     return made
 
