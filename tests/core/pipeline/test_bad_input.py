@@ -110,7 +110,7 @@ def test_every_odd_entry_is_rejected_with_its_reason_and_the_rest_is_scored(
     for name, words in expected.items():
         matching = [reason for unit, reason in reasons.items() if name in unit]
         assert len(matching) == 1 and words in matching[0], (name, matching)
-    for words in ("outside the image", "no area", "finite", "label"):
+    for words in ("outside the image", "no area", "not a number", "no visible joint"):
         assert any(words in reason for reason in reasons.values()), (words, reasons)
     assert len(scored) + len(reasons) == summary["samples"] == 14
     assert summary["rejected"] == len(reasons) == write_rejected(run) == 10
