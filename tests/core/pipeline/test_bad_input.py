@@ -105,8 +105,12 @@ def test_every_odd_entry_is_rejected_with_its_reason_and_the_rest_is_scored(
     for name in ("good", "sixteen", "cmyk", "turned"):
         assert any(name in unit for unit in scored), name
     expected = {
-        "truncated": "truncated", "empty": "empty", "text": "", "missing": "can't be read", "passwd": "leaves the image",
-    }  # fmt: skip
+        "truncated": "truncated",
+        "empty": "empty",
+        "text": "not an image",
+        "missing": "can't be read",
+        "passwd": "leaves the image",
+    }
     for name, words in expected.items():
         matching = [reason for unit, reason in reasons.items() if name in unit]
         assert len(matching) == 1 and words in matching[0], (name, matching)
