@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,7 +67,7 @@ def test_crop_spans_the_box_and_its_margin() -> None:
 
 
 def brightest(images: np.ndarray) -> np.ndarray:
-    """The brightest spot's place in -1..1: the weighted mean of the pixels that are nearly as bright as the brightest."""
+    """The brightest spot's place in -1..1: the mean of the pixels nearly as bright, weighted."""
     brightness = images.mean(0)
     weight = np.clip(brightness - (0.6 * brightness.max() + 0.4 * brightness.min()), 0, None)
     rows, columns = np.mgrid[:SIZE, :SIZE]
@@ -104,22 +105,27 @@ def test_all_labels_describe_one_body(body: Body, frame: LabelledFrame, seed: in
 def test_mirroring_happens_and_swaps_the_sides(frame: LabelledFrame) -> None:
     items = [training_inputs(frame, SIZE, np.random.default_rng(seed)) for seed in range(40)]
     handed = {bool(np.linalg.det(_frame_of(item["joints3d"])) > 0) for item in items}
-    assert handed == {True}  # swapping left and right keeps a mirrored body a body
-    left = frame.joints3d[SMPL24.joints.index("left_hip"), 0] < frame.joints3d[SMPL24.joints.index("right_hip"), 0]
-    mirrored = [(item["joints3d"][1, 0] < item["joints3d"][2, 0]) != left for item in items]
+    assert handed == {bool(np.linalg.det(_frame_of(frame.joints3d)) > 0)}  # with the sides swapped, a body stays one
+    mirrored = [_reach(item["joints3d"], "left", "right") == _reach(frame.joints3d, "right", "left") for item in items]
     assert 5 < sum(mirrored) < 35
+    straight = [_reach(item["joints3d"], "left", "right") == _reach(frame.joints3d, "left", "right") for item in items]
+    assert all(one != other for one, other in zip(mirrored, straight, strict=True))
+
+
+def _reach(joints: np.ndarray, one: str, other: str) -> float:
+    """Metres from one side's wrist to the other side's ankle: what turning keeps and mirroring exchanges."""
+    ends = [joints[SMPL24.joints.index(name)] for name in (f"{one}_wrist", f"{other}_ankle")]
+    return round(float(np.linalg.norm(ends[0] - ends[1])), 3)
 
 
 def _frame_of(joints: np.ndarray) -> np.ndarray:
-    """Left, up and (by the right-hand rule from the reference pose) forward directions of the hips and spine."""
+    """Left, up and forward directions of hips, spine and feet."""
     across, up = joints[1] - joints[2], joints[12] - joints[0]
     feet = joints[10] - joints[7] + joints[11] - joints[8]
     return np.stack([across, up, feet])
 
 
 def test_a_frame_with_2d_labels_alone(frame: LabelledFrame) -> None:
-    from attrs import evolve
-
     bare = evolve(frame, joints3d=None, smpl=None, confidence=np.arange(24) % 2)
     item = training_inputs(bare, SIZE, np.random.default_rng(0))
     full = training_inputs(frame, SIZE, np.random.default_rng(0))
