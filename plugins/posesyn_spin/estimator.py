@@ -26,7 +26,7 @@ class Spin:
     def __init__(self, config: SpinConfig) -> None:
         """UserError if the weights or the body can't be loaded."""
         self.config = config
-        network, self.image_size = load_network(config.weights)
+        network, self.image_size = load_network(config.weights, config.dropout)
         channels_last = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 1.3 x faster on CPUs
         self.network: SpinNetwork = channels_last.to(config.device).eval()
         self.body = load_body(Path(config.body).expanduser() if config.body else None).to(config.device)

@@ -63,7 +63,7 @@ class SpinNetwork(nn.Module):
     init_shape: Tensor
     init_cam: Tensor
 
-    def __init__(self, sizes: Sizes | None = None) -> None:
+    def __init__(self, sizes: Sizes | None = None, dropout: float = 0.5) -> None:
         """Random weights; the state that the iteration starts from is a T-pose facing the camera."""
         super().__init__()
         self.sizes = sizes = sizes or Sizes()
@@ -77,9 +77,9 @@ class SpinNetwork(nn.Module):
         self.layer3 = _group(8 * width, 4 * width, sizes.layers[2], stride=2)
         self.layer4 = _group(16 * width, 8 * width, sizes.layers[3], stride=2)
         self.fc1 = nn.Linear(32 * width + POSE + SHAPE + CAMERA, sizes.hidden)
-        self.drop1 = nn.Dropout()
+        self.drop1 = nn.Dropout(dropout)
         self.fc2 = nn.Linear(sizes.hidden, sizes.hidden)
-        self.drop2 = nn.Dropout()
+        self.drop2 = nn.Dropout(dropout)
         self.decpose = nn.Linear(sizes.hidden, POSE)
         self.decshape = nn.Linear(sizes.hidden, SHAPE)
         self.deccam = nn.Linear(sizes.hidden, CAMERA)

@@ -24,6 +24,7 @@ class SpinConfig:
     device: str = option("cpu", "torch device for training: cpu, cuda, cuda:1, mps")
     keypoint_loss_weight: float = option(5.0, "weight of the 2D and of the 3D joints in the training loss")
     pose_loss_weight: float = option(1.0, "weight of the rotation matrices in the training loss")
+    dropout: float = option(0.5, "share of the regressor's hidden values dropped while it trains in training mode")
     beta_loss_weight: float = option(0.001, "weight of the shape coefficients in the training loss")
 
 

@@ -16,20 +16,20 @@ from posesyn_spin.network import Sizes, SpinNetwork, sizes_of
 OFFICIAL_IMAGE_SIZE = 224
 STARTER = Path(__file__).with_name("weights") / "starter.safetensors"
 STARTER_SIZES = Sizes(width=16, layers=(2, 2, 2, 2), hidden=256)
-STARTER_IMAGE_SIZE = 128
+STARTER_IMAGE_SIZE = 96
 
 
-def load_network(weights: str) -> tuple[SpinNetwork, int]:
+def load_network(weights: str, dropout: float = 0.5) -> tuple[SpinNetwork, int]:
     """The network of ``weights`` ("starter", "random" or a path) and the side of its crops in pixels.
 
     "random" has the starter's sizes. UserError if the file is missing or does not hold SPIN's weights.
     """
     if weights == "random":
-        return SpinNetwork(STARTER_SIZES), STARTER_IMAGE_SIZE
+        return SpinNetwork(STARTER_SIZES, dropout), STARTER_IMAGE_SIZE
     path = STARTER if weights == "starter" else Path(weights).expanduser()
     state, image_size = _read(existing_file(path, "weights of spin"))
     try:
-        network = SpinNetwork(sizes_of(state))
+        network = SpinNetwork(sizes_of(state), dropout)
         network.load_state_dict(state)
     except (KeyError, RuntimeError) as error:
         reason = str(error).partition("\n\t")[2] or f"there is no {error}"

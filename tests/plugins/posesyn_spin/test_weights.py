@@ -52,7 +52,7 @@ def test_half_precision_is_widened(network: SpinNetwork, tmp_path: Path) -> None
 def test_the_shipped_weights_are_small_and_load() -> None:
     assert STARTER.stat().st_size < 6_000_000
     network, image_size = load_network("starter")
-    assert image_size == 128
+    assert image_size == 96
     assert network.init_cam[0, 0] > 0
 
 
