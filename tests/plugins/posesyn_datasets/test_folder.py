@@ -46,6 +46,7 @@ def test_a_full_entry(root: Path, photo: bytes) -> None:
 def test_without_a_box_it_is_drawn_about_the_labelled_joints(root: Path) -> None:
     rows = [[10, 20, 1], [30, 60, 1], [999, 999, 0]] + [[0, 0, 0]] * 11
     write(root, {"joint_set": "lsp14", "people": [person(keypoints=rows), person()]})
+    assert len(FolderReader(FolderConfig(root))) == 2
     first, second = read(root)
     assert isinstance(first, Sample)
     margin = 0.12 * 40
