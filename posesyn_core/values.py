@@ -88,7 +88,6 @@ class Sample:
         (24, 3), "true SMPL-24 joints, metres, camera frame, root-relative", optional=True
     )
     smpl: SmplParams | None = None
-    truncated: bool = False
 
     def load_image(self: "Sample | LabelledFrame") -> Image:
         """Decode the image: uint8 RGB (H, W, 3), upright by EXIF. SampleError if it can't be read."""
