@@ -25,7 +25,7 @@ from posesyn_core.body.render import Buffers, composite, interpolate, render, te
 from posesyn_core.errors import SampleError
 from posesyn_core.geometry.cameras import project
 from posesyn_core.seeds import rng
-from posesyn_core.skeletons import convert
+from posesyn_core.skeletons import convert, joint_set
 from posesyn_core.values import Camera, ClipPlan, FloatArray, Image, PoseEstimate, Sample
 from posesyn_reprojection.plugin import ReprojectionConfig
 from posesyn_reprojection.segmentation import Mask, person_mask, remove, spread
@@ -40,8 +40,8 @@ TOLERANCE = 0.02
 """How far (metres) a surface point may lie behind what its pixel shows and still count as seen."""
 
 
-LIMB_BONES = np.array([[1, 4], [4, 7], [2, 5], [5, 8], [16, 18], [18, 20], [17, 19], [19, 21]])
-"""The two SMPL joints of each bone of legs and arms."""
+TRUNK = [16, 17, 2, 1]
+"""SMPL's shoulders and hips, around the trunk."""
 
 
 @frozen(eq=False)
@@ -137,7 +137,9 @@ def lift(body: Body, surface: Surface, reference: Sample, estimate: PoseEstimate
         surface, vertices, np.where(known[:, None], labels - estimate.joints2d, 0), known, estimate.camera
     )
     pixels = _in_front(vertices, estimate.camera)
-    corner, extent = _surroundings(pixels, image.shape[:2])
+    if not len(pixels):
+        raise SampleError("the estimated body of the reference lies behind the camera")
+    corner, extent = _surroundings(np.vstack([pixels, reference.box.reshape(2, 2)]), image.shape[:2])
     part = image[corner[1] : corner[1] + extent[0], corner[0] : corner[0] + extent[1]]
     scale = min(1.0, resolution / max(extent))
     size = max(2, round(extent[0] * scale)), max(2, round(extent[1] * scale))
@@ -148,8 +150,8 @@ def lift(body: Body, surface: Surface, reference: Sample, estimate: PoseEstimate
     silhouette = seen.mask.astype(np.uint8)
     if silhouette.sum() < 50:
         raise SampleError("the estimated body of the reference lies outside its image")
-    bones = LIMB_BONES[known[LIMB_BONES].all(axis=1)]
-    mask = person_mask(picture, silhouette, _core(surface, seen, ((labels - corner + 0.5) * scale - 0.5)[bones]))
+    core = _core(surface, seen, reference, (np.array(corner) - 0.5) * scale + 0.5, scale)
+    mask = person_mask(picture, silhouette, core, _inside(((reference.box.reshape(2, 2) - corner) * scale), size))
     removed = cv2.resize(mask | silhouette, extent[::-1], interpolation=cv2.INTER_NEAREST)
     background = image.copy()
     background[corner[1] : corner[1] + extent[0], corner[0] : corner[0] + extent[1]] = remove(
@@ -181,14 +183,29 @@ def _pulled(
     return np.column_stack([vertices[:, :2] + shift * vertices[:, 2:] / camera.focal_length, vertices[:, 2]])
 
 
-def _core(surface: Surface, seen: Buffers, bones: NDArray) -> Mask:
-    """What is surely the person (H, W), 0 or 1: the inside of trunk and head, and the labelled ``bones`` (B, 2, 2)."""
-    trunk = seen.dense(surface.trunk[seen.face].astype(np.uint8))
+def _core(surface: Surface, seen: Buffers, reference: Sample, origin: NDArray, scale: float) -> Mask:
+    """What is surely the person (H, W), 0 or 1: the bones between labelled joints and the inside of the trunk, by its
+    labels or, where they are not complete, by the estimate. Labels * ``scale`` - ``origin`` are pixels of ``seen``."""
+    points = np.nan_to_num(reference.keypoints2d * scale - origin)
+    points = np.clip(points, -4 * max(seen.size), 4 * max(seen.size)).round().astype(np.int32)
+    labelled = reference.confidence > 0
+    around, complete = convert(points, labelled, reference.joint_set, "smpl24")
     width = max(1, round(0.015 * max(seen.size)))
-    core = cv2.erode(trunk, np.ones((2 * width + 1, 2 * width + 1), np.uint8))
-    reach = 4 * max(seen.size)
-    ends = np.clip(bones, -reach, reach).round().astype(np.int32)
-    return cv2.polylines(core, list(ends), False, 1, width)
+    if complete[TRUNK].all():
+        core = cv2.fillPoly(np.zeros(seen.size, np.uint8), [around[TRUNK].astype(np.int32)], 1)
+    else:
+        trunk = seen.dense(surface.trunk[seen.face].astype(np.uint8))
+        core = cv2.erode(trunk, np.ones((2 * width + 1, 2 * width + 1), np.uint8))
+    bones = np.array(joint_set(reference.joint_set).bones)
+    return cv2.polylines(core, list(points[bones[labelled[bones].all(axis=1)]]), False, 1, width)
+
+
+def _inside(corners: NDArray, size: tuple[int, int]) -> Mask:
+    """The mask (H, W) of a box given by its two corners (2, 2) in pixels."""
+    (x0, y0), (x1, y1) = np.clip(corners, 0, size[::-1]).astype(int)
+    mask = np.zeros(size, np.uint8)
+    mask[y0:y1, x0:x1] = 1
+    return mask
 
 
 def _in_front(vertices: FloatArray, camera: Camera) -> FloatArray:
@@ -199,8 +216,6 @@ def _in_front(vertices: FloatArray, camera: Camera) -> FloatArray:
 
 def _surroundings(pixels: FloatArray, size: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
     """First pixel (x, y) and extent (H, W) of the part of an image about a person; SampleError if there is none."""
-    if not len(pixels):
-        raise SampleError("the estimated body of the reference lies behind the camera")
     low, high = pixels.min(axis=0), pixels.max(axis=0)
     around = MARGIN * (high - low).max()
     limit = np.array(size[1::-1])

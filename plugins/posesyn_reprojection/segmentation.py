@@ -18,22 +18,23 @@ CUT_SIDE = 192
 ROUNDS = 2
 
 
-def person_mask(image: Image, body: Mask, core: Mask) -> Mask:
+def person_mask(image: Image, body: Mask, core: Mask, around: Mask) -> Mask:
     """The person's pixels (H, W), 0 or 1, in a picture (H, W, 3) of the person and some surroundings.
 
-    ``body`` and ``core`` (H, W), 0 or 1: the silhouette of the estimated body, and what of it is surely the person.
-    Where the cut finds something of quite another size than the body, the silhouette is returned.
+    Masks (H, W), 0 or 1: ``body`` is the silhouette of the estimated body, ``core`` what is surely the person, and
+    ``around`` where else the person may be. Where the cut finds something of quite another size than the body, the
+    silhouette is returned.
     """
-    small_image, small_body, small_core = (_shrunk(array) for array in (image, body, core))
+    small_image, small_body, small_core, small_around = (_shrunk(array) for array in (image, body, core, around))
     reach = max(3, round(0.05 * max(small_body.shape)))
     labels = np.full(small_body.shape, cv2.GC_BGD, np.uint8)
-    labels[_grown(small_body, 3 * reach) > 0] = cv2.GC_PR_BGD
-    labels[_grown(small_body, reach // 2) > 0] = cv2.GC_PR_FGD
+    labels[(_grown(small_body, 3 * reach) | small_around) > 0] = cv2.GC_PR_BGD
+    labels[_grown(small_body | small_core, reach // 2) > 0] = cv2.GC_PR_FGD
     labels[(small_core if small_core.any() else small_body) > 0] = cv2.GC_FGD
     cv2.setRNGSeed(0)  # GrabCut's mixtures start from a random clustering
     cv2.grabCut(small_image, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), ROUNDS, cv2.GC_INIT_WITH_MASK)
-    cut = _touching(((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.uint8), small_body)
-    if not 0.4 < cut.sum() / max(int(small_body.sum()), 1) < 2.0:
+    cut = _touching(((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.uint8), small_body | small_core)
+    if not 0.4 < cut.sum() / max(int(small_body.sum()), 1) < 4.0:
         return body
     return cv2.resize(cut, body.shape[::-1], interpolation=cv2.INTER_NEAREST)
 
@@ -76,8 +77,8 @@ def _grown(mask: Mask, radius: int) -> Mask:
 
 
 def _touching(mask: Mask, body: Mask) -> Mask:
-    """The connected parts of ``mask`` that lie at least by half on the body: not a passer-by nor the furniture."""
+    """The connected parts of ``mask`` that lie on the body by a third at least: not a passer-by nor the furniture."""
     count, parts = cv2.connectedComponents(mask)
     share = np.bincount(parts.ravel(), body.ravel(), count) / np.bincount(parts.ravel(), minlength=count)
     share[0] = 0
-    return (share[parts] > 0.5).astype(np.uint8)
+    return (share[parts] > 0.33).astype(np.uint8)
