@@ -29,4 +29,4 @@ def evaluate(run: Run) -> dict[str, Any]:
         result = measure(estimator, samples, batch_size=machine.batch_size, workers=machine.workers)
         result.write(run.folder / "evaluate" / f"{variant}.parquet")
         figures[variant] = result.summary()
-    return {"variants": figures}
+    return {"samples": len(samples), "variants": figures}
