@@ -1,6 +1,7 @@
 """Files that are either complete or absent."""
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +14,10 @@ def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``target``; on success rename it over ``target``, else remove it.
 
     The temporary keeps the target's suffix, because writers such as OpenCV choose the format by it.
-    It is hidden and carries the process id, so that concurrent writers never share one.
+    It is hidden and carries the ids of process and thread, so that concurrent writers never share one.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}-{threading.get_ident()}.partial{target.suffix}")
     try:
         yield temporary
         temporary.replace(target)

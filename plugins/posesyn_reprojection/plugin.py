@@ -13,7 +13,7 @@ class ReprojectionConfig:
     """The re-projection animator."""
 
     body: str = option("", "the SMPL file (.npz or official .pkl) of the plan's bodies; empty = the free body")
-    references: int = option(32, "how many reference people are kept in memory, ready to be posed")
+    references: int = option(16, "how many reference people are kept in memory, ready to be posed")
     resolution: int = option(640, "longest side, in pixels, at which a person is drawn; larger ones are enlarged")
 
 

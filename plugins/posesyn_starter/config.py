@@ -21,5 +21,6 @@ class WorldConfig:
     motions: str = option("", "npz of motions (joints, offsets, clip, domain) to take poses from; empty = procedural")
     domain: Literal["", "lab", "wild"] = option("", "use only the motions of this domain; empty = all")
     clips: str = option("", "text file with the names of the clips to use, one a line; empty = all")
+    body: str = option("", "the SMPL file (.npz or official .pkl) of the people; empty = the free body")
     folder: str = option("", "where images are kept; empty = $POSESYN_CACHE/world or ~/.cache/posesyn/world")
     workers: int = option(2, "threads that draw")

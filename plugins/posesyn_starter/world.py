@@ -187,6 +187,8 @@ class WorldReader:
         """What the images depend on, as a name for their folder."""
         drawn = (WORLD_VERSION, self.config.seed, self.config.image_size)
         key = hashlib.blake2b(repr(drawn).encode(), digest_size=6)
+        if self.config.body:
+            key.update(existing_file(Path(self.config.body).expanduser(), "body model").read_bytes())
         if self.motion is not None:
             key.update(self.motion.tobytes())
         return key.hexdigest()
@@ -208,7 +210,7 @@ class WorldReader:
 
     @cached_property
     def body(self) -> Body:
-        return load_body()
+        return load_body(Path(self.config.body).expanduser() if self.config.body else None)
 
     @cached_property
     def figure(self) -> Figure:

@@ -1,10 +1,9 @@
 """Mesh rendering on the CPU: a z-buffer over whole arrays, without GL, drivers or system packages.
 
 A body's triangles are small (a person 160 pixels tall shows about one triangle per pixel), so listing every pixel of
-every triangle's bounding box and testing them all at once is several times faster than building a ray tracer's
-hierarchy anew for each frame: 26,756 triangles at 224 x 224 on one core take 4 ms here and 42 ms with embreex, and the
-same pixels are hit (``bench/render.py``). numpy releases the interpreter lock in these operations and nothing here has
-state: call it from as many threads as you like.
+every triangle's bounding box and testing them all at once is four to six times faster than building a ray tracer's
+hierarchy anew for each frame, and hits the same pixels (``bench/render.py`` compares with embreex). numpy releases the
+interpreter lock in these operations and nothing here has state: call it from as many threads as you like.
 
 ``render`` finds what each pixel sees. Everything else (normals, colours, parts) is computed afterwards for the P
 covered pixels alone, as flat (P, ...) arrays that :meth:`Buffers.dense` spreads over an image::

@@ -1,5 +1,7 @@
 """The rendered world: exact labels, the same images whatever the order of work, nothing torn."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -71,6 +73,13 @@ def test_what_is_there_is_not_drawn_again(folder, wild):
     again = list(reader(folder, part="wild").samples())
     assert again[3].image.exists()
     assert {s.id: s.image.stat().st_mtime_ns for s in again if s.id != wild[3].id} == others
+
+
+def test_two_readers_may_draw_the_same_at_once(tmp_path, wild):
+    with ThreadPoolExecutor(2) as pool:
+        both = pool.map(lambda _: list(reader(tmp_path, part="wild", workers=2).samples()), range(2))
+        for samples in both:
+            assert [s.image.read_bytes() for s in samples] == [s.image.read_bytes() for s in wild]
 
 
 def test_two_dimensional_labels_withhold_the_truth(folder, wild):
