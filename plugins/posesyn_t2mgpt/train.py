@@ -301,7 +301,7 @@ def _train(
     losses: list[float] = []
     with progress(target.stem, options.steps - done) as bar:
         for number in range(done, options.steps):
-            torch.manual_seed(seed_of(options.seed, str(number), target.stem))
+            torch.manual_seed(seed_of(options.seed, str(number), "torch"))
             for group in optimizer.param_groups:
                 group["lr"] = options.rate * _schedule(number, options.warmup, options.steps)
             model.train()

@@ -217,6 +217,7 @@ class MotionVqVae(nn.Module):
             "decoder": Decoder(shape),
             "quantizer": Quantizer(shape.codes, shape.code_dim),
         })  # fmt: skip
+        self.apply(_initialise)
 
     @property
     def quantizer(self) -> Quantizer:
@@ -263,6 +264,15 @@ class MotionVqVae(nn.Module):
             commit=functional.mse_loss(latents, codes),
             perplexity=torch.exp(-(share * torch.log(share + 1e-7)).sum()),
         )
+
+
+def _initialise(module: nn.Module) -> None:
+    """Keep the variance through the layers: from the usual start, training would need thousands of steps to wake up."""
+    if isinstance(module, nn.Conv1d):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
+        nn.init.zeros_(module.bias)
+    if isinstance(module, ResidualBlock):  # visited after its convolutions
+        module.conv2.weight.data.mul_(0.5)
 
 
 def _full(x: Tensor, lengths: Tensor | None) -> Tensor:
