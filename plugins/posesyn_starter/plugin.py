@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from posesyn_core.cli.running import execute, recipe_options, with_machine
+from posesyn_core.cli.running import execute, recipe_options
 from posesyn_core.components import Component, Kind
 from posesyn_core.hookspecs import hookimpl
 from posesyn_core.recipe import load_recipe
@@ -34,22 +34,13 @@ def register_commands(cli: click.Group) -> None:
 @click.option("--run", "folder", type=click.Path(path_type=Path), help="Run folder; default runs/demo.")
 @recipe_options
 @click.pass_obj
-def demo(
-    registry: Registry,
-    folder: Path | None,
-    overrides: tuple[str, ...],
-    workers: int | None,
-    batch_size: int | None,
-    device: str | None,
-    restart: str | None,
-) -> None:
+def demo(registry: Registry, folder: Path | None, settings: tuple[str, ...], restart: str | None) -> None:
     """Improve a small pose estimator on a rendered world: nothing to download, no GPU needed.
 
     All stages run for real: images are scored, the hardest captioned, expanded into motions, drawn with easy people,
     filtered, exported; then the estimator is trained and measured before and after. The page report.html in the run
     folder shows it all. Interrupted, it goes on when started again.
     """
-    settings = with_machine(overrides, workers=workers, batch_size=batch_size, device=device)
     execute(registry, load_recipe(Path(__file__).with_name("demo.toml"), settings), folder, restart)
 
 

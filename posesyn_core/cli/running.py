@@ -1,5 +1,6 @@
 """``posesyn run`` and one command per stage."""
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,19 @@ _TEACHES: Mapping[str, str] = {
 
 
 def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that change a recipe from the command line."""
+    """Give a command the options that change a recipe.
+
+    It gets ``settings``, a tuple of KEY=VALUE for :func:`posesyn_core.recipe.load_recipe`, and ``restart``, the stage to
+    begin again with or None.
+    """
+
+    @functools.wraps(command)
+    def with_settings(*args: Any, overrides: tuple[str, ...], restart: str | None, **others: Any) -> Any:
+        machine = {name: others.pop(name) for name in ("workers", "batch_size", "device")}
+        given = (f"machine.{name}={value}" for name, value in machine.items() if value is not None)
+        return command(*args, settings=(*overrides, *given), restart=restart, **others)
+
+    decorated: Callable[..., Any] = with_settings
     for decorate in (
         click.option("--restart", type=click.Choice(STAGES), help="Do this stage and all later ones again."),
         click.option("--device", help="Torch device of the networks: cpu, cuda, mps. Same as --set machine.device=..."),
@@ -39,13 +52,8 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a recipe key, e.g. score.hard=50."
         ),
     ):
-        command = decorate(command)
-    return command
-
-
-def with_machine(overrides: tuple[str, ...], **machine: int | str | None) -> tuple[str, ...]:
-    """``overrides`` with the ``machine`` settings that were given as options of their own."""
-    return (*overrides, *(f"machine.{name}={value}" for name, value in machine.items() if value is not None))
+        decorated = decorate(decorated)
+    return decorated
 
 
 @click.command(short_help="Run the whole loop on a recipe; resumes where it stopped.")
@@ -53,16 +61,7 @@ def with_machine(overrides: tuple[str, ...], **machine: int | str | None) -> tup
 @click.option("--run", "folder", type=click.Path(path_type=Path), help="Run folder; default runs/<recipe's name>.")
 @recipe_options
 @click.pass_obj
-def run(
-    registry: Registry,
-    recipe: Path,
-    folder: Path | None,
-    overrides: tuple[str, ...],
-    workers: int | None,
-    batch_size: int | None,
-    device: str | None,
-    restart: str | None,
-) -> None:
+def run(registry: Registry, recipe: Path, folder: Path | None, settings: tuple[str, ...], restart: str | None) -> None:
     """Run all stages of RECIPE (a TOML file): score, select, caption, synthesize, animate, filter, export, finetune,
     evaluate, report.
 
@@ -73,7 +72,6 @@ def run(
     Interrupted, it goes on when started again. The recipe of a run can't change under it, except for --workers,
     --batch-size and --device; --restart STAGE does a stage and the later ones again.
     """
-    settings = with_machine(overrides, workers=workers, batch_size=batch_size, device=device)
     execute(registry, load_recipe(recipe, settings), folder, restart)
 
 
@@ -100,19 +98,11 @@ def _stage_command(stage: str) -> click.Command:
     @recipe_options
     @click.pass_obj
     def command(
-        registry: Registry,
-        folder: Path,
-        recipe: Path | None,
-        overrides: tuple[str, ...],
-        workers: int | None,
-        batch_size: int | None,
-        device: str | None,
-        restart: str | None,
+        registry: Registry, folder: Path, recipe: Path | None, settings: tuple[str, ...], restart: str | None
     ) -> None:
         from posesyn_core.pipeline.run import create_run, open_run
         from posesyn_core.pipeline.stages import run_stage
 
-        settings = with_machine(overrides, workers=workers, batch_size=batch_size, device=device)
         source = recipe or folder / "recipe.toml"
         if recipe is None:
             open_run(folder, registry)  # says what is wrong if there is no run
