@@ -30,8 +30,8 @@ _TEACHES: Mapping[str, str] = {
 def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that change a recipe.
 
-    It gets ``settings``, a tuple of KEY=VALUE for :func:`posesyn_core.recipe.load_recipe`, and ``restart``, the stage to
-    begin again with or None.
+    It gets ``settings``, a tuple of KEY=VALUE for :func:`posesyn_core.recipe.load_recipe`, and ``restart``, the stage
+    to begin again with or None.
     """
 
     @functools.wraps(command)
