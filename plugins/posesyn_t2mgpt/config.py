@@ -39,6 +39,7 @@ class VqOptions:
     width: int = option(512, "channels of the convolutions")
     codes: int = option(512, "codes in the codebook")
     code_dim: int = option(512, "numbers per code")
+    unquantized: int = option(0, "first steps that skip the codebook: a head start for short trainings")
     decay: float = option(0.99, "of the codebook's moving averages")
     reset_below: float = option(1.0, "average choices per step below which a code is reset")
     held: float = option(0.3, "share of windows that begin with a held pose")

@@ -8,6 +8,7 @@ import json
 import math
 import re
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import roma
@@ -46,7 +47,7 @@ def load_motions(path: Path, exclude: Path | None = None) -> MotionSet:
         with np.load(path, allow_pickle=False) as file:
             joints, offsets = file["joints"], file["offsets"]
             names, clips, texts = file["names"], file["clip"], file["texts"]
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, BadZipFile) as error:
         raise UserError(f"{str(path)!r} is not an npz of motions: {error}") from error
     wanted = np.array([name not in banned and clip not in banned for name, clip in zip(names, clips, strict=True)])
     if not wanted.any():

@@ -65,7 +65,11 @@ def train_vq(
     def step(number: int) -> Tensor:
         batch = _windows(training, options, rng(options.seed, str(number), "train-vq"))
         features = statistics.normalize(batch)
-        return vqvae_loss(model(features), features)["loss"]
+        if number < options.unquantized:
+            decoded = model.decode_latents(model.latents(features))
+            return vqvae_loss(decoded, features, commit=decoded.new_zeros(()))["loss"]
+        output = model(features)
+        return vqvae_loss(output.features, features, output.commit)["loss"]
 
     def validate() -> str:
         return reconstruction(model, statistics, validation)

@@ -280,12 +280,12 @@ def _full(x: Tensor, lengths: Tensor | None) -> Tensor:
     return x.new_full((len(x),), x.shape[1], dtype=torch.long) if lengths is None else lengths
 
 
-def vqvae_loss(output: Reconstruction, features: Tensor) -> dict[str, Tensor]:
+def vqvae_loss(decoded: Tensor, features: Tensor, commit: Tensor) -> dict[str, Tensor]:
     """Published loss: smooth L1 of all features + 0.5 x that of the joint positions + 0.02 x commitment.
 
     Keys ``recons``, ``vel``, ``commit`` and their weighted sum ``loss``.
     """
-    recons = functional.smooth_l1_loss(output.features, features)
-    vel = functional.smooth_l1_loss(output.features[..., POSITIONS], features[..., POSITIONS])
-    loss = recons + COMMIT_WEIGHT * output.commit + VELOCITY_WEIGHT * vel
-    return {"recons": recons, "vel": vel, "commit": output.commit, "loss": loss}
+    recons = functional.smooth_l1_loss(decoded, features)
+    vel = functional.smooth_l1_loss(decoded[..., POSITIONS], features[..., POSITIONS])
+    loss = recons + COMMIT_WEIGHT * commit + VELOCITY_WEIGHT * vel
+    return {"recons": recons, "vel": vel, "commit": commit, "loss": loss}

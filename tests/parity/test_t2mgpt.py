@@ -122,7 +122,7 @@ def test_vq_training(pack: Pack, vqvae: MotionVqVae) -> None:
         motion = pack[f"vqtrain_motion{number}"]
         vqvae.zero_grad()
         output = vqvae(motion)
-        losses = vqvae_loss(output, motion)
+        losses = vqvae_loss(output.features, motion, output.commit)
         values = [losses[key] for key in ("recons", "vel", "commit", "loss")] + [output.perplexity]
         close(torch.stack(values), pack[f"vqtrain_losses{number}"], 1e-4)
         for name in ("codebook", "code_sum", "code_count"):

@@ -1,0 +1,125 @@
+"""Weight files: our own, the official layout, and everything that can be wrong with them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from posesyn_t2mgpt.statistics import Statistics, measure
+from posesyn_t2mgpt.transformer import T2MTransformer
+from posesyn_t2mgpt.vqvae import MotionVqVae
+from posesyn_t2mgpt.weights import load_weights, save_weights
+
+from posesyn_core.errors import UserError
+
+Models = tuple[Statistics, MotionVqVae, T2MTransformer]
+
+
+@pytest.fixture
+def official(tmp_path: Path, models: Models) -> Path:
+    """A folder as the official release lays it out."""
+    torch.save({"net": models[1].state_dict()}, tmp_path / "net_last.pth")
+    torch.save({"trans": models[2].state_dict()}, tmp_path / "net_best_fid.pth")
+    np.save(tmp_path / "mean.npy", np.arange(263.0))
+    np.save(tmp_path / "std.npy", np.ones(263))
+    return tmp_path
+
+
+def test_own_file_gives_the_models_back(weights_file: Path, models: Models) -> None:
+    weights = load_weights(str(weights_file))
+    assert weights.text_encoder == "hashed"
+    pairs = [(weights.vqvae(), models[1]), (weights.transformer(), models[2])]
+    for loaded, saved in pairs:
+        assert not loaded.training
+        for name, tensor in saved.state_dict().items():
+            torch.testing.assert_close(loaded.state_dict()[name], tensor, atol=1e-3, rtol=1e-3)
+    assert weights.transformer().shape.heads == 2
+    assert torch.equal(weights.statistics().std, torch.ones(263).double())
+
+
+def test_official_folder(official: Path, models: Models) -> None:
+    weights = load_weights(str(official))
+    assert weights.text_encoder == "clip"
+    assert weights.transformer(heads=2).shape == models[2].shape
+    assert weights.vqvae().shape == models[1].shape
+    assert weights.statistics().mean.tolist() == list(range(263))
+
+
+def test_vqvae_alone(tmp_path: Path, models: Models) -> None:
+    path = tmp_path / "vq.safetensors"
+    save_weights(path, models[0], models[1])
+    assert load_weights(str(path)).vqvae().shape == models[1].shape
+    with pytest.raises(UserError, match="add the transformer's checkpoint"):
+        load_weights(str(path)).transformer()
+
+
+Spoil = Callable[[Path], object]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "std.npy").unlink(), "put mean.npy and std.npy"),
+        (lambda folder: np.save(folder / "std.npy", np.ones(251)), r"not \(263,\)"),
+        (lambda folder: (folder / "net_last.pth").unlink(), "add the VQ-VAE's checkpoint"),
+        (lambda folder: _truncate(folder / "net_last.pth"), "net_last.pth.* is the file complete"),
+        (lambda folder: (folder / "net_last.pth").write_bytes(b""), "net_last.pth.* is the file complete"),
+        (lambda folder: (folder / "std.npy").write_bytes(b"?"), "std.npy.* is the file complete"),
+        (lambda folder: torch.save({"model": {}}, folder / "net_last.pth"), "neither 'net' nor 'trans'"),
+        (lambda folder: torch.save([Path("x")], folder / "net_last.pth"), "net_last.pth"),
+        (lambda folder: _resize(folder / "net_last.pth", "vqvae.decoder.model.6.bias"), "does not fit.*model.6.bias"),
+        (lambda folder: _drop(folder / "net_best_fid.pth", "trans_head.ln_f.bias"), "does not fit.*ln_f.bias"),
+    ],
+)
+def test_bad_files(official: Path, spoil: Spoil, message: str) -> None:
+    spoil(official)
+    with pytest.raises(UserError, match=f"(?s){message}"):
+        weights = load_weights(str(official))
+        weights.statistics(), weights.vqvae(), weights.transformer(heads=2)
+
+
+def test_truncated_safetensors(weights_file: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(weights_file.read_bytes())
+    _truncate(copy)
+    with pytest.raises(UserError, match=r"copy\.safetensors.* is the file complete"):
+        load_weights(str(copy))
+
+
+@pytest.mark.parametrize("name", ["nowhere", "nowhere.pth", "."])
+def test_no_weights(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match="no weights at"):
+        load_weights(str(tmp_path / name))
+
+
+def test_heads_must_divide(official: Path) -> None:
+    with pytest.raises(UserError, match="3 heads don't divide the 16 channels"):
+        load_weights(str(official)).transformer(heads=3)
+
+
+def test_statistics_share_one_deviation_per_group() -> None:
+    rows = torch.randn(500, 263) * torch.linspace(0.1, 5, 263) + 3
+    statistics = measure(rows)
+    torch.testing.assert_close(statistics.mean, rows.mean(0))
+    assert statistics.std[4:67].unique().numel() == 1
+    torch.testing.assert_close(statistics.std[4], rows[:, 4:67].std(0).mean())
+    torch.testing.assert_close(statistics.denormalize(statistics.normalize(rows)), rows, atol=1e-4, rtol=1e-4)
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _edit(path: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    content = torch.load(path, weights_only=True)
+    change(next(iter(content.values())))
+    torch.save(content, path)
+
+
+def _resize(path: Path, name: str) -> None:
+    _edit(path, lambda state: state.update({name: torch.zeros(251)}))
+
+
+def _drop(path: Path, name: str) -> None:
+    _edit(path, lambda state: state.pop(name))
