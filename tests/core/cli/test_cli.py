@@ -1,0 +1,81 @@
+"""The command line: light, teaching, and clear about mistakes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from posesyn_core.cli import main
+from posesyn_core.recipe import STAGES
+
+HEAVY = ("torch", "cv2", "scipy", "pyarrow", "smplx", "transformers", "PIL", "webdataset", "jinja2")
+
+
+def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = 0
+    try:
+        main(list(arguments))
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["plugins"], ["plugins", "show", "spin"], ["run", "--help"]])
+def test_help_and_plugins_load_nothing_heavy(arguments: list[str]) -> None:
+    script = (
+        "import sys\nfrom posesyn_core.cli import main\n"
+        f"try:\n    main({arguments!r})\nexcept SystemExit:\n    pass\n"
+        f"print(*[name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == ""
+
+
+def test_every_stage_is_a_command_that_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    _, listed, _ = output(capsys, "--help")
+    for stage in STAGES:
+        assert stage in listed
+        code, text, _ = output(capsys, stage, "--help")
+        assert code == 0 and "RUN is the run folder" in text
+
+
+def test_plugins_lists_kind_origin_and_readiness(capsys: pytest.CaptureFixture[str]) -> None:
+    code, text, _ = output(capsys, "plugins")
+    assert code == 0
+    line = next(line for line in text.splitlines() if " reprojection " in line)
+    assert line.startswith("animator") and "ready" in line and "[posesyn " in line
+
+
+def test_show_prints_options_with_type_default_and_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    _, text, _ = output(capsys, "plugins", "show", "tpe_error")
+    assert "tau: float = 120.0" in text and "largest error in mm" in text
+    assert "Literal['mean', 'sum'] = 'mean'" in text
+    code, _, message = output(capsys, "plugins", "show", "nothing")
+    assert code == 2 and "no component named 'nothing'" in message
+
+
+def test_a_plugin_that_fails_to_import_is_reported_and_the_rest_works(tmp_path: Path) -> None:
+    info = tmp_path / "broken-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[posesyn]\nbroken = broken_plugin\n")
+    (tmp_path / "broken_plugin.py").write_text("import a_module_that_is_nowhere\n")
+    script = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nfrom posesyn_core.cli import main; main(['plugins'])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "failed     broken (broken 1.0): ModuleNotFoundError" in done.stdout
+    assert "spin" in done.stdout
+
+
+def test_unknown_commands_and_options_exit_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert output(capsys, "ran")[0] == 2
+    assert output(capsys, "run")[0] == 2
+    code, _, message = output(capsys, "select", "nowhere")
+    assert code == 2 and "is not a run" in message
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    code, text, _ = output(capsys, "--version")
+    assert code == 0 and "posesyn" in text
