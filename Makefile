@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types unit coverage bench clean
+.PHONY: demo test lint types unit slow clean
 
 demo: $(STAMP)  ## the whole loop on the free default; ends with a table and runs/demo/report.html
 	$(BIN)/posesyn demo
@@ -16,10 +16,15 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 
 types: $(STAMP)
-	$(BIN)/mypy posesyn_core plugins/* engines/*
+	$(BIN)/mypy posesyn_core plugins/posesyn_*
 
+# One thread per process: two test processes with two spinning threads each would only get in each other's way.
 unit: $(STAMP)
-	$(BIN)/pytest --cov=posesyn_core --cov-report=term:skip-covered --cov-fail-under=90 -n 2 -m "not slow and not gpu and not tensorrt"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow and not gpu and not tensorrt" \
+	  --cov=posesyn_core --cov-report=term:skip-covered --cov-fail-under=90
+
+slow: $(STAMP)  ## whole runs: killed and resumed, with other batch sizes and workers
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
