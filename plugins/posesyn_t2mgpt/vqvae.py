@@ -268,7 +268,7 @@ class MotionVqVae(nn.Module):
 
 def _initialise(module: nn.Module) -> None:
     """Keep the variance through the layers: from the usual start, training would need thousands of steps to wake up."""
-    if isinstance(module, nn.Conv1d):
+    if isinstance(module, nn.Conv1d) and module.bias is not None:
         nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
         nn.init.zeros_(module.bias)
     if isinstance(module, ResidualBlock):  # visited after its convolutions

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from posesyn_t2mgpt import representation as r
 
 SEQUENCES = ["example", "static30", "static31", "rand2", "rand5", "rand61", "turn90"]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from posesyn_t2mgpt.representation import joints_from_features
 from posesyn_t2mgpt.sampling import sample
 from posesyn_t2mgpt.transformer import T2MTransformer, TransformerShape, corrupt, transformer_loss

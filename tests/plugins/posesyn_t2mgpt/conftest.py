@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from posesyn_t2mgpt.statistics import Statistics
 from posesyn_t2mgpt.transformer import T2MTransformer, TransformerShape
 from posesyn_t2mgpt.vqvae import MotionVqVae, VqVaeShape
 from posesyn_t2mgpt.weights import save_weights
-
 from tests.plugins.posesyn_t2mgpt.moving import make_motion
 
 CODES = 24

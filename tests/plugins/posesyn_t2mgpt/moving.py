@@ -3,6 +3,7 @@
 import numpy as np
 import roma
 import torch
+
 from posesyn_t2mgpt import representation as r
 
 

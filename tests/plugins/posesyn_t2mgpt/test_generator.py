@@ -6,8 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from attrs import evolve
-from posesyn_t2mgpt.generator import T2MGpt, T2MGptConfig
-from posesyn_t2mgpt.representation import BONE_LENGTHS, PARENTS
 from scipy.spatial.transform import Rotation
 
 from posesyn_core.components import Kind, MotionGenerator
@@ -15,6 +13,8 @@ from posesyn_core.errors import SampleError, UserError
 from posesyn_core.metrics import pa_mpjpe
 from posesyn_core.registry import Registry
 from posesyn_core.values import Motion, MotionRequest
+from posesyn_t2mgpt.generator import T2MGpt, T2MGptConfig
+from posesyn_t2mgpt.representation import BONE_LENGTHS, PARENTS
 
 
 @pytest.fixture(scope="module")

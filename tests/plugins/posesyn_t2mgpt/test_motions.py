@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from posesyn_t2mgpt.motions import cut, disturb, load_motions, mirror, mirror_text
-from posesyn_t2mgpt.representation import PARENTS, features_from_joints
 
 from posesyn_core.errors import UserError
+from posesyn_t2mgpt.motions import cut, disturb, load_motions, mirror, mirror_text
+from posesyn_t2mgpt.representation import PARENTS, features_from_joints
 
 
 def test_load(motions_file: Path) -> None:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from posesyn_t2mgpt import representation as r
 from scipy.spatial.transform import Rotation
 
+from posesyn_t2mgpt import representation as r
 from tests.plugins.posesyn_t2mgpt.moving import make_motion
 
 Motion = Callable[..., np.ndarray]

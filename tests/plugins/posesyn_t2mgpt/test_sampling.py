@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from posesyn_t2mgpt.sampling import gumbel, sample
-from posesyn_t2mgpt.transformer import T2MTransformer
 
 from posesyn_core.seeds import rng
+from posesyn_t2mgpt.sampling import gumbel, sample
+from posesyn_t2mgpt.transformer import T2MTransformer
 
 ROWS = 12
 

@@ -4,9 +4,9 @@ import importlib.util
 
 import pytest
 import torch
-from posesyn_t2mgpt.text import HashedText, make_text_encoder
 
 from posesyn_core.errors import UserError
+from posesyn_t2mgpt.text import HashedText, make_text_encoder
 
 
 def test_hashed_features_are_the_same_everywhere() -> None:

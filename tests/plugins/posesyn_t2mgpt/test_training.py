@@ -6,6 +6,9 @@ import click
 import pytest
 import torch
 from click.testing import CliRunner, Result
+
+from posesyn_core.errors import UserError
+from posesyn_core.values import MotionRequest
 from posesyn_t2mgpt import train
 from posesyn_t2mgpt.config import TransformerOptions, VqOptions
 from posesyn_t2mgpt.generator import T2MGpt, T2MGptConfig
@@ -13,9 +16,6 @@ from posesyn_t2mgpt.motions import load_motions
 from posesyn_t2mgpt.plugin import register_commands
 from posesyn_t2mgpt.text import HashedText
 from posesyn_t2mgpt.weights import load_weights
-
-from posesyn_core.errors import UserError
-from posesyn_core.values import MotionRequest
 
 VQ = VqOptions(
     steps=6, batch=8, window=32, rate=1e-3, warmup=2, width=16, codes=16, code_dim=8, unquantized=2, validate_every=2

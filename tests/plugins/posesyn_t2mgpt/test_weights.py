@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
+from posesyn_core.errors import UserError
 from posesyn_t2mgpt.statistics import Statistics, measure
 from posesyn_t2mgpt.transformer import T2MTransformer
 from posesyn_t2mgpt.vqvae import MotionVqVae
 from posesyn_t2mgpt.weights import load_weights, save_weights
-
-from posesyn_core.errors import UserError
 
 Models = tuple[Statistics, MotionVqVae, T2MTransformer]
 
