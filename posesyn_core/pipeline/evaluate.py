@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from attrs import evolve
+
 from posesyn_core.components import Kind
 from posesyn_core.pipeline.finetune import weights_of
 from posesyn_core.pipeline.run import Run
-from posesyn_core.recipe import Choice
 from posesyn_core.training.evaluate import evaluate as measure
 from posesyn_core.values import Sample
 
@@ -23,10 +24,17 @@ def evaluate(run: Run) -> dict[str, Any]:
     for variant in (SHIPPED, *trained):
         choice = run.recipe.estimator
         if variant != SHIPPED:
-            choice = Choice(choice.name, {**choice.options, "weights": str(weights_of(run, variant))})
+            choice = evolve(choice, options={**choice.options, "weights": str(weights_of(run, variant))})
         estimator = run.create(Kind.ESTIMATOR, choice, "estimator")
         machine = run.recipe.machine
-        result = measure(estimator, samples, batch_size=machine.batch_size, workers=machine.workers)
+        result = measure(
+            estimator,
+            samples,
+            batch_size=machine.batch_size,
+            workers=machine.workers,
+            network=run.network(choice, estimator, "estimator"),
+            label=f"evaluate {variant}",
+        )
         result.write(run.folder / "evaluate" / f"{variant}.parquet")
         figures[variant] = result.summary()
     return {"samples": len(samples), "variants": figures}
