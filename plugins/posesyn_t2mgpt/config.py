@@ -4,6 +4,10 @@ from attrs import frozen
 
 from posesyn_core.components import option
 
+SCHEDULES = (
+    "'step': a twentieth of the rate in the last part, as published; 'cosine': down to zero (short trainings)"
+)
+
 
 @frozen
 class T2MGptConfig:
@@ -36,6 +40,7 @@ class VqOptions:
     window: int = option(64, "frames per window")
     rate: float = option(2e-4, "learning rate after the warm-up")
     warmup: int = option(1000, "steps of linear warm-up")
+    schedule: str = option("step", SCHEDULES)
     width: int = option(512, "channels of the convolutions")
     codes: int = option(512, "codes in the codebook")
     code_dim: int = option(512, "numbers per code")
@@ -56,6 +61,7 @@ class TransformerOptions:
     batch: int = option(128, "sequences per step")
     rate: float = option(1e-4, "learning rate")
     warmup: int = option(0, "steps of linear warm-up")
+    schedule: str = option("step", SCHEDULES)
     dim: int = option(1024, "channels")
     layers: int = option(9, "blocks in each half")
     heads: int = option(16, "attention heads")

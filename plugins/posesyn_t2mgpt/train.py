@@ -12,6 +12,7 @@ with the first pose of a piece of motion, held as long as S_MR, and the transfor
 with disturbed limbs in their place.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -307,7 +308,7 @@ def _train(
         for number in range(done, options.steps):
             torch.manual_seed(seed_of(options.seed, str(number), "torch"))
             for group in optimizer.param_groups:
-                group["lr"] = options.rate * _schedule(number, options.warmup, options.steps)
+                group["lr"] = _rate(number, options)
             model.train()
             optimizer.zero_grad(set_to_none=True)
             loss = step(number)
@@ -322,9 +323,13 @@ def _train(
     model.eval()
 
 
-def _schedule(step: int, warmup: int, steps: int) -> float:
-    """Published: linear warm-up, then constant, then a twentieth."""
-    return min(1.0, (step + 1) / max(warmup, 1)) * (LATE_RATE if step >= LATE_FROM * steps else 1.0)
+def _rate(step: int, options: Any) -> float:
+    """Learning rate of a step: linear warm-up, then by ``options.schedule``."""
+    done = step / options.steps
+    falls = {"step": LATE_RATE if done >= LATE_FROM else 1.0, "cosine": 0.5 * (1 + math.cos(math.pi * done))}
+    if options.schedule not in falls:
+        raise UserError(f"schedule {options.schedule!r} is none of {', '.join(falls)}")
+    return options.rate * falls[options.schedule] * min(1.0, (step + 1) / max(options.warmup, 1))
 
 
 def _save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, options: Any) -> None:
