@@ -27,7 +27,7 @@ from posesyn_core.pipeline.run import create_run
 from posesyn_core.pipeline.stages import run_all
 from posesyn_core.recipe import parse_recipe
 from posesyn_core.registry import Registry
-from posesyn_starter.splits import read_clips
+from posesyn_starter.splits import mining_clips
 
 SHARED = Path(os.environ.get("POSESYN_SHARED", Path(__file__).parents[2] / "shared"))
 RECIPE = Path(__file__).with_name("closed_loop.toml")
@@ -36,7 +36,7 @@ RECIPE = Path(__file__).with_name("closed_loop.toml")
 def run_seed(seed: int, options: argparse.Namespace, folder: Path, registry: Registry) -> dict[str, Any]:
     """One whole run; returns the figures of the evaluation and of the filter."""
     clips = folder / "mining_clips.txt"
-    clips.write_text("\n".join(read_clips(options.motions).mining) + "\n")
+    clips.write_text("\n".join(mining_clips(options.motions)) + "\n")
     text = RECIPE.read_text().format(seed=seed, motions=options.motions, test_motions=options.test_motions, clips=clips)
     run = create_run(folder / f"seed-{seed}", parse_recipe(text, options.set), registry)
     run_all(run, lambda stage, figures: print(f"  seed {seed}: {stage:<10} {json.dumps(figures)}", flush=True))
