@@ -13,7 +13,7 @@ from posesyn_core.geometry.cameras import crop_translation, focal_length_in_imag
 from posesyn_core.geometry.crops import square
 from posesyn_core.geometry.rotations import matrix_to_axis_angle
 from posesyn_core.values import Camera, FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample, SmplParams
-from posesyn_spin.inputs import MARGIN, crop_person, training_inputs
+from posesyn_spin.inputs import MARGIN, Augmentation, crop_person, training_inputs
 from posesyn_spin.losses import CROP, FOCAL_LENGTH, spin_loss
 from posesyn_spin.network import SpinNetwork
 from posesyn_spin.plugin import SpinConfig
@@ -26,6 +26,9 @@ class Spin:
     def __init__(self, config: SpinConfig) -> None:
         """UserError if the weights or the body can't be loaded."""
         self.config = config
+        self.augmentation = Augmentation(
+            config.scale_factor, config.rot_factor, config.noise_factor, config.shift_factor, config.occlusion
+        )
         network, self.image_size = load_network(config.weights, config.dropout)
         channels_last = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 1.3 x faster on CPUs
         self.network: SpinNetwork = channels_last.to(config.device).eval()
@@ -66,7 +69,7 @@ class Spin:
 
     def training_inputs(self, frame: LabelledFrame, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
         """One augmented crop with its labels (see ``posesyn_spin.inputs``). SampleError for a bad image."""
-        return training_inputs(frame, self.image_size, rng)
+        return training_inputs(frame, self.image_size, self.augmentation, rng)
 
     def training_loss(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """SPIN's loss (see ``posesyn_spin.losses``); a frame adds the terms that it has labels for."""

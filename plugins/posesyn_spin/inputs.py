@@ -1,6 +1,7 @@
 """From images to what the network takes: the crop, and for training its augmentation with the labels in step."""
 
 import numpy as np
+from attrs import frozen
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
@@ -16,16 +17,25 @@ DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 
 FLIP_CHANCE = 0.5
 ROTATION_CHANCE = 0.4
-ROTATION_DEGREES = 30.0
-SCALE_DEVIATION = 0.25
-COLOUR_RANGE = 0.4
-"""Augmentation as published: rotations and scales are normal, clipped at two and one deviation; colours uniform."""
-
-SHIFT = 0.05
-"""Deviation of the crop's centre, share of its side: person boxes are never exact. Not in the official code."""
-OCCLUSION_CHANCE = 0.3
 OCCLUSION_SIZE = (0.08, 0.3)
-"""A rectangle of one colour hides a part of the crop; its sides as shares of the crop's. Not in the official code."""
+"""Sides of the rectangle that hides a part of the crop, as shares of the crop's."""
+
+
+@frozen
+class Augmentation:
+    """How crops vary in training; the defaults are the published ones.
+
+    The crop's side varies by a factor 1 + ``scale`` * N(0, 1), clipped at one deviation; ``ROTATION_CHANCE`` of the
+    crops are turned by ``rotation`` * N(0, 1) degrees, clipped at two; each colour channel is multiplied by
+    1 +- ``colour``, uniformly; half are mirrored. Not in the official code: the crop's centre varies by ``shift`` *
+    N(0, 1) of its side in either direction, and ``occlusion`` is the share of crops of which a rectangle is hidden.
+    """
+
+    scale: float = 0.25
+    rotation: float = 30.0
+    colour: float = 0.4
+    shift: float = 0.0
+    occlusion: float = 0.0
 
 
 def crop_person(image: Image, box: FloatArray, size: int) -> FloatArray:
@@ -45,7 +55,9 @@ def _normalised(pixels: NDArray[np.uint8], gain: FloatArray) -> FloatArray:
     return np.stack([table[:, channel].take(pixels[..., channel]) for channel in range(3)])
 
 
-def training_inputs(frame: LabelledFrame, size: int, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+def training_inputs(
+    frame: LabelledFrame, size: int, augmentation: Augmentation, rng: np.random.Generator
+) -> dict[str, NDArray[np.float32]]:
     """One augmented training item.
 
     ``images`` (3, size, size); ``keypoints2d`` (24, 3): x, y with the crop as -1..1, and confidence; ``joints3d``
@@ -53,9 +65,11 @@ def training_inputs(frame: LabelledFrame, size: int, rng: np.random.Generator) -
     what a frame lacks is 0 (rotations: identity).
     """
     image = frame.load_image()
-    matrix, turn, flipped = _draw_view(frame.box, size, rng)
-    pixels = _hide_part(warp(image, matrix, size), rng)
-    gain = rng.uniform(1 - COLOUR_RANGE, 1 + COLOUR_RANGE, 3).astype(np.float32)
+    matrix, turn, flipped = _draw_view(frame.box, size, augmentation, rng)
+    pixels = warp(image, matrix, size)
+    if rng.random() < augmentation.occlusion:
+        _hide_part(pixels, rng)
+    gain = rng.uniform(1 - augmentation.colour, 1 + augmentation.colour, 3).astype(np.float32)
     order = SMPL24.flip if flipped else np.arange(24)
     keypoints = 2 * apply_affine(matrix, frame.joints2d)[order] / size - 1
     joints = np.zeros((24, 3)) if frame.joints3d is None else frame.joints3d[order] @ turn.T
@@ -71,33 +85,29 @@ def training_inputs(frame: LabelledFrame, size: int, rng: np.random.Generator) -
 
 
 def _draw_view(
-    box: FloatArray, size: int, rng: np.random.Generator
+    box: FloatArray, size: int, augmentation: Augmentation, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
     """A random crop about ``box``: its map (2, 3) from the image, the same turn in space (3, 3), and if it is mirrored.
 
     The turn is about the camera's axis; mirrored, it is an improper one (determinant -1).
     """
     centre, side = square(box, MARGIN)
-    scale = 1 + SCALE_DEVIATION * float(np.clip(rng.standard_normal(), -1, 1))
-    angle = np.radians(ROTATION_DEGREES * float(np.clip(rng.standard_normal(), -2, 2)))
+    scale = 1 + augmentation.scale * float(np.clip(rng.standard_normal(), -1, 1))
+    angle = np.radians(augmentation.rotation * float(np.clip(rng.standard_normal(), -2, 2)))
     angle *= rng.random() < ROTATION_CHANCE
-    centre = centre + SHIFT * side * rng.standard_normal(2)
+    centre = centre + augmentation.shift * side * rng.standard_normal(2)
     flipped = bool(rng.random() < FLIP_CHANCE)
     turn = np.diag([-1.0 if flipped else 1.0, 1.0, 1.0]) @ Rotation.from_euler("z", angle).as_matrix()
     linear = turn[:2, :2] * size / (side * scale)
     return np.column_stack([linear, size / 2 - linear @ centre]), turn, flipped
 
 
-def _hide_part(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Now and then a rectangle of a random colour over ``pixels`` (in place)."""
+def _hide_part(pixels: NDArray[np.uint8], rng: np.random.Generator) -> None:
+    """Put a rectangle of a random colour over ``pixels`` (S, S, 3)."""
     size = len(pixels)
-    hidden = rng.random() < OCCLUSION_CHANCE
     height, width = (size * rng.uniform(*OCCLUSION_SIZE, 2)).astype(int)
     top, left = (rng.random(2) * (size - np.array([height, width]))).astype(int)
-    colour = rng.integers(0, 256, 3)
-    if hidden:
-        pixels[top : top + height, left : left + width] = colour
-    return pixels
+    pixels[top : top + height, left : left + width] = rng.integers(0, 256, 3)
 
 
 def _turned_rotations(smpl: SmplParams | None, turn: NDArray[np.float64], order: NDArray[np.intp]) -> FloatArray:

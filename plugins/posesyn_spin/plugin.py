@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @frozen
 class SpinConfig:
-    """Options of the estimator ``spin``. The loss weights' defaults are the published ones."""
+    """Options of the estimator ``spin``. Those of its training have the published names and defaults."""
 
     weights: str = option(
         "starter",
@@ -24,6 +24,11 @@ class SpinConfig:
     device: str = option("cpu", "torch device for training: cpu, cuda, cuda:1, mps")
     keypoint_loss_weight: float = option(5.0, "weight of the 2D and of the 3D joints in the training loss")
     pose_loss_weight: float = option(1.0, "weight of the rotation matrices in the training loss")
+    scale_factor: float = option(0.25, "augmentation: deviation of the crop's scale")
+    rot_factor: float = option(30.0, "augmentation: deviation of the crop's rotation, degrees")
+    noise_factor: float = option(0.4, "augmentation: range of the factor of each colour channel about 1")
+    shift_factor: float = option(0.0, "augmentation: deviation of the crop's centre, share of its side")
+    occlusion: float = option(0.0, "augmentation: share of the crops of which a rectangle is hidden")
     dropout: float = option(0.5, "share of the regressor's hidden values dropped while it trains in training mode")
     beta_loss_weight: float = option(0.001, "weight of the shape coefficients in the training loss")
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,7 +15,7 @@ from posesyn_core.geometry.cameras import project
 from posesyn_core.geometry.crops import apply_affine, crop_matrix
 from posesyn_core.images import encode_png
 from posesyn_core.inference import predict
-from posesyn_core.values import LabelledFrame, PoseEstimate, Sample
+from posesyn_core.values import Image, LabelledFrame, PoseEstimate, Sample
 from posesyn_spin.estimator import Spin
 from posesyn_spin.losses import project_to_crop
 from posesyn_spin.plugin import SpinConfig
@@ -27,9 +28,14 @@ def estimator() -> Spin:
         return Spin(SpinConfig(weights="random"))
 
 
+def picture(seed: int) -> Image:
+    """Soft random colours, 160x120."""
+    small = np.random.default_rng(seed).integers(0, 256, (16, 12, 3)).astype(np.uint8)
+    return cv2.resize(small, (120, 160), interpolation=cv2.INTER_CUBIC)
+
+
 def sample(box: tuple[float, float, float, float] = (30, 20, 90, 140), seed: int = 0) -> Sample:
-    picture = np.random.default_rng(seed).integers(0, 256, (160, 120, 3)).astype(np.uint8)
-    return Sample(f"s/{seed}", encode_png(picture), box, "smpl24", np.zeros((24, 2)), np.ones(24))
+    return Sample(f"s/{seed}", encode_png(picture(seed)), box, "smpl24", np.zeros((24, 2)), np.ones(24))
 
 
 def outputs(count: int) -> dict[str, np.ndarray]:
@@ -94,9 +100,8 @@ def test_prediction_does_not_depend_on_the_batch(estimator: Spin) -> None:
 def test_moving_picture_and_box_moves_the_estimate(estimator: Spin) -> None:
     """A person elsewhere in the image is the same person: the crop is what counts."""
     still = sample()
-    picture = np.random.default_rng(0).integers(0, 256, (160, 120, 3)).astype(np.uint8)
     wide = np.zeros((260, 320, 3), np.uint8)
-    wide[60:220, 150:270] = picture
+    wide[60:220, 150:270] = picture(0)
     moved = evolve(still, image=encode_png(wide), box=still.box + np.array([150, 60, 150, 60], np.float32))
     ((first, second),) = predict(estimator, [[still, moved]])
     assert isinstance(first, PoseEstimate)
