@@ -20,3 +20,20 @@ def make_motion(seed: int, frames: int, turning: float = 0.0) -> np.ndarray:
     bones = (rotations @ (r.REST_DIRECTIONS * r.BONE_LENGTHS[:, None])[..., None]).squeeze(-1)
     bones[:, 0] = torch.from_numpy(np.stack([np.sin(3 * time), 0.9 + 0.05 * np.sin(9 * time), 2 * time], axis=-1))
     return r.sum_of_bones(bones).numpy().astype(np.float32)
+
+
+def make_pose(arms: float, thighs: float, shins: float) -> np.ndarray:
+    """(22, 3) upright trunk; degrees by which arms and thighs are raised forwards and shins bent back, from hanging.
+
+    Hips, collars and shoulders stand as a body's do; the representation's rest directions are not those of one.
+    """
+    degrees = np.zeros((22, 3))
+    degrees[[18, 19, 20, 21], 0], degrees[[4, 5], 0], degrees[[7, 8], 0] = -arms, -thighs, shins
+    turned = roma.rotvec_to_rotmat(torch.from_numpy(np.radians(degrees)))
+    directions = r.REST_DIRECTIONS.clone()
+    for left, direction in {1: (0.6, -0.8, 0), 13: (0.5, 0.85, 0), 16: (1, 0, 0)}.items():
+        directions[left] = torch.tensor(direction)
+        directions[left + 1] = directions[left] * torch.tensor([-1, 1, 1])
+    directions[15] = torch.tensor([0, 0.95, 0.3])
+    bones = (turned @ (directions * r.BONE_LENGTHS[:, None])[..., None]).squeeze(-1)
+    return r.sum_of_bones(bones).numpy().astype(np.float32)

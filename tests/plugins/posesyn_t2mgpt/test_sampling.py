@@ -1,5 +1,7 @@
 """Sampling of codes: every row for itself, within the wanted length."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ ROWS = 12
 
 @pytest.fixture(scope="module")
 def model(models: tuple[object, object, T2MTransformer]) -> T2MTransformer:
-    return models[2].double()
+    return deepcopy(models[2]).double()
 
 
 def draw(model: T2MTransformer, rows: list[int], **options: object) -> tuple[torch.Tensor, torch.Tensor]:
