@@ -1,6 +1,7 @@
 """The ``posesyn`` command: builds the group, lets plugins add to it, turns errors into sentences."""
 
 import errno
+import os
 import sys
 from collections.abc import Sequence
 
@@ -43,6 +44,7 @@ cli.add_command(plugins.plugins)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script; exits with 0, 1 (unexpected), 2 (the user's mistake) or 130 (interrupted)."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's idle threads leave the cores to those that read
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     try:
