@@ -4,9 +4,7 @@ from attrs import frozen
 
 from posesyn_core.components import option
 
-SCHEDULES = (
-    "'step': a twentieth of the rate in the last part, as published; 'cosine': down to zero (short trainings)"
-)
+SCHEDULES = "'step': a twentieth of the rate in the last part, as published; 'cosine': down to zero (short trainings)"
 
 
 @frozen

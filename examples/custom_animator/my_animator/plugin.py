@@ -1,6 +1,7 @@
 """An animator that paints a puppet."""
 
 from attrs import frozen
+
 from posesyn_core import Component, Kind, hookimpl, option
 
 
@@ -15,6 +16,7 @@ class Puppet:
 
     def animate(self, plan):
         import cv2
+
         from posesyn_core.skeletons import joint_set
 
         photograph = plan.reference.load_image()

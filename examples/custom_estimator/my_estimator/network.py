@@ -1,5 +1,7 @@
 """The network that you already have: here a small convolutional one that regresses 24 root-relative joints."""
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -11,9 +13,7 @@ class Network(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         widths = (3, 16, 32, 64)
-        layers = [
-            nn.Sequential(nn.Conv2d(a, b, 5, 4, 2), nn.ReLU()) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        ]
+        layers = [nn.Sequential(nn.Conv2d(a, b, 5, 4, 2), nn.ReLU()) for a, b in itertools.pairwise(widths)]
         self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 72))
 
     def forward(self, crop: Tensor) -> dict[str, Tensor]:

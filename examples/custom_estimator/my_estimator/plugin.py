@@ -2,6 +2,7 @@
 
 import numpy as np
 from attrs import frozen
+
 from posesyn_core import Camera, Component, Kind, PoseEstimate, Prepared, hookimpl
 
 
@@ -29,7 +30,7 @@ class Estimator:
 
 def estimate(joints3d, centre, side):
     camera = Camera([5000 / 96 * side] * 2, centre)  # far away, so that the crop is 2 m high
-    away = joints3d + [0, 0, 2 * 5000 / 96]
+    away = joints3d + np.array([0, 0, 2 * 5000 / 96])
     joints2d = camera.focal_length * away[:, :2] / away[:, 2:] + camera.principal_point
     return PoseEstimate(joints3d, joints2d, camera)
 
