@@ -80,6 +80,9 @@ class Animate:
     orientation: Literal["anchored", "literal", "heading"] = key(
         "anchored", "Eq. 9 as meant, as printed, or only its turn about the vertical (keeps the motion's tilt)"
     )
+    turn_reference: bool = key(
+        False, "turn and place the reference's body by its labelled 2D joints: helps an estimator that misses headings"
+    )
     frame_stride: int = key(1, "draw every n-th frame of a motion")
     max_frames: int = key(196, "draw at most so many frames of a motion")
     max_residual_mm: float = key(60.0, "reject a clip whose joints -> SMPL fit (Eq. 8) is worse on average")

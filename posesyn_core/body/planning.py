@@ -7,11 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from attrs import evolve
+from scipy.spatial.transform import Rotation
 
 from posesyn_core.body.fitting import fit_smpl
 from posesyn_core.body.model import Body
 from posesyn_core.geometry.cameras import project
 from posesyn_core.orientation import Mode, align_orientation, orient_to_camera
+from posesyn_core.skeletons import convert
 from posesyn_core.values import ClipPlan, FloatArray, Motion, PoseEstimate, Sample, SmplParams
 
 
@@ -67,6 +70,52 @@ def plan_clips(
             )
         )
     return plans
+
+
+TURNS = np.radians(np.arange(-90.0, 91.0, 3.0))
+"""The turns about the vertical that :func:`turn_to_labels` tries."""
+
+
+def turn_to_labels(body: Body, estimate: PoseEstimate, sample: Sample) -> PoseEstimate:
+    """The estimate turned about the camera's vertical, and placed, as the sample's labelled 2D joints fit best.
+
+    A weak estimator often finds a pose but misses its heading by tens of degrees. A texture lifted with that heading
+    would teach the estimator its own mistake; the labels of the reference know better. Weak perspective, least
+    squares over the joints that both know. Without ``smpl``, or with fewer than four such joints, it is left as it is.
+    """
+    joints, derivable = convert(estimate.joints3d, None, "smpl24", sample.joint_set)
+    known = derivable & (sample.confidence > 0)
+    if estimate.smpl is None or known.sum() < 4:
+        return estimate
+    turns = Rotation.from_rotvec(TURNS[:, None] * [0.0, 1.0, 0.0])
+    seen = np.einsum("aij,kj->aki", turns.as_matrix(), joints[known])[..., :2]
+    labels = sample.keypoints2d[known].astype(np.float64)
+    centred, wanted = seen - seen.mean(1, keepdims=True), labels - labels.mean(0)
+    scales = (centred * wanted).sum((1, 2)) / (centred**2).sum((1, 2))  # pixels per metre
+    best = int(((scales[:, None, None] * centred - wanted) ** 2).sum((1, 2)).argmin())
+    if scales[best] <= 0:
+        return estimate
+    return _moved(body, estimate, turns[best], scales[best], labels.mean(0), seen[best].mean(0))
+
+
+def _moved(
+    body: Body, estimate: PoseEstimate, turn: Rotation, scale: float, where: FloatArray, middle: FloatArray
+) -> PoseEstimate:
+    """The estimate after ``turn``: a metre is ``scale`` pixels there, and the joints' ``middle`` lies at ``where``."""
+    smpl, camera = estimate.smpl, estimate.camera
+    assert smpl is not None
+    depth = float(camera.focal_length.mean()) / scale
+    across = (where - camera.principal_point) * depth / camera.focal_length - middle
+    pelvis = np.append(across, depth)
+    rest = body.rest_joints(torch.from_numpy(np.array(smpl.betas))[None])[0, 0].numpy()
+    joints3d = turn.apply(estimate.joints3d)
+    orient = (turn * Rotation.from_rotvec(smpl.global_orient)).as_rotvec()
+    return evolve(
+        estimate,
+        joints3d=joints3d,
+        joints2d=project(joints3d + pelvis, camera.focal_length, camera.principal_point),
+        smpl=evolve(smpl, global_orient=orient, transl=pelvis - rest),
+    )
 
 
 def _padded(clips: Sequence[FloatArray]) -> tuple[FloatArray, np.ndarray]:

@@ -8,7 +8,7 @@ import numpy as np
 from attrs import evolve, frozen
 
 from posesyn_core.body.model import Body, load_body
-from posesyn_core.body.planning import plan_clips
+from posesyn_core.body.planning import plan_clips, turn_to_labels
 from posesyn_core.components import Animator, Kind
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files import atomic_path
@@ -17,7 +17,7 @@ from posesyn_core.pipeline.executor import Unit, fill, ordered_map, reason_of
 from posesyn_core.pipeline.run import EASY, Clip, Run
 from posesyn_core.pipeline.tables import Row
 from posesyn_core.seeds import rng, seed_of
-from posesyn_core.values import ClipPlan, Motion, PoseEstimate, Sample
+from posesyn_core.values import ClipPlan, Motion, PoseEstimate, Sample, ScoredSample
 
 PART = 8
 
@@ -53,7 +53,7 @@ def animate(run: Run) -> dict[str, Any]:
         plans = (row for batch in batches for row in _plan(run, body, batch))
         yield from ordered_map(draw, plans, run.recipe.machine.workers)
 
-    units = list(_pairs(run))
+    units = list(_pairs(run, body))
     total, rejected = fill(run.clips, units, work, part=PART, batch=PART, label="animate", total=len(units))
     residuals = [clip.plan.residual_mm for clip in run.clips.values()]
     return {
@@ -64,15 +64,23 @@ def animate(run: Run) -> dict[str, Any]:
     }
 
 
-def _pairs(run: Run) -> Iterator[Unit[Pair]]:
+def _pairs(run: Run, body: Body) -> Iterator[Unit[Pair]]:
     """Each motion with its references, drawn from the easy samples without replacement."""
     easy = [s.scored for s in run.of_role(EASY)]
     if not easy:
         raise UserError("there is no easy sample to take as a reference; raise score.easy")
+    references = [(scored.sample, _reference(run, body, scored)) for scored in easy]
     for motion in run.motions.values():
         chosen = rng(run.recipe.seed, motion.id, "animate").permutation(len(easy))
         for number, at in enumerate(chosen[: run.recipe.animate.references_per_motion]):
-            yield f"{motion.id}@{number}", Pair(motion, easy[at].sample, easy[at].estimate)
+            yield f"{motion.id}@{number}", Pair(motion, *references[at])
+
+
+def _reference(run: Run, body: Body, scored: ScoredSample) -> PoseEstimate:
+    """The estimator's view of the reference person, turned by the labels if the recipe wants that."""
+    if not run.recipe.animate.turn_reference:
+        return scored.estimate
+    return turn_to_labels(body, scored.estimate, scored.sample)
 
 
 def _plan(run: Run, body: Body, batch: list[Unit[Pair]]) -> list[Row[ClipPlan]]:

@@ -1,0 +1,92 @@
+"""Plans: a motion laid onto a reference person, and the reference turned by its labels."""
+
+import numpy as np
+import pytest
+import torch
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from posesyn_core import Camera, Motion, PoseEstimate, Sample, SmplParams
+from posesyn_core.body.model import Body, load_body
+from posesyn_core.body.planning import plan_clips, turn_to_labels
+from posesyn_core.geometry.cameras import project
+
+BODY: Body = load_body()
+CAMERA = Camera([4000.0, 4000.0], [100.0, 120.0])
+UPRIGHT = Rotation.from_euler("x", np.pi)
+
+
+def posed(heading: float, transl: tuple[float, float, float]) -> PoseEstimate:
+    """A person with one arm and one leg raised, seen from ``heading`` degrees."""
+    pose = np.zeros((23, 3), np.float32)
+    pose[15, 2], pose[0, 0], pose[3, 0] = -0.9, -0.8, 0.7  # left shoulder, left hip, left knee
+    orient = (UPRIGHT * Rotation.from_euler("y", heading, degrees=True)).as_rotvec()
+    smpl = SmplParams(orient, pose, np.zeros(10), transl)
+    tensors = (
+        torch.from_numpy(np.array(v))[None] for v in (smpl.global_orient, smpl.body_pose, smpl.betas, smpl.transl)
+    )
+    joints = BODY.joints(*tensors)[0].numpy()
+    seen = project(joints, CAMERA.focal_length, CAMERA.principal_point)
+    return PoseEstimate(joints - joints[0], seen, CAMERA, smpl)
+
+
+def labelled(truth: PoseEstimate) -> Sample:
+    return Sample("s", b"", [0, 0, 1, 1], "smpl24", truth.joints2d, np.ones(24), CAMERA)  # type: ignore[arg-type]
+
+
+@settings(max_examples=25)
+@given(st.floats(-180, 180), st.floats(-80, 80))
+def test_the_labels_turn_and_place_the_reference(heading: float, error: float) -> None:
+    truth = posed(heading, (0.4, -0.3, 30.0))
+    guess = posed(heading + error, (0.0, 0.1, 45.0))
+    found = turn_to_labels(BODY, guess, labelled(truth))
+    assert found.smpl is not None and truth.smpl is not None
+    np.testing.assert_allclose(found.joints2d, truth.joints2d, atol=8)  # turns are tried in steps of 3 degrees
+    np.testing.assert_allclose(found.smpl.transl, truth.smpl.transl, atol=1.0)
+    off = Rotation.from_rotvec(found.smpl.global_orient) * Rotation.from_rotvec(truth.smpl.global_orient).inv()
+    assert np.degrees(off.magnitude()) < 12
+
+
+def test_the_turned_bodys_joints_and_parameters_agree() -> None:
+    found = turn_to_labels(BODY, posed(30, (0.0, 0.0, 40.0)), labelled(posed(0, (0.3, 0.2, 30.0))))
+    assert found.smpl is not None
+    arrays = (found.smpl.global_orient, found.smpl.body_pose, found.smpl.betas, found.smpl.transl)
+    joints = BODY.joints(*(torch.from_numpy(np.array(array))[None] for array in arrays))[0].numpy()
+    np.testing.assert_allclose(joints - joints[0], found.joints3d, atol=1e-4)
+    np.testing.assert_allclose(project(joints, CAMERA.focal_length, CAMERA.principal_point), found.joints2d, atol=0.05)
+
+
+def test_without_enough_labels_the_estimate_stays() -> None:
+    guess = posed(30, (0.0, 0.0, 40.0))
+    few = evolve(labelled(posed(0, (0.0, 0.0, 40.0))), confidence=np.eye(24)[0])
+    assert turn_to_labels(BODY, guess, few) is guess
+    assert turn_to_labels(BODY, evolve(guess, smpl=None), labelled(guess)).smpl is None
+
+
+@pytest.mark.parametrize("orientation", ["anchored", "literal", "heading"])
+def test_a_plan_keeps_shape_camera_and_place_of_the_reference(orientation: str) -> None:
+    reference = posed(20, (0.2, -0.1, 35.0))
+    rest = BODY.rest_joints(torch.zeros(1, 10))[0, :22].numpy()
+    joints = np.repeat((rest - rest[0] + [0, 1, 0])[None], 6, axis=0)
+    joints[:, :, 1] += np.linspace(0, 0.3, 6)[:, None]  # rises by 30 cm
+    motion = Motion("m", "s", "rises", joints.astype(np.float32))
+    short = evolve(motion, id="n", joints=motion.joints[:2])
+    plans = plan_clips(
+        BODY, [motion, short], [labelled(reference)] * 2, [reference] * 2, names=["a", "b"], seeds=[1, 2],
+        orientation=orientation,  # type: ignore[arg-type]
+    )  # fmt: skip
+    assert [plan.id for plan in plans] == ["a", "b"] and [len(plan.transl) for plan in plans] == [6, 2]
+    plan = plans[0]
+    assert reference.smpl is not None
+    np.testing.assert_allclose(plan.betas, reference.smpl.betas)
+    np.testing.assert_allclose(plan.transl[0], reference.smpl.transl, atol=1e-6)
+    np.testing.assert_allclose(plan.transl[-1] - plan.transl[0], [0, -0.3, 0], atol=1e-3)
+    seen = project(plan.joints3d, plan.camera.focal_length, plan.camera.principal_point)
+    np.testing.assert_allclose(seen, plan.joints2d, atol=1e-2)
+    assert plan.residual_mm < 15
+
+
+def test_no_motions_no_plans() -> None:
+    assert plan_clips(BODY, [], [], [], names=[], seeds=[], orientation="anchored") == []
