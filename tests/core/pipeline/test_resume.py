@@ -52,10 +52,11 @@ def tables(folder: Path) -> dict[str, list[dict[str, Any]]]:
 def compare(left: Any, right: Any, where: str, tolerance: float) -> None:
     """Equality, but for numbers within ``tolerance`` and for paths, which differ by the run folder.
 
-    Errors (mm, pixels) are small differences of large numbers: they may differ ten times as much as labels.
+    The errors that the estimator measures (mm, pixels) are no labels: the network's last bits depend on the batch
+    size, and a pixel of a reference's mask may hang on them. They may differ by half a unit.
     """
-    if where.rpartition(".")[2] in ("error", "error_mm", "joint_errors"):
-        tolerance *= 10
+    if tolerance and where.rpartition(".")[2] in ("error", "error_mm", "joint_errors"):
+        tolerance = 0.5
     if isinstance(left, dict):
         assert left.keys() == right.keys(), where
         for key in left:
@@ -63,12 +64,12 @@ def compare(left: Any, right: Any, where: str, tolerance: float) -> None:
     elif isinstance(left, list):
         assert len(left) == len(right), where
         if left and isinstance(left[0], float):
-            np.testing.assert_allclose(left, right, rtol=tolerance, atol=tolerance, err_msg=where)
+            np.testing.assert_allclose(left, right, rtol=min(tolerance, 1e-5), atol=tolerance, err_msg=where)
         else:
             for at, (a, b) in enumerate(zip(left, right, strict=True)):
                 compare(a, b, f"{where}[{at}]", tolerance)
     elif isinstance(left, float):
-        assert left == pytest.approx(right, rel=tolerance, abs=tolerance, nan_ok=True), where
+        assert left == pytest.approx(right, rel=min(tolerance, 1e-5), abs=tolerance, nan_ok=True), where
     elif not where.endswith(".path"):
         assert left == right, where
 
