@@ -110,7 +110,7 @@ class Finetune:
 
 @frozen
 class Machine:
-    """How this machine does the work; nothing here changes the results."""
+    """How this machine does the work; nothing here changes ids, selections or labels (to 1e-5)."""
 
     workers: int = key(2, "threads that read, decode, fit and draw")
     batch_size: int = key(32, "samples in a forward pass")

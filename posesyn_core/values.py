@@ -5,7 +5,7 @@ x right, y down, z away from the camera, in metres. Images are uint8 RGB (H, W, 
 coordinates. A field's shape is checked on construction, and arrays are made read-only.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -215,5 +215,3 @@ class Prepared:
 
 SampleOrRejection = Sample | tuple[str, str]
 """What a reader yields: a sample, or (id, reason) for an entry that it had to refuse."""
-
-Samples = Sequence[Sample]

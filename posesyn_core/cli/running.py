@@ -45,7 +45,7 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--restart", type=click.Choice(STAGES), help="Do this stage and all later ones again."),
         click.option("--device", help="Torch device of the networks: cpu, cuda, mps. Same as --set machine.device=..."),
         click.option(
-            "--batch-size", type=click.IntRange(1), help="Samples in a forward pass; does not change results."
+            "--batch-size", type=click.IntRange(1), help="Samples in a forward pass; labels stay the same to 1e-5."
         ),
         click.option("--workers", type=click.IntRange(1), help="Threads that read and draw; do not change results."),
         click.option(
