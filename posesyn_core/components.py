@@ -28,6 +28,8 @@ from posesyn_core.values import (
 if TYPE_CHECKING:
     import torch
 
+    from posesyn_core.checkpoints import WeightFormat
+
 
 class Kind(StrEnum):
     """The kinds of component; the value is the word used in recipes and on the command line."""
@@ -58,7 +60,10 @@ class Need:
 
 @frozen
 class Component:
-    """One exchangeable part as a plugin describes it: cheap to make, imports nothing heavy."""
+    """One exchangeable part as a plugin describes it: cheap to make, imports nothing heavy.
+
+    ``weights`` (optional) makes the format of its checkpoint files, for ``posesyn weights``.
+    """
 
     kind: Kind
     name: str
@@ -66,6 +71,7 @@ class Component:
     factory: Callable[[Any], Any]
     config: type
     needs: tuple[Need, ...] = ()
+    weights: "Callable[[], WeightFormat] | None" = None
 
 
 def option(default: Any, doc: str, *, factory: bool = False) -> Any:
@@ -185,12 +191,15 @@ NetworkCall = Callable[[Mapping[str, "torch.Tensor"]], Mapping[str, "torch.Tenso
 class ExportableModule:
     """A torch module with all that an engine has to know to take it over.
 
-    ``example`` holds one example input per name, batch first; axis 0 of every tensor is the batch.
+    ``example`` holds one example input per name; axis 0 of every tensor is the batch, all other axes have the
+    example's size. ``keep_fp32`` names the submodules (dotted, as in ``named_modules``) that are computed in float32
+    even in half precision, because accuracy needs it there: soft-argmax, rotation orthogonalisation, norms.
     """
 
     name: str
     module: "torch.nn.Module"
     example: Mapping[str, "torch.Tensor"]
+    keep_fp32: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -199,6 +208,19 @@ class Engine(Protocol):
 
     def load(self, module: ExportableModule) -> NetworkCall:
         """Make ``module`` ready; the result takes and returns CPU tensors by name, batch first."""
+        ...
+
+
+@runtime_checkable
+class Accelerated(Protocol):
+    """A motion generator or animator whose networks an engine can take over."""
+
+    def networks(self) -> Sequence[ExportableModule]:
+        """The networks, each with a name of its own."""
+        ...
+
+    def use(self, calls: Mapping[str, NetworkCall]) -> None:
+        """From now on call these, by the networks' names, instead of the torch modules."""
         ...
 
 
