@@ -78,3 +78,8 @@ def stage_started(run: "Path", stage: str) -> None:
 @hookspec
 def stage_finished(run: "Path", stage: str, summary: dict[str, Any]) -> None:
     """A stage ended; ``summary`` holds its counts and figures."""
+
+
+@hookspec
+def training_stepped(run: "Path", variant: str, metrics: dict[str, float]) -> None:
+    """A training of the run made a step: its number, learning rate, loss terms, and ``validation`` where measured."""

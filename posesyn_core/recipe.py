@@ -101,9 +101,16 @@ class Finetune:
     """Training the estimator on real and synthesised frames."""
 
     steps: int = key(0, "optimiser steps; 0 = no fine-tuning")
-    batch_size: int = key(32, "frames in a step")
+    batch_size: int = key(32, "frames in a batch")
+    accumulate: int = key(1, "batches in a step, their gradients averaged")
     ratio: float = key(0.5, "share of synthesised frames in a batch")
     learning_rate: float = key(1e-4, "peak learning rate")
+    decay: Literal["cosine", "constant"] = key("cosine", "how the learning rate goes on after the warm-up")
+    weight_decay: float = key(0.0, "AdamW's weight decay")
+    precision: Literal["fp32", "bf16", "fp16"] = key("fp32", "bf16 and fp16: mixed precision")
+    validate_every: int = key(100, "steps between validations, if the recipe has [validation]")
+    patience: int = key(0, "stop after so many validations without a better one; 0 = never")
+    tensorboard: bool = key(False, "write TensorBoard curves beside the weights")
     from_scratch: bool = key(False, "start from random weights instead (Table 4, FS)")
     real_only: bool = key(True, "also train on the real data alone for as many steps, for comparison")
 
@@ -132,6 +139,7 @@ class Recipe:
     animator: Choice = Choice("reprojection")
     filter: Choice = Choice("tpe_error")
     real: tuple[Choice, ...] = key((), "real training data: reader components with 3D or 2D labels")
+    validation: Choice | None = key(None, "data with 3D truth that decides which weights a training keeps: a reader")
     test: Choice | None = key(None, "held-out data with 3D truth: a reader component")
     score: Score = Factory(Score)
     synthesize: Synthesize = Factory(Synthesize)
@@ -151,6 +159,7 @@ class Recipe:
         labels = [] if self.score.labels == "ground_truth" else [Choice(self.score.labels)]
         found = [
             (Kind.READER, self.dataset, "dataset"),
+            (Kind.READER, self.validation, "validation"),
             (Kind.READER, self.test, "test"),
             *((Kind.READER, choice, f"real.{at}") for at, choice in enumerate(self.real)),
             (Kind.ESTIMATOR, self.estimator, "estimator"),
@@ -196,6 +205,7 @@ STAGE_OF_SECTION: Mapping[str, str] = {
     "filter": "filter",
     "export": "export",
     "real": "finetune",
+    "validation": "finetune",
     "finetune": "finetune",
     "test": "evaluate",
 }

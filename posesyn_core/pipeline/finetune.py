@@ -1,5 +1,7 @@
 """Stage 8: train the estimator on real and synthesised frames, and for comparison on the real ones alone."""
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +10,11 @@ from posesyn_core.errors import UserError
 from posesyn_core.pipeline.export import kept_frames
 from posesyn_core.pipeline.run import Run
 from posesyn_core.recipe import Choice
+from posesyn_core.training.evaluate import evaluate
+from posesyn_core.training.finetune import Validation
 from posesyn_core.training.finetune import finetune as train
 from posesyn_core.training.loader import labelled_frame
+from posesyn_core.training.tracking import tensorboard
 from posesyn_core.values import LabelledFrame, Sample
 
 REAL_ONLY, POSESYN = "real_only", "posesyn"
@@ -27,21 +32,64 @@ def finetune(run: Run) -> dict[str, Any]:
     variants = {POSESYN: options.ratio if real else 1.0}
     if options.real_only and real:
         variants[REAL_ONLY] = 0.0
+    validation = _validation_samples(run)
     for variant, ratio in sorted(variants.items()):
+        _train(run, variant, ratio, real, synthesised, validation)
+    return {"variants": sorted(variants), "real": len(real), "synthesised": len(synthesised), "steps": options.steps}
+
+
+def _train(
+    run: Run,
+    variant: str,
+    ratio: float,
+    real: Sequence[LabelledFrame],
+    synthesised: Sequence[LabelledFrame],
+    held_out: Sequence[Sample],
+) -> None:
+    """One training, its metrics told to the trackers."""
+    options, machine = run.recipe.finetune, run.recipe.machine
+    estimator, folder = _trainable(run), run.folder / "finetune" / variant
+
+    def error() -> float:
+        found = evaluate(estimator, held_out, batch_size=machine.batch_size, workers=machine.workers, label="validate")
+        return float(found.mpjpe.mean())
+
+    with tensorboard(folder) if options.tensorboard else nullcontext(lambda metrics: None) as track:
+
+        def tell(metrics: dict[str, float]) -> None:
+            track(metrics)
+            run.registry.manager.hook.training_stepped(run=run.folder, variant=variant, metrics=metrics)
+
         train(
-            _trainable(run),
+            estimator,
             real,
             synthesised,
-            run.folder / "finetune" / variant,
+            folder,
             steps=options.steps,
             batch_size=options.batch_size,
             ratio=ratio,
             learning_rate=options.learning_rate,
             seed=run.recipe.seed,
-            workers=run.recipe.machine.workers,
+            workers=machine.workers,
+            validation=Validation(error, options.validate_every, options.patience) if held_out else None,
+            tell=tell,
             label=f"finetune {variant}",
+            accumulate=options.accumulate,
+            precision=options.precision,
+            decay=options.decay,
+            weight_decay=options.weight_decay,
         )
-    return {"variants": sorted(variants), "real": len(real), "synthesised": len(synthesised), "steps": options.steps}
+
+
+def _validation_samples(run: Run) -> list[Sample]:
+    """The recipe's validation data with 3D truth; empty if it names none."""
+    if run.recipe.validation is None:
+        return []
+    reader = run.create(Kind.READER, run.recipe.validation, "validation")
+    samples = [entry for entry in reader.samples() if isinstance(entry, Sample) and entry.joints3d is not None]
+    if not samples:
+        raise UserError("the data set of [validation] has no sample with joints3d; name one that has 3D truth")
+    return samples
 
 
 def real_frames(run: Run) -> list[LabelledFrame]:

@@ -1,18 +1,18 @@
 """Training of an estimator on real and synthesised frames: exact to resume, everything in one folder.
 
 The folder gets ``checkpoint.pt`` (network, optimiser, step: what a resumed training needs), ``metrics.jsonl`` (one
-line of loss terms per step) and in the end ``weights.safetensors`` in the estimator's own format.
+line of loss terms per step) and ``weights.safetensors`` in the estimator's own format: the best ones if the training is
+validated, else the last.
 """
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from attrs import asdict, frozen
-from torch import Tensor
 
 from posesyn_core.components import TrainableEstimator
 from posesyn_core.errors import UserError
@@ -22,6 +22,10 @@ from posesyn_core.seeds import seed_of
 from posesyn_core.training.loader import Batch, Mixture, batches
 from posesyn_core.values import LabelledFrame
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+CHECKPOINT, METRICS, WEIGHTS = "checkpoint.pt", "metrics.jsonl", "weights.safetensors"
 WARM_UP = 0.05
 """The learning rate rises linearly over this share of the steps."""
 
@@ -30,9 +34,10 @@ WARM_UP = 0.05
 class Schedule:
     """How the weights are updated: AdamW with a warm-up, then ``decay`` of the learning rate.
 
-    ``update_statistics`` trains in the network's training mode: BatchNorm normalises by the batch and goes on
-    averaging, dropout drops. Else the network stays as it is at inference, which suits a short fine-tuning on a
-    mixture of two kinds of pictures.
+    A step sees ``accumulate`` batches, whose gradients are averaged. ``precision`` other than "fp32" computes the loss
+    in mixed precision. ``update_statistics`` trains in the network's training mode: BatchNorm normalises by the batch
+    and goes on averaging, dropout drops. Else the network stays as it is at inference, which suits a short
+    fine-tuning on a mixture of two kinds of pictures.
     """
 
     steps: int
@@ -41,6 +46,8 @@ class Schedule:
     weight_decay: float = 0.0
     max_gradient: float = 10.0
     update_statistics: bool = False
+    accumulate: int = 1
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
 
     def rate(self, step: int) -> float:
         """The learning rate of one step; a function of the step alone."""
@@ -50,11 +57,35 @@ class Schedule:
 
 
 @frozen
+class Validation:
+    """What tells how good the estimator is while it is trained.
+
+    ``measure`` is called every ``every`` steps and after the last one; its value (an error: lower is better) decides
+    which weights are kept. After ``patience`` values in a row without a better one the training stops; 0 = never.
+    """
+
+    measure: Callable[[], float]
+    every: int
+    patience: int = 0
+
+    def due(self, step: int, steps: int) -> bool:
+        """Whether to measure after ``step`` steps of ``steps``."""
+        return step % self.every == 0 or step == steps
+
+    def exhausted(self, values: Sequence[float]) -> bool:
+        """Whether the ``values`` so far say that the training should stop."""
+        return self.patience > 0 and bool(values) and len(values) - 1 - values.index(min(values)) >= self.patience
+
+
+@frozen
 class FinetuneResult:
-    """Where the weights are, and the metrics of every step (loss terms by name, learning rate)."""
+    """Where the weights are, and the metrics of every step (loss terms by name, learning rate, validation)."""
 
     weights: Path
     metrics: Sequence[Mapping[str, float]]
+
+
+Metrics = dict[str, float]
 
 
 def finetune(
@@ -69,6 +100,8 @@ def finetune(
     learning_rate: float,
     seed: int,
     workers: int,
+    validation: Validation | None = None,
+    tell: Callable[[Metrics], None] = lambda metrics: None,
     label: str = "finetune",
     save_every: int = 100,
     **schedule: Any,
@@ -76,81 +109,145 @@ def finetune(
     """Train ``estimator`` in place; go on where an earlier call with the same arguments was interrupted.
 
     ``ratio`` is the share of synthesised frames in a batch, 0 = real ones only. ``schedule`` holds the further fields
-    of :class:`Schedule`. On one machine a resumed training gives bit for bit the weights of an undisturbed one.
-    UserError if the folder holds a training with other arguments, if there is nothing to train on, or if the loss is
-    no longer a number.
+    of :class:`Schedule`. ``tell`` gets the metrics of every new step. On one machine a resumed training gives bit for
+    bit the weights of an undisturbed one. UserError if the folder holds a training with other arguments, if there is
+    nothing to train on, if the device lacks the precision, or if the loss is no longer a number.
     """
     plan = Schedule(steps=steps, learning_rate=learning_rate, **schedule)
     mixture = Mixture(real, synthesised, batch_size, ratio, seed)
     arguments = {**asdict(plan), "batch_size": batch_size, "ratio": ratio, "seed": seed}
     arguments |= {"real": len(real), "synthesised": len(synthesised)}
+    arguments |= {} if validation is None else {"validate_every": validation.every, "patience": validation.patience}
     training = _Training(estimator, plan, seed)
     metrics = _resume(folder, training, arguments)
 
     def save() -> None:
-        write_atomic(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in metrics))
-        with atomic_path(folder / "checkpoint.pt") as temporary:
+        write_atomic(folder / METRICS, "".join(json.dumps(line) + "\n" for line in metrics))
+        with atomic_path(folder / CHECKPOINT) as temporary:
             torch.save({"arguments": arguments, "step": len(metrics), **training.state()}, temporary)
 
     with progress(label, steps) as shown:
         shown.advance(len(metrics))
-        for batch in batches(estimator, mixture, len(metrics), steps, workers=workers):
-            metrics.append(training.step(batch))
+        for group in _steps(estimator, mixture, len(metrics), plan, workers):
+            if validation is not None and validation.exhausted(_validated(metrics)):
+                break
+            metrics.append(training.step(group))
+            if validation is not None and validation.due(len(metrics), steps):
+                metrics[-1]["validation"] = _validate(training, validation, _validated(metrics), folder / WEIGHTS)
+            tell(metrics[-1])
             shown.advance()
-            if len(metrics) % save_every == 0 or len(metrics) == steps:
+            if len(metrics) % save_every == 0:
                 save()
+    save()
     estimator.network.eval()
-    weights = folder / "weights.safetensors"
-    estimator.save(weights)
-    return FinetuneResult(weights, metrics)
+    if validation is None:
+        estimator.save(folder / WEIGHTS)
+    return FinetuneResult(folder / WEIGHTS, metrics)
+
+
+def _steps(
+    estimator: TrainableEstimator, mixture: Mixture, first: int, plan: Schedule, workers: int
+) -> Iterator[list[Batch]]:
+    """The batches of each step from ``first`` on."""
+    count = plan.accumulate
+    group: list[Batch] = []
+    for batch in batches(estimator, mixture, first * count, plan.steps * count, workers=workers):
+        group.append(batch)
+        if len(group) == count:
+            yield group
+            group = []
+
+
+def _validated(metrics: Sequence[Mapping[str, float]]) -> list[float]:
+    return [line["validation"] for line in metrics if "validation" in line]
+
+
+def _validate(training: "_Training", validation: Validation, before: Sequence[float], weights: Path) -> float:
+    """Measure the estimator as it is at inference; keep its weights if none were better."""
+    training.estimator.network.eval()
+    value = validation.measure()
+    if not before or value < min(before):
+        training.estimator.save(weights)
+    training.to_training_mode()
+    return value
 
 
 class _Training:
-    """The estimator with its optimiser."""
+    """The estimator with its optimiser, on the device and in the precision that ``accelerate`` provides."""
 
     def __init__(self, estimator: TrainableEstimator, schedule: Schedule, seed: int) -> None:
         self.estimator, self.schedule, self.seed = estimator, schedule, seed
         self.parameters = [parameter for parameter in estimator.parameters() if parameter.requires_grad]
         self.device = self.parameters[0].device
-        self.optimiser = torch.optim.AdamW(
+        self.accelerator = _accelerator(self.device, schedule.precision)
+        adamw = torch.optim.AdamW(
             self.parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True
         )
-        estimator.network.train(schedule.update_statistics)
+        self.optimiser = self.accelerator.prepare(adamw)
+        self.to_training_mode()
 
-    def step(self, batch: Batch) -> dict[str, float]:
-        """One update; returns its metrics."""
-        rate = self.schedule.rate(batch.step)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+    def to_training_mode(self) -> None:
+        """Put the network into the mode that it is trained in."""
+        self.estimator.network.train(self.schedule.update_statistics)
+
+    def step(self, group: Sequence[Batch]) -> Metrics:
+        """One update; returns its metrics, averaged over the step's batches."""
+        step = group[0].step // self.schedule.accumulate
+        rate = self.schedule.rate(step)
+        for parameters in self.optimiser.param_groups:
+            parameters["lr"] = rate
+        self.optimiser.zero_grad(set_to_none=True)
+        lines = [self._accumulate(batch) for batch in group]
+        self.accelerator.clip_grad_norm_(self.parameters, self.schedule.max_gradient)
+        self.optimiser.step()
+        means = {name: sum(line[name] for line in lines) / len(lines) for name in lines[0]}
+        replaced = sum(len(batch.replaced) for batch in group)
+        return {"step": step, "learning_rate": rate, "replaced": replaced, **means}
+
+    def _accumulate(self, batch: Batch) -> Metrics:
+        """Add the gradient of one batch; returns its loss terms."""
         tensors = {name: tensor.to(self.device) for name, tensor in batch.tensors.items()}
-        with torch.random.fork_rng(devices=[]):  # dropout's draws depend on the step alone
+        with torch.random.fork_rng(devices=[]), self.accelerator.autocast():  # dropout depends on the batch alone
             torch.manual_seed(seed_of(self.seed, str(batch.step), "finetune"))
             terms = self.estimator.training_loss(tensors)
-        self._update(terms["loss"], batch.step)
-        metrics = {name: float(term.detach()) for name, term in terms.items()}
-        return {"step": batch.step, "learning_rate": rate, "replaced": len(batch.replaced), **metrics}
-
-    def _update(self, loss: Tensor, step: int) -> None:
-        if not torch.isfinite(loss):
-            raise UserError(f"the training loss is no number at step {step}; lower finetune.learning_rate")
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, self.schedule.max_gradient)
-        self.optimiser.step()
+        if not torch.isfinite(terms["loss"]):
+            raise UserError(f"the training loss is no number at step {batch.step}; lower finetune.learning_rate")
+        self.accelerator.backward(terms["loss"] / self.schedule.accumulate)
+        return {name: float(term.detach()) for name, term in terms.items()}
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds."""
-        return {"network": self.estimator.network.state_dict(), "optimiser": self.optimiser.state_dict()}
+        scaler = self.accelerator.scaler
+        return {
+            "network": self.estimator.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": {} if scaler is None else scaler.state_dict(),
+        }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take up the state of a checkpoint."""
         self.estimator.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+
+
+def _accelerator(device: torch.device, precision: str) -> "Accelerator":
+    """An Accelerator for this training alone: the library keeps the first one's settings for the whole process."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    mixed = "no" if precision == "fp32" else precision
+    try:
+        return Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
+    except (ValueError, ImportError) as error:
+        raise UserError(f"finetune.precision = {precision!r} does not run on {device}: {error}") from error
 
 
 def _resume(folder: Path, training: _Training, arguments: Mapping[str, Any]) -> list[dict[str, float]]:
     """Take up the folder's checkpoint if there is one; return the metrics of the steps that are done."""
-    checkpoint = folder / "checkpoint.pt"
+    checkpoint = folder / CHECKPOINT
     if not checkpoint.exists():
         return []
     state = torch.load(checkpoint, map_location=training.device, weights_only=True)
@@ -161,5 +258,5 @@ def _resume(folder: Path, training: _Training, arguments: Mapping[str, Any]) -> 
             f"({state['arguments'].get(changed[0])!r}, now {arguments[changed[0]]!r}); delete it or use another folder"
         )
     training.load(state)
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    lines = (folder / METRICS).read_text().splitlines()
     return [json.loads(line) for line in lines[: state["step"]]]

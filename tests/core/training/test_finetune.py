@@ -8,7 +8,7 @@ import torch
 from attrs import evolve
 
 from posesyn_core.errors import UserError
-from posesyn_core.training.finetune import FinetuneResult, Schedule, finetune
+from posesyn_core.training.finetune import FinetuneResult, Schedule, Validation, finetune
 from posesyn_core.training.loader import batches
 from posesyn_core.values import LabelledFrame
 from posesyn_spin.estimator import Spin
@@ -111,3 +111,56 @@ def test_cosine_schedule_rises_then_falls_to_nothing() -> None:
 def test_metrics_name_every_term(estimator: Spin, frames: list[LabelledFrame], tmp_path: Path) -> None:
     (line,) = train(estimator, frames, tmp_path, steps=1).metrics
     assert {"step", "loss", "learning_rate", "keypoints2d", "keypoints3d", "pose", "betas", "camera"} <= line.keys()
+
+
+def test_accumulated_batches_are_one_greater_batch(
+    estimator: Spin, frames: list[LabelledFrame], tmp_path: Path
+) -> None:
+    start = {name: tensor.clone() for name, tensor in estimator.network.state_dict().items()}
+    whole = train(estimator, frames, tmp_path / "whole", steps=1, accumulate=4, batch_size=2)
+    assert [line["step"] for line in whole.metrics] == [0]
+    moved = estimator.network.decpose.weight - start["decpose.weight"]
+    assert float(moved.detach().abs().max()) > 0
+    estimator.network.load_state_dict(start)
+    single = [line["loss"] for line in train(estimator, frames, tmp_path / "one", steps=1, batch_size=2).metrics]
+    assert single[0] != whole.metrics[0]["loss"]  # the mean of four batches, of which this is the first
+
+
+def test_mixed_precision_learns_and_resumes(estimator: Spin, frames: list[LabelledFrame], tmp_path: Path) -> None:
+    full = train(estimator, frames, tmp_path / "full", steps=2)
+    mixed = train(estimator, frames, tmp_path / "mixed", steps=2, precision="bf16")
+    assert mixed.metrics[0]["loss"] == pytest.approx(full.metrics[0]["loss"], rel=1.0)
+    assert mixed.metrics[0]["loss"] != full.metrics[0]["loss"]
+    assert estimator.network.conv1.weight.dtype == torch.float32
+
+
+def _validated(values: list[float], patience: int = 0) -> Validation:
+    return Validation(iter(values).__next__, every=2, patience=patience)
+
+
+def test_the_best_weights_are_kept(estimator: Spin, frames: list[LabelledFrame], tmp_path: Path) -> None:
+    kept: list[bytes] = []
+
+    def measure() -> float:
+        if (tmp_path / "weights.safetensors").exists():
+            kept.append((tmp_path / "weights.safetensors").read_bytes())
+        return [30.0, 20.0, 25.0][len(kept)]
+
+    result = train(estimator, frames, tmp_path, validation=Validation(measure, every=2))
+    assert [line["validation"] for line in result.metrics if "validation" in line] == [30.0, 20.0, 25.0]
+    assert kept[0] != kept[1] == result.weights.read_bytes()
+
+
+def test_training_stops_when_validation_gets_no_better(
+    estimator: Spin, frames: list[LabelledFrame], tmp_path: Path
+) -> None:
+    stopped = train(estimator, frames, tmp_path, steps=12, validation=_validated([3.0, 2.0, 2.5, 2.1], patience=2))
+    assert len(stopped.metrics) == 8
+    again = train(estimator, frames, tmp_path, steps=12, validation=_validated([], patience=2))
+    assert again.metrics == stopped.metrics
+
+
+def test_every_step_is_told(estimator: Spin, frames: list[LabelledFrame], tmp_path: Path) -> None:
+    told: list[dict[str, float]] = []
+    result = train(estimator, frames, tmp_path, steps=3, tell=told.append)
+    assert told == list(result.metrics)
