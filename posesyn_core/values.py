@@ -74,7 +74,9 @@ class Sample:
 
     ``id`` is stable across runs: "data set/split/person". ``image`` is a path, or the encoded bytes themselves.
     2D keypoints stay in the data set's own ``joint_set`` (a name in :mod:`posesyn_core.skeletons`); a joint without
-    a label has confidence 0. ``joints3d`` and ``smpl`` are ground truth and present only where the data set has it.
+    a label has confidence 0. ``joints3d``, ``keypoints3d`` and ``smpl`` are ground truth and present only where the data
+    set has it: ``joints3d`` where its bodies are SMPL's, ``keypoints3d`` where it measured joints of its own set.
+    ``head_size`` is what PCKh scales with, in pixels.
     """
 
     id: str
@@ -88,6 +90,10 @@ class Sample:
         (24, 3), "true SMPL-24 joints, metres, camera frame, root-relative", optional=True
     )
     smpl: SmplParams | None = None
+    keypoints3d: FloatArray | None = array(
+        ("J", 3), "true 3D joints of ``joint_set``, metres, camera frame, NaN = unknown", optional=True
+    )
+    head_size: float | None = None
 
     def load_image(self: "Sample | LabelledFrame") -> Image:
         """Decode the image: uint8 RGB (H, W, 3), upright by EXIF. SampleError if it can't be read."""
