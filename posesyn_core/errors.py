@@ -14,3 +14,7 @@ class UserError(PoseSynError):
 
 class SampleError(PoseSynError):
     """Bad data in one unit of work: the unit is rejected and recorded, the run goes on."""
+
+
+class PoseSynWarning(UserWarning):
+    """Something the user should know though the work goes on; the command line prints its sentence."""

@@ -12,10 +12,9 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from posesyn_core.geometry.rotations import matrix_to_six_d, six_d_to_matrix
+from posesyn_core.networks.resnet import Bottleneck, residual_group
 
 POSE, SHAPE, CAMERA = 24 * 6, 10, 3
-EXPANSION = 4
-"""Output channels of a block per inner channel."""
 
 
 @frozen
@@ -25,31 +24,6 @@ class Sizes:
     width: int = 64
     layers: tuple[int, int, int, int] = (3, 4, 6, 3)
     hidden: int = 1024
-
-
-class Bottleneck(nn.Module):
-    """A residual block: 1x1, 3x3 (with the stride) and 1x1 convolutions."""
-
-    def __init__(self, channels: int, inner: int, stride: int = 1) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, inner, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(inner)
-        self.conv2 = nn.Conv2d(inner, inner, 3, stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(inner)
-        self.conv3 = nn.Conv2d(inner, EXPANSION * inner, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(EXPANSION * inner)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample: nn.Module | None = None
-        if stride != 1 or channels != EXPANSION * inner:
-            projection = nn.Conv2d(channels, EXPANSION * inner, 1, stride, bias=False)
-            self.downsample = nn.Sequential(projection, nn.BatchNorm2d(EXPANSION * inner))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, H, W) -> (B, 4 inner, H / stride, W / stride)."""
-        shortcut = x if self.downsample is None else self.downsample(x)
-        x = self.relu(self.bn1(self.conv1(x)))
-        x = self.relu(self.bn2(self.conv2(x)))
-        return self.relu(self.bn3(self.conv3(x)) + shortcut)
 
 
 class SpinNetwork(nn.Module):
@@ -72,10 +46,10 @@ class SpinNetwork(nn.Module):
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = _group(width, width, sizes.layers[0], stride=1)
-        self.layer2 = _group(4 * width, 2 * width, sizes.layers[1], stride=2)
-        self.layer3 = _group(8 * width, 4 * width, sizes.layers[2], stride=2)
-        self.layer4 = _group(16 * width, 8 * width, sizes.layers[3], stride=2)
+        self.layer1 = residual_group(Bottleneck, width, width, sizes.layers[0], stride=1)
+        self.layer2 = residual_group(Bottleneck, 4 * width, 2 * width, sizes.layers[1], stride=2)
+        self.layer3 = residual_group(Bottleneck, 8 * width, 4 * width, sizes.layers[2], stride=2)
+        self.layer4 = residual_group(Bottleneck, 16 * width, 8 * width, sizes.layers[3], stride=2)
         self.fc1 = nn.Linear(32 * width + POSE + SHAPE + CAMERA, sizes.hidden)
         self.drop1 = nn.Dropout(dropout)
         self.fc2 = nn.Linear(sizes.hidden, sizes.hidden)
@@ -118,12 +92,6 @@ class SpinNetwork(nn.Module):
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return x.mean((2, 3))
-
-
-def _group(channels: int, inner: int, count: int, stride: int) -> nn.Sequential:
-    """``count`` blocks, of which the first has the stride."""
-    rest = (Bottleneck(EXPANSION * inner, inner) for _ in range(count - 1))
-    return nn.Sequential(Bottleneck(channels, inner, stride), *rest)
 
 
 def sizes_of(state: Mapping[str, Tensor]) -> Sizes:

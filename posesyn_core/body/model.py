@@ -6,11 +6,12 @@ Rotations of joints are relative to the parent joint; joint order and kinematic 
 
 import contextlib
 import io
+import warnings
 import zipfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import roma
@@ -22,11 +23,13 @@ from smplx.utils import Struct
 from torch import Tensor, nn
 
 from posesyn_core.body.parts import PART_NAMES, part_labels
-from posesyn_core.errors import UserError
+from posesyn_core.errors import PoseSynWarning, UserError
 from posesyn_core.files import existing_file
 from posesyn_core.unpickle import load_pickle
 
 FREE_BODY = Path(__file__).with_name("free_body.npz")
+ShapeSpace = Literal["free", "smpl"]
+"""Whose shape coefficients the ``betas`` are: the free body's, or SMPL's."""
 _NEEDED = ("v_template", "shapedirs", "J_regressor", "kintree_table", "weights", "f")
 
 
@@ -46,9 +49,12 @@ class Body(nn.Module):
     All methods are batched, differentiable and free of data-dependent control flow.
     """
 
-    def __init__(self, arrays: Mapping[str, np.ndarray], gender: str = "neutral") -> None:
+    def __init__(
+        self, arrays: Mapping[str, np.ndarray], gender: str = "neutral", shape_space: ShapeSpace = "smpl"
+    ) -> None:
         """``arrays`` has SMPL's names (see ``load_body``); optional: ``posedirs``, ``uv``, ``part_labels``."""
         super().__init__()
+        self.shape_space = shape_space
         vertex_count = len(arrays["v_template"])
         posedirs = arrays.get("posedirs", np.zeros((vertex_count, 3, 207), np.float32))
         layout = Struct(**{name: arrays[name] for name in _NEEDED}, posedirs=posedirs)
@@ -162,8 +168,35 @@ def load_body(path: Path | None = None, *, gender: str = "neutral") -> Body:
     file of its own, the free body is neutral. UserError for a missing file or one that does not hold an SMPL model.
     """
     if path is None:
-        return Body(_free_arrays(), gender)
+        return Body(_free_arrays(), gender, "free")
     return Body(_checked(path, _read_arrays(existing_file(path, "body model"))), gender)
+
+
+def body_for_checkpoint(body: str, *, needs_smpl: bool) -> Body:
+    """The body for an estimator's weights: the one place that decides what happens without an SMPL file.
+
+    ``body`` is the estimator's option of that name: a path is loaded (see :func:`load_body`). "" takes the free body,
+    unless the weights predict betas of SMPL's shape space (``needs_smpl``: published checkpoints do): a UserError then
+    tells where to get SMPL, because the same betas make a body of other proportions of the free one, and every label
+    derived from it would be wrong without notice. "free" poses the free body all the same, with a PoseSynWarning:
+    poses are right, bone lengths and metres are not.
+    """
+    if body not in ("", "free"):
+        return load_body(Path(body).expanduser())
+    if needs_smpl and not body:
+        raise UserError(
+            "these weights predict betas of the SMPL body, which does not come with PoseSyn: set the option body to your "
+            "SMPL file (.pkl or .npz, free for research at https://smpl.is.tue.mpg.de), or to 'free' to look at poses "
+            "on the free body"
+        )
+    if needs_smpl:
+        warnings.warn(
+            "the weights predict betas of SMPL, but body = 'free' poses the free body with them: poses are right, "
+            "bone lengths are not; set body to your SMPL file before using the joints as labels",
+            PoseSynWarning,
+            stacklevel=2,
+        )
+    return load_body()
 
 
 def _read_arrays(path: Path) -> dict[str, Any]:

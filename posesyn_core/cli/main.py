@@ -3,12 +3,13 @@
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 import click
 
 from posesyn_core.cli import plugins, running
-from posesyn_core.errors import PoseSynError
+from posesyn_core.errors import PoseSynError, PoseSynWarning
 from posesyn_core.registry import Registry
 
 _DISK = {
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's idle threads leave the cores to those that read
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
+    warnings.formatwarning = _warning_text
     try:
         registry = Registry.discover()
         registry.manager.hook.register_commands(cli=cli)
@@ -77,6 +79,18 @@ def _sentence(error: Exception) -> str | None:
         where = f" for {error.filename!r}" if error.filename else ""
         return f"{_DISK[error.errno]}{where}; mend that and run the same command again: finished work is kept"
     return None
+
+
+_python_warning_text = warnings.formatwarning
+
+
+def _warning_text(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Ours are sentences for the user; others keep the place that Python names."""
+    if issubclass(category, PoseSynWarning):
+        return f"posesyn: warning: {message}\n"
+    return _python_warning_text(message, category, filename, lineno, line)
 
 
 def _say(sentence: str) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from scipy import sparse
 from smplx import SMPL
 from smplx.utils import Struct
 
-from posesyn_core.body.model import FREE_BODY, Body, load_body
-from posesyn_core.errors import UserError
+from posesyn_core.body.model import FREE_BODY, Body, body_for_checkpoint, load_body
+from posesyn_core.errors import PoseSynWarning, UserError
 
 
 @pytest.fixture(scope="module")
@@ -197,3 +198,21 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "list.pkl").write_bytes(pickle.dumps([1]))
     with pytest.raises(UserError, match="lacks v_template"):
         load_body(tmp_path / "list.pkl")
+
+
+def test_weights_with_smpl_betas_want_an_smpl_file(tmp_path: Path, smpl_arrays: dict[str, np.ndarray]) -> None:
+    with pytest.raises(UserError, match=r"set the option body to your SMPL file .*smpl\.is\.tue\.mpg\.de"):
+        body_for_checkpoint("", needs_smpl=True)
+    with pytest.raises(UserError, match=r"none\.npz.* does not exist"):
+        body_for_checkpoint(str(tmp_path / "none.npz"), needs_smpl=True)
+    np.savez(tmp_path / "smpl.npz", **smpl_arrays)
+    assert body_for_checkpoint(str(tmp_path / "smpl.npz"), needs_smpl=True).shape_space == "smpl"
+
+
+def test_the_free_body_poses_them_with_a_warning_only_when_asked() -> None:
+    with pytest.warns(PoseSynWarning, match="bone lengths are not"):
+        assert body_for_checkpoint("free", needs_smpl=True).shape_space == "free"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for body in ("", "free"):
+            assert body_for_checkpoint(body, needs_smpl=False).shape_space == "free"
