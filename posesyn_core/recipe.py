@@ -40,11 +40,15 @@ class EngineChoice:
 
 @frozen
 class Choice:
-    """A component by name with its options (all other keys of its recipe section)."""
+    """A component by name with its options (all other keys of its recipe section).
+
+    ``label`` is what tables and file names call it.
+    """
 
     name: str
     options: Mapping[str, Any] = Factory(dict)
     engine: EngineChoice = Factory(EngineChoice)
+    label: str = field(default=Factory(lambda self: self.name, takes_self=True))
 
 
 @frozen
@@ -140,7 +144,8 @@ class Recipe:
     filter: Choice = Choice("tpe_error")
     real: tuple[Choice, ...] = key((), "real training data: reader components with 3D or 2D labels")
     validation: Choice | None = key(None, "data with 3D truth that decides which weights a training keeps: a reader")
-    test: Choice | None = key(None, "held-out data with 3D truth: a reader component")
+    test: tuple[Choice, ...] = key((), "held-out data with truth: reader components, each named by its key 'label'")
+    rounds: int = key(1, "how often to mine and train: each further round starts from the better estimator")
     score: Score = Factory(Score)
     synthesize: Synthesize = Factory(Synthesize)
     animate: Animate = Factory(Animate)
@@ -160,7 +165,7 @@ class Recipe:
         found = [
             (Kind.READER, self.dataset, "dataset"),
             (Kind.READER, self.validation, "validation"),
-            (Kind.READER, self.test, "test"),
+            *((Kind.READER, choice, f"test.{at}") for at, choice in enumerate(self.test)),
             *((Kind.READER, choice, f"real.{at}") for at, choice in enumerate(self.real)),
             (Kind.ESTIMATOR, self.estimator, "estimator"),
             (Kind.ESTIMATOR, self.eem, "eem"),
@@ -192,6 +197,7 @@ STAGES = (
 STAGE_OF_SECTION: Mapping[str, str] = {
     "dataset": "score",
     "name": "report",
+    "rounds": "report",
     "seed": "score",
     "body": "score",
     "estimator": "score",
@@ -334,9 +340,11 @@ def _one_of(value: Any, cls: Any) -> Any:
 
 
 def _strict_tuple(converter: cattrs.Converter, value: Any, cls: Any) -> tuple[Any, ...]:
+    kinds = get_args(cls)
+    if kinds[0] is Choice and isinstance(value, Mapping):  # a single component needs no list
+        value = [value]
     if not isinstance(value, list | tuple):
         raise TypeError(f"must be a list, not {value!r}")
-    kinds = get_args(cls)
     if len(kinds) == 2 and kinds[1] is Ellipsis:
         return tuple(converter.structure(item, kinds[0]) for item in value)
     if len(kinds) != len(value):
@@ -356,13 +364,16 @@ def _choice(value: Any, _: Any) -> Choice:
     engine = options.pop("engine", {})
     engine = {"name": engine} if isinstance(engine, str) else dict(engine)
     engine_name = _strictly(engine.pop("name", EngineChoice().name), str)
-    return Choice(name, options, EngineChoice(engine_name, engine))
+    label = _strictly(options.pop("label", name), str)
+    return Choice(name, options, EngineChoice(engine_name, engine), label)
 
 
 def _plain_choice(choice: Choice) -> dict[str, Any]:
     plain: dict[str, Any] = {"name": choice.name, **choice.options}
     if choice.engine != EngineChoice():
         plain["engine"] = {"name": choice.engine.name, **choice.engine.options}
+    if choice.label != choice.name:
+        plain["label"] = choice.label
     return plain
 
 

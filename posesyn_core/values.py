@@ -74,8 +74,8 @@ class Sample:
 
     ``id`` is stable across runs: "data set/split/person". ``image`` is a path, or the encoded bytes themselves.
     2D keypoints stay in the data set's own ``joint_set`` (a name in :mod:`posesyn_core.skeletons`); a joint without
-    a label has confidence 0. ``joints3d``, ``keypoints3d`` and ``smpl`` are ground truth and present only where the data
-    set has it: ``joints3d`` where its bodies are SMPL's, ``keypoints3d`` where it measured joints of its own set.
+    a label has confidence 0. ``joints3d``, ``keypoints3d`` and ``smpl`` are ground truth and present only where the
+    data set has it: ``joints3d`` where its bodies are SMPL's, ``keypoints3d`` where it measured joints of its own set.
     ``head_size`` is what PCKh scales with, in pixels.
     """
 

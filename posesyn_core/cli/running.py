@@ -1,7 +1,7 @@
 """``posesyn run`` and one command per stage."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,15 +75,19 @@ def run(registry: Registry, recipe: Path, folder: Path | None, settings: tuple[s
     execute(registry, load_recipe(recipe, settings), folder, restart)
 
 
-def execute(registry: Registry, recipe: Recipe, folder: Path | None, restart: str | None = None) -> "Run":
+def execute(registry: Registry, recipe: Recipe, folder: Path | None, restart: str | None = None) -> None:
     """Run all stages of ``recipe`` in ``folder`` (default runs/<name>), printing each stage's figures."""
+    from posesyn_core.pipeline.rounds import run_rounds
     from posesyn_core.pipeline.run import create_run
     from posesyn_core.pipeline.stages import run_all
 
-    opened = create_run(folder or Path("runs") / recipe.name, recipe, registry, restart)
+    folder = folder or Path("runs") / recipe.name
+    if recipe.rounds > 1:
+        _print_rounds(run_rounds(folder, recipe, registry, _tell, restart), folder)
+        return
+    opened = create_run(folder, recipe, registry, restart)
     run_all(opened, _tell)
     _print_result(opened)
-    return opened
 
 
 def stage_commands() -> list[click.Command]:
@@ -127,6 +131,13 @@ def _print_result(opened: "Run") -> None:
     if variants:
         _print_table(variants)
     click.echo(f"report: {opened.folder / 'report.html'}")
+
+
+def _print_rounds(errors: Sequence[Mapping[str, float]], folder: Path) -> None:
+    for one in errors:
+        figures = ", ".join(f"{name} {value:.1f} mm" for name, value in one.items() if name != "round")
+        click.echo(f"after round {one['round']:.0f}: {figures or 'not measured'}")
+    click.echo(f"report: {folder / 'report.html'}")
 
 
 VARIANT_TITLES: Mapping[str, str] = {

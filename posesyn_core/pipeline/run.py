@@ -198,6 +198,40 @@ def open_run(folder: Path, registry: Registry) -> Run:
     return Run(folder.absolute(), load_recipe(folder / "recipe.toml"), registry)
 
 
+def fork_run(source: Run, folder: Path, recipe: Recipe) -> Run:
+    """A run of ``recipe`` in ``folder`` that takes over the stages of ``source`` that the two recipes share.
+
+    Files are linked where the disk allows it, else copied; the frames themselves stay in ``source``. An existing run
+    in ``folder`` is opened as :func:`create_run` does.
+    """
+    if (folder / "recipe.toml").exists():
+        return create_run(folder, recipe, source.registry)
+    before, after = unstructure(source.recipe), unstructure(recipe)
+    differing = [
+        STAGES.index(STAGE_OF_SECTION[section])
+        for section in (before.keys() | after.keys()) - {"machine", "name"}
+        if before.get(section) != after.get(section)
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    for stage in STAGES[: min(differing, default=len(STAGES))]:
+        if source.summary(stage) is not None:
+            shutil.copytree(source.folder / stage, folder / stage, copy_function=_link, ignore=_only_tables)
+    write_atomic(folder / "recipe.toml", tomli_w.dumps(unstructure(recipe)))
+    return create_run(folder, recipe, source.registry)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        Path(target).hardlink_to(source)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _only_tables(folder: str, names: list[str]) -> set[str]:
+    """The clips' frames: a table names them by their place in the run that drew them."""
+    return {"frames"} & set(names) if Path(folder).name == "animate" else set()
+
+
 def _delete_from(folder: Path, stage: str) -> None:
     for later in STAGES[STAGES.index(stage) :]:
         if (folder / later).exists():

@@ -3,7 +3,7 @@
 Colours and fonts come from the style sheet of ``report.html`` by class name; every chart carries its description.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from attrs import frozen
@@ -122,6 +122,21 @@ def curve(
     )
     content = axes.draw(x_label, y_label) + line + Markup("").join(circles) + axes.marks(marks)
     return _svg(content, WIDTH, HEIGHT, alt)
+
+
+def lines(series: Mapping[str, NDArray[np.floating]], x_label: str, y_label: str, alt: str) -> Markup:
+    """Named lines through points (N, 2) each, with their dots; the name stands at the last one."""
+    everything = np.concatenate(list(series.values()))
+    axes = Axes(max(float(everything[:, 0].max()), 1.0), float(everything[:, 1].max()) * 1.15)
+    parts = [axes.draw(x_label, y_label)]
+    for name, points in series.items():
+        places = list(zip(axes.x(points[:, 0]), axes.y(points[:, 1]), strict=True))
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        parts.append(Markup('<polyline points="{}" class="line"/>').format(path))
+        parts += [Markup('<circle cx="{:.1f}" cy="{:.1f}" r="4" class="spot"/>').format(x, y) for x, y in places]
+        parts += [_text(x, y - 9, f"{value:.1f}", "middle") for (x, y), value in zip(places, points[:, 1], strict=True)]
+        parts.append(_text(places[0][0] + 8, places[0][1] + 18, name, "start", "axis"))
+    return _svg(Markup("").join(parts), WIDTH, HEIGHT, alt)
 
 
 def bars(rows: Sequence[Bar], alt: str) -> Markup:

@@ -67,7 +67,7 @@ class ClipCard:
 def write_report(run: Run) -> Path:
     """Write ``report.html`` atomically and return its path; stages that have not run say so in their section."""
     judged = list(figures.judged_frames(run))
-    page = _template().render(
+    page = template("report.html").render(
         name=run.recipe.name,
         seed=run.recipe.seed,
         parts=list(_components(run)),
@@ -82,7 +82,7 @@ def write_report(run: Run) -> Path:
         crop=eem.CROP,
         recipe=tomli_w.dumps(unstructure(run.recipe)),
         missing={stage: not table.parts() for stage, table in run.tables().items()},
-        colours={"labelled": _css(LABELLED), "predicted": _css(PREDICTED), "sides": _css((LEFT, RIGHT, MIDDLE))},
+        colours=colours(),
     )
     target = run.folder / "report.html"
     write_atomic(target, page)
@@ -90,14 +90,20 @@ def write_report(run: Run) -> Path:
 
 
 @cache
-def _template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """A page of this folder, strict about what it is given."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["thousands"] = lambda number: f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
     environment.filters["breakable"] = lambda name: escape(name).replace("/", Markup("/<wbr>"))
-    return environment.get_template("report.html")
+    return environment.get_template(name)
+
+
+def colours() -> dict[str, list[str]]:
+    """The colours of skeletons, as the style sheet wants them."""
+    return {"labelled": _css(LABELLED), "predicted": _css(PREDICTED), "sides": _css((LEFT, RIGHT, MIDDLE))}
 
 
 def _css(shades: Shades) -> list[str]:
@@ -116,7 +122,7 @@ def _components(run: Run) -> Iterator[tuple[str, str, str]]:
         ("animator", Kind.ANIMATOR, recipe.animator),
         ("filter", Kind.FILTER, recipe.filter),
         *(("real training data", Kind.READER, choice) for choice in recipe.real),
-        ("test data", Kind.READER, recipe.test),
+        *(("test data", Kind.READER, choice) for choice in recipe.test),
     ]
     for part, kind, choice in chosen:
         if choice is None:
