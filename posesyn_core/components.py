@@ -186,6 +186,9 @@ class DatasetWriter(Protocol):
 
 NetworkCall = Callable[[Mapping[str, "torch.Tensor"]], Mapping[str, "torch.Tensor"]]
 
+PRECISIONS = ("fp32", "fp16", "bf16")
+"""In which an engine may compute a network; the tensors that go in and come out are float32 in each."""
+
 
 @frozen
 class ExportableModule:
