@@ -7,24 +7,18 @@ one process build while others that want the same wait for it.
 
 import contextlib
 import hashlib
-import inspect
 import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import attrs
 from attrs import field, frozen
 from filelock import FileLock, Timeout
 
-from posesyn_core.components import ExportableModule
 from posesyn_core.errors import UserError
-
-if TYPE_CHECKING:
-    import torch
 
 LIMIT_BYTES = 20 * 2**30
 IN_USE_SECONDS = 300
@@ -40,7 +34,7 @@ class EngineKey:
     name: str
     """The network's name, for people."""
     content: str
-    """Hash of graph and weights: :func:`file_digest` of an ONNX file, or :func:`module_digest`."""
+    """Hash of graph and weights: :func:`file_digest` of an ONNX file, or ``posesyn_core.export.fingerprint``."""
     engine: str
     """Who built it: "onnx", "tensorrt"."""
     version: str
@@ -207,32 +201,6 @@ def file_digest(paths: Iterable[Path]) -> str:
         with path.open("rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
-
-
-def module_digest(module: ExportableModule) -> str:
-    """A hash of what ``module`` computes, without exporting it: weights, structure, its classes' source, its inputs."""
-    network = module.module
-    total = hashlib.sha256(repr((network, sorted(module.keep_fp32))).encode())
-    for source in _sources(network):
-        total.update(source)
-    for name, tensor in sorted({**network.state_dict(), **module.example}.items()):
-        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        if name not in module.example:
-            total.update(_bytes(tensor))
-    return total.hexdigest()
-
-
-def _sources(network: "torch.nn.Module") -> list[bytes]:
-    """The files that define the network's classes, torch's own left out."""
-    classes = {type(part) for part in network.modules() if not type(part).__module__.startswith("torch.")}
-    files = {inspect.getsourcefile(kind) for kind in classes}
-    return [Path(file).read_bytes() for file in sorted(file for file in files if file is not None)]
-
-
-def _bytes(tensor: "torch.Tensor") -> Any:
-    import torch
-
-    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
 
 
 def _file_name(key: EngineKey) -> str:

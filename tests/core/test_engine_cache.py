@@ -11,11 +11,9 @@ from pathlib import Path
 
 import attrs
 import pytest
-import torch
 
 from posesyn_core import UserError
-from posesyn_core.components import ExportableModule
-from posesyn_core.engine_cache import EngineCache, EngineKey, cache_root, file_digest, module_digest
+from posesyn_core.engine_cache import EngineCache, EngineKey, cache_root, file_digest
 
 KEY = EngineKey("net", "c0ffee", "tensorrt", "10.16.1", "NVIDIA H200", "9.0", "fp16", (1, 64))
 
@@ -286,26 +284,3 @@ def test_a_files_hash_follows_content_alone(tmp_path: Path) -> None:
     assert file_digest([a, b]) != file_digest([a])
     b.write_bytes(b"Graph")
     assert file_digest([a]) != file_digest([b])
-
-
-def exportable(**changes: object) -> ExportableModule:
-    torch.manual_seed(0)
-    network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
-    return attrs.evolve(ExportableModule("net", network, {"x": torch.zeros(2, 3)}), **changes)
-
-
-def test_equal_modules_have_equal_hashes() -> None:
-    same = exportable(name="another name", example={"x": torch.ones(2, 3)})
-    assert module_digest(exportable()) == module_digest(same)
-
-
-def test_a_modules_hash_follows_weights_buffers_structure_and_inputs() -> None:
-    weights, buffers = exportable(), exportable()
-    with torch.no_grad():
-        weights.module[0].weight[0, 0] += 1e-6
-        buffers.module[1].running_mean[0] = 1
-    structure = exportable(module=torch.nn.Sequential(*exportable().module, torch.nn.ReLU()))
-    inputs = exportable(example={"x": torch.zeros(2, 3, dtype=torch.float16)})
-    precise = exportable(keep_fp32=("1",))
-    digests = {module_digest(module) for module in (exportable(), weights, buffers, structure, inputs, precise)}
-    assert len(digests) == 6
