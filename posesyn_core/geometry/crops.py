@@ -64,7 +64,7 @@ def warp(image: Image, matrix: ArrayLike, size: int) -> Image:
     import cv2
 
     matrix = np.asarray(matrix, np.float64)
-    part, to_image = _part(image, matrix, size)
+    part, to_image = part_under(image, matrix, size)
     if part.size == 0:
         return np.zeros((size, size, image.shape[2]), np.uint8)
     factor = np.maximum(1, np.sqrt(1 / abs(np.linalg.det(matrix[:, :2]))))
@@ -81,7 +81,7 @@ def warp(image: Image, matrix: ArrayLike, size: int) -> Image:
     return cv2.warpAffine(part, combined, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
 
 
-def _part(image: Image, matrix: Floats, size: int) -> tuple[Image, Floats]:
+def part_under(image: Image, matrix: Floats, size: int) -> tuple[Image, Floats]:
     """The part of the image under the crop (and a pixel around it), with the place (2,) of its first pixel."""
     corners = apply_affine(invert_affine(matrix), [[-1, -1], [size, -1], [-1, size], [size, size]])
     limit = np.array(image.shape[1::-1])
