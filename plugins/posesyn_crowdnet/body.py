@@ -1,0 +1,111 @@
+"""The body that the network's parameters describe, and joints as weighted sums of its posed vertices.
+
+3DCrowdNet's losses see 30 joints that are regressed from the posed mesh (not SMPL's kinematic joints, which ``decode``
+returns as everywhere in PoseSyn; the two are up to a centimetre or two apart).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from smplx.lbs import batch_rigid_transform
+from torch import Tensor, nn
+
+from posesyn_core.body.model import Body, ShapeSpace
+from posesyn_core.errors import UserError
+from posesyn_core.files import existing_file
+from posesyn_core.skeletons import SMPL24
+from posesyn_crowdnet.joints import EXTRA_HEAD_TOP, FACE_VERTICES, SMPL_VERTICES, SUPERSET
+from posesyn_crowdnet.network import BodyBuffers
+
+
+def body_from(buffers: BodyBuffers, shape_space: ShapeSpace = "smpl") -> Body:
+    """The body that a checkpoint carries (V vertices), with SMPL's kinematic tree."""
+    arrays = {
+        "v_template": buffers.th_v_template[0],
+        "shapedirs": buffers.th_shapedirs,
+        "posedirs": buffers.th_posedirs,
+        "J_regressor": buffers.th_J_regressor,
+        "weights": buffers.th_weights,
+        "f": buffers.th_faces,
+    }
+    plain = {name: tensor.detach().cpu().numpy() for name, tensor in arrays.items()}
+    tree = np.array([SMPL24.parents, range(len(SMPL24))])
+    return Body({**plain, "kintree_table": tree}, shape_space=shape_space)
+
+
+def superset_regressor(
+    body: Body, head_top: ArrayLike | None = None, face: Sequence[int] = FACE_VERTICES
+) -> tuple[Tensor, Tensor]:
+    """Weights (30, V) of the 30 joints over the body's vertices, and which of them are known (30,).
+
+    SMPL's 24 are always known; the face's five where the body has the vertices ``face`` of SMPL's mesh; the head's top
+    with its row ``head_top`` (V,). What is unknown is the pelvis, so that it is nothing after its subtraction.
+    """
+    smpl = body.J_regressor
+    rows = smpl[:1].repeat(len(SUPERSET), 1)
+    rows[: len(smpl)] = smpl
+    known = torch.zeros(len(SUPERSET), dtype=torch.bool)
+    known[: len(smpl)] = True
+    if face != FACE_VERTICES or smpl.shape[1] == SMPL_VERTICES:
+        rows[len(smpl) : -1] = torch.eye(smpl.shape[1])[list(face)]
+        known[len(smpl) : -1] = True
+    if head_top is not None:
+        rows[-1] = torch.as_tensor(np.asarray(head_top, np.float32))
+        known[-1] = True
+    return rows, known
+
+
+def read_head_top(path: str, vertices: int) -> np.ndarray | None:
+    """The head top's weights (V,) out of ``J_regressor_extra.npy``; None for "". UserError if they don't fit."""
+    if not path:
+        return None
+    rows = _read_array(existing_file(Path(path).expanduser(), "extra_regressor"))
+    if rows.ndim != 2 or rows.shape[1] != vertices or len(rows) <= EXTRA_HEAD_TOP:
+        raise UserError(
+            f"extra_regressor {path!r} has shape {rows.shape}, not (9, {vertices}) as SPIN's J_regressor_extra.npy for "
+            "this body; leave the option empty to train without the head's top"
+        )
+    return rows[EXTRA_HEAD_TOP]
+
+
+def _read_array(path: Path) -> np.ndarray:
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except (ValueError, OSError, EOFError) as error:
+        raise UserError(f"extra_regressor {str(path)!r} is not an array of numbers (.npy): {error}") from error
+
+
+class JointRegressor(nn.Module):
+    """Joints (K) of a posed body as sums over its vertices, of which only those that count are posed."""
+
+    def __init__(self, body: Body, rows: Tensor) -> None:
+        """``rows`` (K, V): the weights of each joint."""
+        super().__init__()
+        self.body = body
+        used = (rows != 0).any(0)
+        posedirs = body.smpl.posedirs.unflatten(1, (-1, 3))
+        for name, values in {
+            "rows": rows[:, used], "template": body.v_template[used], "shapedirs": body.shapedirs[used],
+            "posedirs": posedirs[:, used].flatten(1), "weights": body.weights[used],
+        }.items():  # fmt: skip
+            self.register_buffer(name, values.clone())
+
+    rows: Tensor
+    template: Tensor
+    shapedirs: Tensor
+    posedirs: Tensor
+    weights: Tensor
+
+    def forward(self, rotations: Tensor, betas: Tensor) -> Tensor:
+        """Rotation matrices (B, 24, 3, 3) and betas (B, 10) -> joints (B, K, 3) metres, before any translation."""
+        shaped = self.template + torch.einsum("bk,vak->bva", betas, self.shapedirs)
+        bent = (rotations[:, 1:] - torch.eye(3, dtype=rotations.dtype, device=rotations.device)).flatten(1)
+        shaped = shaped + (bent @ self.posedirs).unflatten(1, (-1, 3))
+        rest = self.body.rest_joints(betas)
+        _, transforms = batch_rigid_transform(rotations, rest, self.body.parents, dtype=rotations.dtype)
+        moved = torch.einsum("vk,bkij->bvij", self.weights, transforms)
+        vertices = (moved[..., :3, :3] @ shaped[..., None])[..., 0] + moved[..., :3, 3]
+        return self.rows @ vertices

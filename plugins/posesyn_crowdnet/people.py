@@ -1,0 +1,94 @@
+"""One annotated person, as all of 3DCrowdNet's training data looks before it is augmented."""
+
+from pathlib import Path
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+from posesyn_core.images import decode_image, read_encoded
+from posesyn_core.skeletons import SMPL24
+from posesyn_core.values import Camera, Image, LabelledFrame, SmplParams
+from posesyn_crowdnet.crops import Floats, as_xywh
+from posesyn_crowdnet.joints import COCO, DETECTED, SUPERSET, Names
+
+NEIGHBOUR = 0.1
+"""People whose tight boxes overlap by this much (intersection over union) disturb each other's 2D detections."""
+
+
+@frozen
+class Fit:
+    """SMPL in a person's camera: axis-angles ``pose`` (24, 3), ``betas`` (10,), ``transl`` (3,) metres.
+
+    ``world`` (3, 3) is for Human3.6M, whose parameters are of the world's frame: the root's rotation is already turned
+    into the camera, ``transl`` too, but it still lacks (world - 1) times the pelvis, about which SMPL does not turn.
+    """
+
+    pose: Floats
+    betas: Floats
+    transl: Floats
+    camera: Camera
+    world: Floats | None = None
+
+
+def fit_of(smpl: SmplParams, camera: Camera) -> Fit:
+    """SMPL's parameters as a Fit."""
+    pose = np.concatenate([smpl.global_orient[None], smpl.body_pose]).astype(np.float64)
+    return Fit(pose, smpl.betas.astype(np.float64), smpl.transl.astype(np.float64), camera)
+
+
+@frozen
+class Person:
+    """``names`` (J) are the official names of the joints ``points`` (J, 2, pixels), of which some are ``valid`` (J,).
+
+    ``box`` and ``tight`` are x, y, width, height in pixels: what is to be cut out (before it is squared), and the
+    person's extent. ``depths`` (J,) metres and ``points3d`` (J, 3) metres are in the camera frame, in 3D sets alone.
+    ``shown`` (J,) are the joints that the network gets as input. ``neighbours`` (N, 17, 3) are COCO's joints (x, y,
+    valid) of people who overlap this one. ``official_mpii`` turns on what the official MPII loader forgets: it leaves
+    pose and camera joints of the fit as they are when the picture is turned, and does not take the pelvis from them.
+    ``checked`` asks for the fit to be compared with ``points3d``.
+    """
+
+    id: str
+    image: Path | bytes
+    width: int
+    height: int
+    box: Floats
+    tight: Floats
+    names: Names
+    points: Floats
+    valid: NDArray[np.bool_]
+    points3d: Floats | None = None
+    fit: Fit | None = None
+    shown: NDArray[np.bool_] = field()
+    neighbours: Floats = field(factory=lambda: np.zeros((0, len(COCO), 3)))
+    official_mpii: bool = False
+    checked: bool = False
+
+    @shown.default
+    def _all(self) -> NDArray[np.bool_]:
+        return np.ones(len(self.names), bool)
+
+    def load_image(self) -> Image:
+        """As :meth:`posesyn_core.values.Sample.load_image`."""
+        return decode_image(read_encoded(self.image))
+
+
+def person_of(frame: LabelledFrame, width: int, height: int) -> Person:
+    """A frame whose labels are SMPL's joints. The network is shown those that a 2D detector would find."""
+    names = SUPERSET[: len(SMPL24)]
+    box = as_xywh(frame.box)
+    return Person(
+        id=frame.id,
+        image=frame.image,
+        width=width,
+        height=height,
+        box=box,
+        tight=box,
+        names=names,
+        points=frame.joints2d.astype(np.float64),
+        valid=frame.confidence > 0,
+        points3d=None if frame.joints3d is None else frame.joints3d.astype(np.float64),
+        fit=None if frame.smpl is None or frame.camera is None else fit_of(frame.smpl, frame.camera),
+        shown=np.array([name in DETECTED for name in names]),
+    )
