@@ -25,8 +25,6 @@ from posesyn_core.pipeline.run import create_run
 from posesyn_core.pipeline.score import score
 from posesyn_core.recipe import parse_recipe
 from posesyn_core.registry import Registry
-from posesyn_spin.network import SpinNetwork
-from posesyn_spin.weights import save_network
 
 DATASET = 'dataset = {{ name = "world", part = "wild", split = "bench", labels = "2d", count = {count} }}'
 
@@ -43,13 +41,6 @@ def bare(count: int, batch: int, weights: str, registry: Registry) -> float:
         for _ in range(count // batch):
             module.module(**inputs)
     return count / (time.perf_counter() - started)
-
-
-def full_size(path: Path) -> Path:
-    """SPIN's network at its published size with random weights, saved."""
-    torch.manual_seed(0)
-    save_network(SpinNetwork(), 224, path)
-    return path
 
 
 def end_to_end(count: int, registry: Registry, recipe_text: str, folder: Path) -> float:
@@ -71,7 +62,7 @@ def main() -> None:
     registry = Registry.discover()
     rates: dict[str, list[float]] = {"bare": [], "end to end": []}
     with tempfile.TemporaryDirectory() as folder:
-        weights = "starter" if options.size == "starter" else str(full_size(Path(folder) / "full.safetensors"))
+        weights = "starter" if options.size == "starter" else "random-full"
         recipe = DATASET.format(count=options.images) + f'\nestimator = {{ name = "spin", weights = "{weights}" }}'
         batch = parse_recipe(recipe).machine.batch_size
         end_to_end(options.images, registry, recipe, Path(folder) / "warm-up")  # draws the images at first use

@@ -5,15 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from attrs import evolve
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from posesyn_core.body.model import load_body
+from posesyn_core.body.model import body_for_checkpoint
 from posesyn_core.geometry.cameras import crop_translation, focal_length_in_image, project
 from posesyn_core.geometry.crops import square
 from posesyn_core.geometry.rotations import matrix_to_axis_angle
 from posesyn_core.values import Camera, FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample, SmplParams
-from posesyn_spin.inputs import MARGIN, Augmentation, crop_person, training_inputs
+from posesyn_spin.crops import CropKind
+from posesyn_spin.inputs import MARGIN, Augmentation, Person, crop_person, person_of, training_inputs
 from posesyn_spin.losses import CROP, FOCAL_LENGTH, spin_loss
 from posesyn_spin.network import SpinNetwork
 from posesyn_spin.plugin import SpinConfig
@@ -29,14 +31,17 @@ class Spin:
         self.augmentation = Augmentation(
             config.scale_factor, config.rot_factor, config.noise_factor, config.shift_factor, config.occlusion
         )
-        network, self.image_size = load_network(config.weights, config.dropout)
+        network, self.setting = load_network(config.weights, config.dropout)
         channels_last = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 1.3 x faster on CPUs
         self.network: SpinNetwork = channels_last.to(config.device).eval()
-        self.body = load_body(Path(config.body).expanduser() if config.body else None).to(config.device)
+        needs_smpl = self.setting.body == "smpl"
+        self.body = body_for_checkpoint(config.body, needs_smpl=needs_smpl).to(config.device)
+        self.crop: CropKind = config.crop or self.setting.crop
 
     def preprocess(self, sample: Sample) -> Prepared:
-        """Cut out the person: a square of 1.2 times the box, bilinear. SampleError for a bad image or box."""
-        return Prepared({"images": crop_person(sample.load_image(), sample.box, self.image_size)}, sample.box)
+        """Cut out the person: a square of 1.2 times the box. SampleError for a bad image or box."""
+        pixels = crop_person(sample.load_image(), sample.box, self.setting.image_size, self.crop)
+        return Prepared({"images": pixels}, sample.box)
 
     def decode(self, outputs: Mapping[str, NDArray[np.float32]], contexts: Sequence[FloatArray]) -> list[PoseEstimate]:
         """Pose the body; ``contexts`` are the person boxes.
@@ -67,9 +72,15 @@ class Spin:
             joints = self.body.pose_joints(rotations, betas)
             return joints.cpu().numpy(), matrix_to_axis_angle(rotations).cpu().numpy()
 
-    def training_inputs(self, frame: LabelledFrame, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
-        """One augmented crop with its labels (see ``posesyn_spin.inputs``). SampleError for a bad image."""
-        return training_inputs(frame, self.image_size, self.augmentation, rng)
+    def training_inputs(
+        self, frame: LabelledFrame | Person, rng: np.random.Generator
+    ) -> dict[str, NDArray[np.float32]]:
+        """One augmented crop with its labels (see ``posesyn_spin.inputs``). SampleError for a bad image.
+
+        Besides our frames it takes the people of an official npz (``posesyn_spin.annotations``).
+        """
+        person = frame if isinstance(frame, Person) else person_of(frame)
+        return training_inputs(person, self.setting.image_size, self.augmentation, rng, self.crop)
 
     def training_loss(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """SPIN's loss (see ``posesyn_spin.losses``); a frame adds the terms that it has labels for."""
@@ -90,4 +101,4 @@ class Spin:
 
     def save(self, path: Path) -> None:
         """Write the weights: ``.pt`` in SPIN's own layout, else safetensors."""
-        save_network(self.network, self.image_size, path)
+        save_network(self.network, evolve(self.setting, crop=self.crop, body=self.body.shape_space), path)

@@ -1,13 +1,18 @@
 """From images to what the network takes: the crop, and for training its augmentation with the labels in step."""
 
+from pathlib import Path
+
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from posesyn_core.boxes import check_box
 from posesyn_core.geometry.crops import apply_affine, crop, square, warp
+from posesyn_core.images import decode_image, read_encoded
 from posesyn_core.skeletons import SMPL24
 from posesyn_core.values import FloatArray, Image, LabelledFrame, SmplParams
+from posesyn_spin.crops import UNIT, CropKind, official_crop
 
 MARGIN = 1.2
 """The square crop's side over the longer side of the person's box."""
@@ -38,9 +43,49 @@ class Augmentation:
     occlusion: float = 0.0
 
 
-def crop_person(image: Image, box: FloatArray, size: int) -> FloatArray:
-    """The network's input (3, size, size) for the person in ``box`` of a uint8 RGB image."""
-    return normalise(crop(image, box, size, MARGIN)[0])
+@frozen(eq=False)
+class Person:
+    """One labelled person, wherever the labels come from: a frame of ours, or a row of an official annotation file.
+
+    The square to cut out has ``centre`` (2,) and ``side`` in pixels. ``keypoints2d`` (24, 3) are x, y in pixels and
+    confidence; ``joints3d`` (24, 4) x, y, z in metres and confidence, both in SMPL's order; ``smpl`` None if unknown.
+    """
+
+    id: str
+    image: Path | bytes
+    centre: NDArray[np.float64]
+    side: float
+    keypoints2d: NDArray[np.float64]
+    joints3d: NDArray[np.float64]
+    smpl: SmplParams | None
+
+
+def person_of(frame: LabelledFrame) -> Person:
+    """The labels of one of our frames."""
+    centre, side = square(frame.box, MARGIN)
+    known = frame.joints3d is not None
+    joints = frame.joints3d if frame.joints3d is not None else np.zeros((24, 3))
+    return Person(
+        id=frame.id,
+        image=frame.image,
+        centre=centre,
+        side=float(side),
+        keypoints2d=np.column_stack([frame.joints2d, frame.confidence]).astype(np.float64),
+        joints3d=np.column_stack([joints, np.full(24, known)]).astype(np.float64),
+        smpl=frame.smpl,
+    )
+
+
+def crop_person(image: Image, box: FloatArray, size: int, kind: CropKind = "affine") -> FloatArray:
+    """The network's input (3, size, size) for the person in ``box`` of a uint8 RGB image.
+
+    SampleError if the box is not finite, has no area or lies wholly outside the image.
+    """
+    if kind == "affine":
+        return normalise(crop(image, box, size, MARGIN)[0])
+    check_box(box, image.shape[1], image.shape[0])
+    centre, side = square(box, MARGIN)
+    return normalise(official_crop(image, centre, float(side) / UNIT, size, stretch=kind == "official"))
 
 
 def normalise(pixels: NDArray[np.uint8]) -> FloatArray:
@@ -56,50 +101,73 @@ def _normalised(pixels: NDArray[np.uint8], gain: FloatArray) -> FloatArray:
 
 
 def training_inputs(
-    frame: LabelledFrame, size: int, augmentation: Augmentation, rng: np.random.Generator
+    person: Person, size: int, augmentation: Augmentation, rng: np.random.Generator, kind: CropKind = "affine"
 ) -> dict[str, NDArray[np.float32]]:
     """One augmented training item.
 
     ``images`` (3, size, size); ``keypoints2d`` (24, 3): x, y with the crop as -1..1, and confidence; ``joints3d``
-    (24, 3) metres; ``rotmat`` (24, 3, 3); ``betas`` (10,); ``has_joints3d`` and ``has_smpl`` () are 0 or 1, and
-    what a frame lacks is 0 (rotations: identity).
+    (24, 4): x, y, z in metres, and confidence; ``rotmat`` (24, 3, 3); ``betas`` (10,); ``has_smpl`` () is 0 or 1. What
+    is unknown is 0 (rotations: identity). SampleError for a bad image.
     """
-    image = frame.load_image()
-    matrix, turn, flipped = _draw_view(frame.box, size, augmentation, rng)
-    pixels = warp(image, matrix, size)
+    image = decode_image(read_encoded(person.image))
+    view = _draw_view(person, augmentation, rng)
+    pixels = view.cut(image, size, kind)
     if rng.random() < augmentation.occlusion:
         _hide_part(pixels, rng)
     gain = rng.uniform(1 - augmentation.colour, 1 + augmentation.colour, 3).astype(np.float32)
-    order = SMPL24.flip if flipped else np.arange(24)
-    keypoints = 2 * apply_affine(matrix, frame.joints2d)[order] / size - 1
-    joints = np.zeros((24, 3)) if frame.joints3d is None else frame.joints3d[order] @ turn.T
+    order = SMPL24.flip if view.flipped else np.arange(24)
+    keypoints = person.keypoints2d[order]
+    places = 2 * apply_affine(view.matrix(size), keypoints[:, :2]) / size - 1
+    joints = person.joints3d[order]
     return {
         "images": _normalised(pixels, gain),
-        "keypoints2d": np.column_stack([keypoints, frame.confidence[order]]).astype(np.float32),
-        "joints3d": joints.astype(np.float32),
-        "has_joints3d": np.array(frame.joints3d is not None, np.float32),
-        "rotmat": _turned_rotations(frame.smpl, turn, order),
-        "betas": np.zeros(10, np.float32) if frame.smpl is None else frame.smpl.betas,
-        "has_smpl": np.array(frame.smpl is not None, np.float32),
+        "keypoints2d": np.column_stack([places, keypoints[:, 2]]).astype(np.float32),
+        "joints3d": np.column_stack([joints[:, :3] @ view.turn.T, joints[:, 3]]).astype(np.float32),
+        "rotmat": _turned_rotations(person.smpl, view.turn, order),
+        "betas": np.zeros(10, np.float32) if person.smpl is None else person.smpl.betas,
+        "has_smpl": np.array(person.smpl is not None, np.float32),
     }
 
 
-def _draw_view(
-    box: FloatArray, size: int, augmentation: Augmentation, rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
-    """A random crop about ``box``: its map (2, 3) from the image, the same turn in space (3, 3), and if it is mirrored.
+@frozen(eq=False)
+class View:
+    """A crop of an image: its square's ``centre`` (2,) and ``side``, turned clockwise by ``angle`` (radians).
 
-    The turn is about the camera's axis; mirrored, it is an improper one (determinant -1).
+    ``flipped`` mirrors it left to right, after the turn.
     """
-    centre, side = square(box, MARGIN)
+
+    centre: NDArray[np.float64]
+    side: float
+    angle: float
+    flipped: bool
+
+    @property
+    def turn(self) -> NDArray[np.float64]:
+        """The same turn about the camera's axis (3, 3); mirrored, it is an improper one (determinant -1)."""
+        mirror = np.diag([-1.0 if self.flipped else 1.0, 1.0, 1.0])
+        return mirror @ Rotation.from_euler("z", self.angle).as_matrix()
+
+    def matrix(self, size: int) -> NDArray[np.float64]:
+        """The map (2, 3) from the image to a crop of ``size`` pixels."""
+        linear = self.turn[:2, :2] * size / self.side
+        return np.column_stack([linear, size / 2 - linear @ self.centre])
+
+    def cut(self, image: Image, size: int, kind: CropKind) -> Image:
+        """The picture (size, size, 3); a fresh array."""
+        if kind == "affine":
+            return warp(image, self.matrix(size), size)
+        angle = -float(np.degrees(self.angle))
+        pixels = official_crop(image, self.centre, self.side / UNIT, size, rotation=angle, stretch=kind == "official")
+        return np.array(pixels[:, ::-1] if self.flipped else pixels)
+
+
+def _draw_view(person: Person, augmentation: Augmentation, rng: np.random.Generator) -> View:
+    """A random crop about the person."""
     scale = 1 + augmentation.scale * float(np.clip(rng.standard_normal(), -1, 1))
     angle = np.radians(augmentation.rotation * float(np.clip(rng.standard_normal(), -2, 2)))
     angle *= rng.random() < ROTATION_CHANCE
-    centre = centre + augmentation.shift * side * rng.standard_normal(2)
-    flipped = bool(rng.random() < FLIP_CHANCE)
-    turn = np.diag([-1.0 if flipped else 1.0, 1.0, 1.0]) @ Rotation.from_euler("z", angle).as_matrix()
-    linear = turn[:2, :2] * size / (side * scale)
-    return np.column_stack([linear, size / 2 - linear @ centre]), turn, flipped
+    centre = person.centre + augmentation.shift * person.side * rng.standard_normal(2)
+    return View(centre, person.side * scale, float(angle), bool(rng.random() < FLIP_CHANCE))
 
 
 def _hide_part(pixels: NDArray[np.uint8], rng: np.random.Generator) -> None:

@@ -75,7 +75,7 @@ def spin_loss(
     """
     terms = {
         "keypoints2d": keypoint_loss_2d(project_to_crop(joints, outputs["cam"]), batch["keypoints2d"]),
-        "keypoints3d": keypoint_loss_3d(joints, batch["joints3d"], batch["has_joints3d"]),
+        "keypoints3d": keypoint_loss_3d(joints, batch["joints3d"][..., :3], batch["joints3d"][..., 3]),
         "pose": pose_loss(outputs["rotmat"], batch["rotmat"], batch["has_smpl"]),
         "betas": shape_loss(outputs["shape"], batch["betas"], batch["has_smpl"]),
         "camera": camera_loss(outputs["cam"]),

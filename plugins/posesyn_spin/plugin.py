@@ -1,6 +1,6 @@
 """What this plugin brings. Only the options stand here; torch is imported when the estimator is made."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from attrs import frozen
 
@@ -9,6 +9,7 @@ from posesyn_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from posesyn_spin.estimator import Spin
+    from posesyn_spin.weights import SpinWeights
 
 
 @frozen
@@ -17,10 +18,19 @@ class SpinConfig:
 
     weights: str = option(
         "starter",
-        "'starter' (a small network that comes with PoseSyn), 'random' (the same, untrained), or a file: SPIN's "
-        "model_checkpoint.pt or a .safetensors written here",
+        "'starter' (a small network that comes with PoseSyn), 'random' (the same, untrained), 'random-full' (untrained "
+        "at the published size), or a file: SPIN's model_checkpoint.pt or a .safetensors written here",
     )
-    body: str = option("", "the SMPL file (.npz or official .pkl) for the joints; empty = the free body")
+    body: str = option(
+        "",
+        "the SMPL file (.npz or official .pkl) that gives the joints; 'free' = the free body; empty = the free body "
+        "where the weights are trained with it, and a refusal where they need SMPL's",
+    )
+    crop: Literal["", "official", "unstretched", "affine"] = option(
+        "",
+        "how people are cut out: 'official' (SPIN's whole pixels and stretched contrast), 'unstretched' (without the "
+        "latter, as in its successors), 'affine' (exact); empty = as the weights were trained",
+    )
     device: str = option("cpu", "torch device for training: cpu, cuda, cuda:1, mps")
     keypoint_loss_weight: float = option(5.0, "weight of the 2D and of the 3D joints in the training loss")
     pose_loss_weight: float = option(1.0, "weight of the rotation matrices in the training loss")
@@ -40,6 +50,22 @@ def make_spin(config: SpinConfig) -> "Spin":
     return Spin(config)
 
 
+def make_weights() -> "SpinWeights":
+    """The format of its checkpoint files; imports torch."""
+    from posesyn_spin.weights import SpinWeights
+
+    return SpinWeights()
+
+
 @hookimpl
 def register_estimators() -> list[Component]:
-    return [Component(Kind.ESTIMATOR, "spin", "SPIN: a ResNet that regresses SMPL parameters", make_spin, SpinConfig)]
+    return [
+        Component(
+            Kind.ESTIMATOR,
+            "spin",
+            "SPIN: a ResNet that regresses SMPL parameters",
+            make_spin,
+            SpinConfig,
+            weights=make_weights,
+        )
+    ]

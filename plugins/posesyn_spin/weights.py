@@ -1,79 +1,117 @@
-"""Weights in and out: the shipped starter, the official checkpoint, and safetensors files of our own training."""
+"""Weights in and out: the shipped starter, the official checkpoint, and safetensors files of our own training.
 
-import pickle
+The official file (``model_checkpoint.pt``) holds the state dict under ``model``, beside the state of its training.
+Ours are safetensors with the same names; their metadata say what the tensors don't: ``image_size`` (the crop's side),
+``crop`` (how it is cut, see ``posesyn_spin.inputs``) and ``body`` (whose betas the network predicts).
+"""
+
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from attrs import evolve, frozen
 from torch import Tensor
 
-from posesyn_core.errors import UserError
+from posesyn_core.body.model import ShapeSpace
+from posesyn_core.checkpoints import (
+    Fit,
+    compare,
+    load_state_dict,
+    read_metadata,
+    read_state_dict,
+    write_state_dict,
+)
 from posesyn_core.files import atomic_path, existing_file
+from posesyn_spin.crops import CropKind
 from posesyn_spin.network import Sizes, SpinNetwork, sizes_of
 
-OFFICIAL_IMAGE_SIZE = 224
 STARTER = Path(__file__).with_name("weights") / "starter.safetensors"
 STARTER_SIZES = Sizes(width=16, layers=(2, 2, 2, 2), hidden=256)
-STARTER_IMAGE_SIZE = 96
 
 
-def load_network(weights: str, dropout: float = 0.5) -> tuple[SpinNetwork, int]:
-    """The network of ``weights`` ("starter", "random" or a path) and the side of its crops in pixels.
+@frozen
+class Setting:
+    """What belongs to the weights of a network beside their numbers; the defaults are those of the official file."""
 
-    "random" has the starter's sizes. UserError if the file is missing or does not hold SPIN's weights.
+    image_size: int = 224
+    crop: CropKind = "official"
+    body: ShapeSpace = "smpl"
+
+
+STARTER_SETTING = Setting(image_size=96, crop="affine", body="free")
+
+
+def load_network(weights: str, dropout: float = 0.5) -> tuple[SpinNetwork, Setting]:
+    """The network of ``weights`` and what belongs to it.
+
+    ``weights`` is "starter", "random" (the starter's sizes), "random-full" (the published ones) or a path. UserError
+    if the file is missing or does not hold SPIN's weights.
     """
     if weights == "random":
-        return SpinNetwork(STARTER_SIZES, dropout), STARTER_IMAGE_SIZE
-    path = STARTER if weights == "starter" else Path(weights).expanduser()
-    state, image_size = _read(existing_file(path, "weights of spin"))
-    try:
-        network = SpinNetwork(sizes_of(state), dropout)
-        network.load_state_dict(state)
-    except (KeyError, RuntimeError) as error:
-        reason = str(error).partition("\n\t")[2] or f"there is no {error}"
-        raise UserError(f"weights {str(path)!r} are not those of a SPIN network: {reason}") from error
-    return network, image_size
+        return SpinNetwork(STARTER_SIZES, dropout), STARTER_SETTING
+    if weights == "random-full":
+        return SpinNetwork(Sizes(), dropout), evolve(Setting(), body="free")
+    path = existing_file(STARTER if weights == "starter" else Path(weights).expanduser(), "weights of spin")
+    state = read_state_dict(path, "model")
+    network = SpinNetwork(_sizes(state), dropout)
+    load_state_dict(network, state, _fit(state), path)
+    return network, _setting(path)
 
 
-def save_network(network: SpinNetwork, image_size: int, path: Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write the weights, atomically: ``.pt`` in the official layout ({"model": ...}), else safetensors.
+def save_network(network: SpinNetwork, setting: Setting, path: Path, dtype: torch.dtype = torch.float32) -> None:
+    """Write the weights, atomically: ``.pt`` in the official layout, else safetensors with the floats as ``dtype``.
 
-    Safetensors keep ``image_size`` beside the weights and hold them as ``dtype``; the official layout has neither.
+    The official layout has a place for neither the setting nor another precision.
     """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    with atomic_path(path) as temporary:
-        if path.suffix == ".pt":
+    if path.suffix == ".pt":
+        with atomic_path(path) as temporary:
             torch.save({"model": state}, temporary)
-            return
-        stored = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
-        save_file(stored, temporary, metadata={"image_size": str(image_size)})
+        return
+    write_state_dict(state, path, _metadata(setting), dtype)
 
 
-def _read(path: Path) -> tuple[Mapping[str, Tensor], int]:
-    """State dict in float32 and crop size of a weight file."""
-    state, image_size = _read_safetensors(path) if path.suffix == ".safetensors" else (_read_official(path), None)
-    full = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
-    return full, image_size or OFFICIAL_IMAGE_SIZE
+class SpinWeights:
+    """SPIN's WeightFormat; a file's variant is named by its width and depth, as nothing else varies."""
+
+    def check(self, path: Path) -> Fit:
+        """Compare with the network of the sizes that the file shows; with the published one if it shows none."""
+        return _fit(read_state_dict(path, "model"))
+
+    def convert(self, source: Path, target: Path) -> None:
+        """Everything is the network's own: SPIN's files hold no body and no discriminator."""
+        network, setting = load_network(str(source))
+        save_network(network, setting, target)
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], int | None]:
+def _fit(state: Mapping[str, Tensor]) -> Fit:
+    sizes = _sizes(state)
+    with torch.device("meta"):
+        network = SpinNetwork(sizes)
+    return compare(state, network, variant=_variant(sizes))
+
+
+def _sizes(state: Mapping[str, Tensor]) -> Sizes:
+    """The sizes that a state dict shows; the published ones if it is not SPIN's."""
     try:
-        with safe_open(path, framework="pt") as file:
-            size = (file.metadata() or {}).get("image_size")
-            return {name: file.get_tensor(name) for name in file.keys()}, int(size) if size else None  # noqa: SIM118
-    except SafetensorError as error:
-        raise UserError(f"weights {str(path)!r} are not a safetensors file: {error}") from error
+        return sizes_of(state)
+    except (KeyError, IndexError):
+        return Sizes()
 
 
-def _read_official(path: Path) -> Mapping[str, Tensor]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        first_line = str(error).partition("\n")[0]
-        raise UserError(f"weights {str(path)!r} can't be read as tensors alone: {first_line}") from error
-    state = content.get("model", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"weights {str(path)!r} hold no state dict under 'model'")
-    return state
+def _variant(sizes: Sizes) -> str:
+    blocks = "-".join(str(count) for count in sizes.layers)
+    return "SPIN (ResNet-50)" if sizes == Sizes() else f"SPIN (width {sizes.width}, blocks {blocks})"
+
+
+def _metadata(setting: Setting) -> dict[str, str]:
+    return {"image_size": str(setting.image_size), "crop": setting.crop, "body": setting.body}
+
+
+def _setting(path: Path) -> Setting:
+    """What a file says of its network; files of ours that name a size alone are from the starter's training."""
+    metadata = read_metadata(path)
+    if "image_size" not in metadata:
+        return Setting()
+    known = _metadata(STARTER_SETTING) | metadata
+    return Setting(int(known["image_size"]), known["crop"], known["body"])  # type: ignore[arg-type]

@@ -1,9 +1,9 @@
 """A second task for a backbone while it is trained: say where each joint is in the crop, and how far away.
 
-A regressor behind a global average learns slowly from scratch, for its features get no hint of where to look. So a small
-head on the feature maps of the backbone's groups predicts a heatmap and a depth for each joint (their soft-argmax is the
-idea of Sun et al., "Integral Human Pose Regression", ECCV 2018). It is trained along and dropped afterwards: the
-network stays what it is.
+A regressor behind a global average learns slowly from scratch, for its features get no hint of where to look. So a
+small head on the feature maps of the backbone's groups predicts a heatmap and a depth for each joint, the depth read
+off under the heatmap (as in Sun et al., "Integral Human Pose Regression", ECCV 2018). It is trained along and dropped
+afterwards: the network stays what it is.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -56,7 +56,7 @@ class Guided:
     """A trainable estimator whose backbone also learns heatmaps and depths; fits ``TrainableEstimator``.
 
     The estimator's batches must hold ``keypoints2d`` (B, 24, 3) (x and y in [-1, 1] of the crop, confidence),
-    ``joints3d`` (B, 24, 3) metres from the root, and ``has_joints3d`` (B,).
+    ``joints3d`` (B, 24, 4): metres from the root, and confidence.
     """
 
     def __init__(self, estimator: TrainableEstimator, groups: Sequence[str]) -> None:
@@ -115,9 +115,9 @@ def guidance_loss(logits: Tensor, depths: Tensor, batch: Mapping[str, Tensor]) -
     scores = logits.flatten(2).log_softmax(-1)
     entropy = -(targets * scores).sum(-1)
     depth = (scores.exp() * depths.flatten(2)).sum(-1)
-    error = (depth - batch["joints3d"][..., 2] / DEPTH_UNIT).abs() * batch["has_joints3d"][:, None]
-    known = batch["has_joints3d"].sum() * JOINTS
-    return (entropy * labelled).sum() / labelled.sum().clamp(min=1), error.sum() / known.clamp(min=1)
+    known = batch["joints3d"][..., 3]
+    error = (depth - batch["joints3d"][..., 2] / DEPTH_UNIT).abs() * known
+    return (entropy * labelled).sum() / labelled.sum().clamp(min=1), error.sum() / known.sum().clamp(min=1)
 
 
 def gaussians(keypoints2d: Tensor, size: int) -> tuple[Tensor, Tensor]:

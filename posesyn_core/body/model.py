@@ -185,9 +185,9 @@ def body_for_checkpoint(body: str, *, needs_smpl: bool) -> Body:
         return load_body(Path(body).expanduser())
     if needs_smpl and not body:
         raise UserError(
-            "these weights predict betas of the SMPL body, which does not come with PoseSyn: set the option body to your "
-            "SMPL file (.pkl or .npz, free for research at https://smpl.is.tue.mpg.de), or to 'free' to look at poses "
-            "on the free body"
+            "these weights predict betas of the SMPL body, which does not come with PoseSyn: set the option body to "
+            "your SMPL file (.pkl or .npz, free for research at https://smpl.is.tue.mpg.de), or to 'free' to look at "
+            "poses on the free body"
         )
     if needs_smpl:
         warnings.warn(

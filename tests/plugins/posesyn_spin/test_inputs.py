@@ -12,7 +12,16 @@ from posesyn_core.geometry.cameras import project
 from posesyn_core.images import encode_png
 from posesyn_core.skeletons import SMPL24
 from posesyn_core.values import Camera, LabelledFrame, SmplParams
-from posesyn_spin.inputs import DEVIATION, MARGIN, MEAN, Augmentation, crop_person, normalise, training_inputs
+from posesyn_spin.inputs import (
+    DEVIATION,
+    MARGIN,
+    MEAN,
+    Augmentation,
+    crop_person,
+    normalise,
+    person_of,
+    training_inputs,
+)
 
 SIZE = 64
 MOVED = Augmentation(shift=0.05)
@@ -78,7 +87,7 @@ def brightest(images: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_keypoints_stay_on_the_picture(frame: LabelledFrame, seed: int) -> None:
-    item = training_inputs(frame, SIZE, MOVED, np.random.default_rng(seed))
+    item = training_inputs(person_of(frame), SIZE, MOVED, np.random.default_rng(seed))
     wrists = item["keypoints2d"][[20, 21], :2]  # mirrored, the left wrist has become the right one
     if (np.abs(wrists) < 0.9).all():
         assert np.abs(wrists - brightest(item["images"])).max(axis=1).min() < 0.05
@@ -88,23 +97,29 @@ def test_keypoints_stay_on_the_picture(frame: LabelledFrame, seed: int) -> None:
 @given(seed=st.integers(0, 10_000))
 def test_all_labels_describe_one_body(body: Body, frame: LabelledFrame, seed: int) -> None:
     """The body of the augmented rotations has the augmented 3D joints, and those lie over the 2D ones."""
-    item = training_inputs(frame, SIZE, MOVED, np.random.default_rng(seed))
+    item = training_inputs(person_of(frame), SIZE, MOVED, np.random.default_rng(seed))
     rotations, betas = torch.from_numpy(item["rotmat"])[None], torch.from_numpy(np.array(item["betas"]))[None]
     torch.testing.assert_close(torch.linalg.det(rotations), torch.ones(1, 24), atol=1e-4, rtol=0)
     joints = body.pose_joints(rotations, betas)[0].numpy()
-    np.testing.assert_allclose(joints - joints[:1], item["joints3d"], atol=0.02)  # the free body is not quite symmetric
+    np.testing.assert_allclose(
+        joints - joints[:1], item["joints3d"][:, :3], atol=0.02
+    )  # the free body is not quite symmetric
     flat, labelled = item["joints3d"][:, :2], item["keypoints2d"][:, :2]
     scale = np.linalg.norm(labelled - labelled.mean(0)) / np.linalg.norm(flat - flat.mean(0))
     np.testing.assert_allclose(labelled - labelled[:1], scale * (flat - flat[:1]), atol=2e-3)
 
 
 def test_mirroring_happens_and_swaps_the_sides(frame: LabelledFrame) -> None:
-    items = [training_inputs(frame, SIZE, MOVED, np.random.default_rng(seed)) for seed in range(40)]
-    handed = {bool(np.linalg.det(_frame_of(item["joints3d"])) > 0) for item in items}
+    items = [training_inputs(person_of(frame), SIZE, MOVED, np.random.default_rng(seed)) for seed in range(40)]
+    handed = {bool(np.linalg.det(_frame_of(item["joints3d"][:, :3])) > 0) for item in items}
     assert handed == {bool(np.linalg.det(_frame_of(frame.joints3d)) > 0)}  # with the sides swapped, a body stays one
-    mirrored = [_reach(item["joints3d"], "left", "right") == _reach(frame.joints3d, "right", "left") for item in items]
+    mirrored = [
+        _reach(item["joints3d"][:, :3], "left", "right") == _reach(frame.joints3d, "right", "left") for item in items
+    ]
     assert 5 < sum(mirrored) < 35
-    straight = [_reach(item["joints3d"], "left", "right") == _reach(frame.joints3d, "left", "right") for item in items]
+    straight = [
+        _reach(item["joints3d"][:, :3], "left", "right") == _reach(frame.joints3d, "left", "right") for item in items
+    ]
     assert all(one != other for one, other in zip(mirrored, straight, strict=True))
 
 
@@ -123,23 +138,25 @@ def _frame_of(joints: np.ndarray) -> np.ndarray:
 
 def test_a_frame_with_2d_labels_alone(frame: LabelledFrame) -> None:
     bare = evolve(frame, joints3d=None, smpl=None, confidence=np.arange(24) % 2)
-    item = training_inputs(bare, SIZE, MOVED, np.random.default_rng(0))
-    full = training_inputs(frame, SIZE, MOVED, np.random.default_rng(0))
+    item = training_inputs(person_of(bare), SIZE, MOVED, np.random.default_rng(0))
+    full = training_inputs(person_of(frame), SIZE, MOVED, np.random.default_rng(0))
     assert {name: value.shape for name, value in item.items()} == {name: value.shape for name, value in full.items()}
-    assert (item["has_joints3d"], item["has_smpl"]) == (0, 0)
+    assert item["has_smpl"] == 0
+    assert not item["joints3d"].any()
+    assert full["joints3d"][:, 3].all()
     assert item["keypoints2d"][:, 2].sum() == 12
 
 
 def test_the_same_draw_gives_the_same_item(frame: LabelledFrame) -> None:
-    first, second = (training_inputs(frame, SIZE, MOVED, np.random.default_rng(9)) for _ in range(2))
+    first, second = (training_inputs(person_of(frame), SIZE, MOVED, np.random.default_rng(9)) for _ in range(2))
     for name, value in first.items():
         np.testing.assert_array_equal(value, second[name])
 
 
 def test_a_rectangle_is_hidden_where_asked_for(frame: LabelledFrame) -> None:
     plain = Augmentation(scale=0, rotation=0, colour=0)
-    shown = training_inputs(frame, SIZE, plain, np.random.default_rng(5))["images"]
-    hidden = training_inputs(frame, SIZE, evolve(plain, occlusion=1.0), np.random.default_rng(5))["images"]
+    shown = training_inputs(person_of(frame), SIZE, plain, np.random.default_rng(5))["images"]
+    hidden = training_inputs(person_of(frame), SIZE, evolve(plain, occlusion=1.0), np.random.default_rng(5))["images"]
     rows, columns = np.nonzero((shown != hidden).any(axis=0))
     assert 0.05 * SIZE < np.ptp(rows) < 0.31 * SIZE
     assert 0.05 * SIZE < np.ptp(columns) < 0.31 * SIZE

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from posesyn_core.errors import UserError
 from posesyn_spin.network import Sizes, SpinNetwork, sizes_of
-from posesyn_spin.weights import STARTER, load_network, save_network
+from posesyn_spin.weights import STARTER, STARTER_SETTING, Setting, SpinWeights, load_network, save_network
 
 TINY = Sizes(width=4, layers=(1, 2, 1, 1), hidden=8)
 
@@ -26,17 +26,17 @@ def equal(one: SpinNetwork, other: SpinNetwork, tolerance: float = 0.0) -> bool:
     )
 
 
-@pytest.mark.parametrize(("name", "size"), [("w.safetensors", 96), ("w.pt", 224)])
-def test_saved_weights_load_again(network: SpinNetwork, tmp_path: Path, name: str, size: int) -> None:
-    save_network(network, 96, tmp_path / name)
-    again, image_size = load_network(str(tmp_path / name))
+@pytest.mark.parametrize(("name", "setting"), [("w.safetensors", STARTER_SETTING), ("w.pt", Setting())])
+def test_saved_weights_load_again(network: SpinNetwork, tmp_path: Path, name: str, setting: Setting) -> None:
+    save_network(network, STARTER_SETTING, tmp_path / name)
+    again, found = load_network(str(tmp_path / name))
     assert equal(network, again)
-    assert image_size == size  # the official layout has no place for it; its crops are 224 pixels
+    assert found == setting  # the official layout has no place for another one than its own
     assert sizes_of(network.state_dict()) == TINY
 
 
 def test_the_official_layout_holds_the_state_dict_under_model(network: SpinNetwork, tmp_path: Path) -> None:
-    save_network(network, 224, tmp_path / "w.pt")
+    save_network(network, Setting(), tmp_path / "w.pt")
     content = torch.load(tmp_path / "w.pt", weights_only=True)
     assert content["model"].keys() == network.state_dict().keys()
 
@@ -51,8 +51,8 @@ def test_half_precision_is_widened(network: SpinNetwork, tmp_path: Path) -> None
 
 def test_the_shipped_weights_are_small_and_load() -> None:
     assert STARTER.stat().st_size < 6_000_000
-    network, image_size = load_network("starter")
-    assert image_size == 96
+    network, setting = load_network("starter")
+    assert setting == STARTER_SETTING
     assert network.init_cam[0, 0] > 0
 
 
@@ -63,11 +63,11 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_weights_of_another_model_are_refused(network: SpinNetwork, tmp_path: Path) -> None:
     save_file({"encoder.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
-    with pytest.raises(UserError, match=r"not those of a SPIN network.*conv1\.weight"):
+    with pytest.raises(UserError, match=r"not those of a SPIN \(ResNet-50\) network: 331 missing \(init_pose"):
         load_network(str(tmp_path / "other.safetensors"))
     state = {name: value for name, value in network.state_dict().items() if name != "decpose.bias"}
     save_file(state, tmp_path / "incomplete.safetensors")
-    with pytest.raises(UserError, match=r"not those of a SPIN network.*decpose\.bias"):
+    with pytest.raises(UserError, match=r"not those of a SPIN \(width 4.* 1 missing \(decpose\.bias\)"):
         load_network(str(tmp_path / "incomplete.safetensors"))
 
 
@@ -97,3 +97,34 @@ def test_a_checkpoint_without_a_state_dict_is_refused(tmp_path: Path) -> None:
     torch.save({"model": 3}, tmp_path / "odd.pt")
     with pytest.raises(UserError, match="no state dict under 'model'"):
         load_network(str(tmp_path / "odd.pt"))
+
+
+def test_a_file_of_the_starters_training_that_names_its_size_alone(network: SpinNetwork, tmp_path: Path) -> None:
+    save_file(network.state_dict(), tmp_path / "w.safetensors", metadata={"image_size": "64"})
+    assert load_network(str(tmp_path / "w.safetensors"))[1] == Setting(64, "affine", "free")
+
+
+def test_check_names_the_variant_and_what_does_not_fit(network: SpinNetwork, tmp_path: Path) -> None:
+    save_network(network, STARTER_SETTING, tmp_path / "w.pt")
+    fit = SpinWeights().check(tmp_path / "w.pt")
+    assert fit.fits
+    assert fit.variant == "SPIN (width 4, blocks 1-2-1-1)"
+    save_file({"preact.conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / "other.safetensors")
+    fit = SpinWeights().check(tmp_path / "other.safetensors")
+    assert not fit.fits
+    assert fit.unexpected == ("preact.conv1.weight",)
+    assert "conv1.weight" in fit.missing
+
+
+def test_convert_keeps_names_numbers_and_what_the_weights_need(network: SpinNetwork, tmp_path: Path) -> None:
+    save_network(network, STARTER_SETTING, tmp_path / "w.pt")
+    SpinWeights().convert(tmp_path / "w.pt", tmp_path / "w.safetensors")
+    again, setting = load_network(str(tmp_path / "w.safetensors"))
+    assert equal(network, again)
+    assert setting == Setting(224, "official", "smpl")
+
+
+def test_random_full_has_the_published_size() -> None:
+    network, setting = load_network("random-full")
+    assert network.sizes == Sizes()
+    assert setting == Setting(224, "official", "free")
