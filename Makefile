@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TENSORRT_STUBS := $(or $(POSESYN_SHARED),../shared)/typestubs
 
 .PHONY: demo test lint types unit slow clean
 
@@ -16,7 +17,16 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 
 types: $(STAMP)
-	$(BIN)/mypy posesyn_core plugins/posesyn_*
+	$(BIN)/mypy posesyn_core plugins/posesyn_* engines/posesyn_*
+	@for generation in 10 11; do \
+	  stubs=$(TENSORRT_STUBS)/tensorrt-$$generation; \
+	  if [ -d $$stubs ]; then \
+	    echo "against TensorRT $$generation:"; \
+	    MYPYPATH=$$stubs $(BIN)/mypy --cache-dir .mypy_cache/tensorrt-$$generation engines/posesyn_tensorrt || exit 1; \
+	  else \
+	    echo "against TensorRT $$generation: skipped, no stubs in $$stubs (set POSESYN_SHARED)"; \
+	  fi; \
+	done
 
 # One thread per process: two test processes with two spinning threads each would only get in each other's way.
 unit: $(STAMP)

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import attrs
@@ -25,6 +25,11 @@ IN_USE_SECONDS = 300
 """Entries asked for within the last minutes are never evicted: whoever asked may not have opened them yet."""
 
 _MANIFEST = "manifest.json"
+
+
+def _pair(values: Sequence[int]) -> tuple[int, int]:
+    smallest, largest = values
+    return smallest, largest
 
 
 @frozen
@@ -44,7 +49,7 @@ class EngineKey:
     capability: str
     """CUDA compute capability such as "9.0"; "" where there is none."""
     precision: str
-    batch: tuple[int, int] = field(converter=tuple)
+    batch: tuple[int, int] = field(converter=_pair)
     """Smallest and largest batch."""
 
     @property
