@@ -1,18 +1,20 @@
 """The component ``t2mgpt``: motions that start at a pose and follow a text (MSM, Eq. 4-5)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from posesyn_core.components import ExportableModule, NetworkCall
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.seeds import rng
 from posesyn_core.values import Motion, MotionRequest
 from posesyn_t2mgpt.config import T2MGptConfig
 from posesyn_t2mgpt.representation import FPS, PARENTS, features_from_joints, joints_from_features
-from posesyn_t2mgpt.sampling import gumbel, sample
+from posesyn_t2mgpt.sampling import PREFILL, STEP, eager, gumbel, sample
 from posesyn_t2mgpt.text import make_text_encoder
+from posesyn_t2mgpt.transformer import TEXT_DIM, Prefill, Step
 from posesyn_t2mgpt.vqvae import FRAMES_PER_CODE
 from posesyn_t2mgpt.weights import load_weights
 
@@ -35,18 +37,50 @@ class T2MGpt:
         _check(config)
         weights = load_weights(config.weights)
         like = {"dtype": getattr(torch, config.precision), "device": torch.device(config.device)}
-        self.config = config
+        self.config, self.weights = config, weights
         self.statistics = weights.statistics()
         self.vqvae = weights.vqvae().to(**like)
-        self.transformer = weights.transformer(config.heads).to(**like)
-        if self.vqvae.shape.codes != self.transformer.shape.codes:
+        transformer = weights.transformer(config.heads).to(**like)
+        if self.vqvae.shape.codes != transformer.shape.codes:
             raise UserError(
                 f"the VQ-VAE of {weights.source} has {self.vqvae.shape.codes} codes, "
-                f"its transformer {self.transformer.shape.codes}; take both from one set"
+                f"its transformer {transformer.shape.codes}; take both from one set"
             )
         name = weights.text_encoder if config.text_encoder == "auto" else config.text_encoder
         self.text = make_text_encoder(name, config.clip, config.device)
-        self.like = torch.zeros((), **like)
+        self.shape, self.calls = transformer.shape, eager(transformer)
+        self.like = self.sampled_like = torch.zeros((), **like)
+
+    def networks(self) -> list[ExportableModule]:
+        """The transformer's prefill and step in float32, whatever ``precision`` says, for batches of any size.
+
+        Their key/value cache is explicit and has the size of the longest motion: prefill (text, the 7 codes of S_MR
+        and how many of them count) makes it, step reads it and returns what belongs at its row's new place.
+        """
+        model = self.weights.transformer(self.config.heads)
+        prefix = {
+            "text": torch.zeros(2, TEXT_DIM),
+            "tokens": torch.zeros(2, POSE_CODES, dtype=torch.long),
+            "counts": torch.tensor([POSE_CODES, 0]),
+        }
+        prefill, step = Prefill(model).eval(), Step(model).eval()
+        with torch.inference_mode():
+            cache = prefill(**prefix)
+        added = {
+            "token": torch.zeros(2, dtype=torch.long),
+            "place": prefix["counts"] + 1,
+            "keys": cache["keys"].clone(),
+            "values": cache["values"].clone(),
+        }
+        return [
+            ExportableModule(PREFILL, prefill, prefix, _delicate(prefill)),
+            ExportableModule(STEP, step, added, _delicate(step)),
+        ]
+
+    def use(self, calls: Mapping[str, NetworkCall]) -> None:
+        """Draw codes through these, in float32 on the CPU, from now on: the names are those of :meth:`networks`."""
+        self.calls = {name: calls[name] for name in (PREFILL, STEP)}
+        self.sampled_like = torch.zeros(())
 
     def generate(self, requests: Sequence[MotionRequest]) -> list[Motion]:
         """One motion per request, S_MR decoded as its first 28 frames unless ``guidance`` is "text_only".
@@ -66,24 +100,31 @@ class T2MGpt:
 
     @torch.inference_mode()
     def _generate(self, requests: Sequence[MotionRequest]) -> list[Motion]:
+        codes, lengths = self.codes(requests)
+        features = self.statistics.denormalize(self.vqvae.decode(codes, lengths))
+        joints = joints_from_features(features).cpu().numpy()
+        frames = (lengths * FRAMES_PER_CODE).tolist()
+        return [self._motion(request, joints[row, : frames[row]]) for row, request in enumerate(requests)]
+
+    @torch.inference_mode()
+    def codes(self, requests: Sequence[MotionRequest]) -> tuple[Tensor, Tensor]:
+        """The motions' codes (B, 50), zero beyond their numbers (B,): S_MR first, then what was drawn (Eq. 5)."""
         prefix, counts = self.pose_codes(requests)
         codes, lengths = sample(
-            self.transformer,
+            self.calls,
+            self.shape,
             self._conditions(requests),
-            prefix,
-            counts,
+            prefix.to(self.sampled_like.device),
+            self._tensor(counts),
             least=self._tensor([-(-request.min_frames // FRAMES_PER_CODE) for request in requests]),
             most=self._tensor([self._most_codes(request) for request in requests]),
             noise=self._noise(requests),
             temperature=self.config.temperature,
             top_k=self.config.top_k,
         )
-        features = self.statistics.denormalize(self.vqvae.decode(codes, lengths))
-        joints = joints_from_features(features).cpu().numpy()
-        frames = (lengths * FRAMES_PER_CODE).tolist()
-        return [self._motion(request, joints[row, : frames[row]]) for row, request in enumerate(requests)]
+        return codes.to(self.like.device), lengths.to(self.like.device)
 
-    def pose_codes(self, requests: Sequence[MotionRequest]) -> tuple[Tensor, Tensor]:
+    def pose_codes(self, requests: Sequence[MotionRequest]) -> tuple[Tensor, list[int]]:
         """S_MR of Eq. 4: codes (B, 7) of the poses held for 31 frames, and how many count per row (7, or 0 without)."""
         wanted = [request.guidance != "text_only" for request in requests]
         codes = torch.zeros(len(requests), POSE_CODES, dtype=torch.long, device=self.like.device)
@@ -92,23 +133,23 @@ class T2MGpt:
             held = torch.from_numpy(poses).to(self.like)[:, None].expand(-1, POSE_FRAMES, -1, -1)
             normalised = self.statistics.normalize(features_from_joints(held))
             codes[torch.tensor(wanted)] = self.vqvae.encode(normalised)
-        return codes, self._tensor(wanted) * POSE_CODES
+        return codes, [POSE_CODES * want for want in wanted]
 
     def _conditions(self, requests: Sequence[MotionRequest]) -> Tensor:
         """e_text (B, 512), zero where the text does not guide."""
         guided = torch.tensor([request.guidance != "pose_only" for request in requests])
-        return (self.text.encode([request.caption for request in requests]) * guided[:, None]).to(self.like)
+        return (self.text.encode([request.caption for request in requests]) * guided[:, None]).to(self.sampled_like)
 
     def _noise(self, requests: Sequence[MotionRequest]) -> Tensor | None:
         if self.config.temperature == 0:
             return None
-        return gumbel([rng(r.seed, r.id, "t2mgpt") for r in requests], self.transformer).to(self.like)
+        return gumbel([rng(r.seed, r.id, "t2mgpt") for r in requests], self.shape).to(self.sampled_like)
 
     def _most_codes(self, request: MotionRequest) -> int:
-        return min(request.max_frames // FRAMES_PER_CODE, self.transformer.shape.places - 1)
+        return min(request.max_frames // FRAMES_PER_CODE, self.shape.places - 1)
 
     def _tensor(self, values: Sequence[int]) -> Tensor:
-        return torch.tensor(values, dtype=torch.long, device=self.like.device)
+        return torch.tensor(values, dtype=torch.long, device=self.sampled_like.device)
 
     def _motion(self, request: MotionRequest, joints: np.ndarray) -> Motion:
         return Motion(
@@ -120,6 +161,12 @@ class T2MGpt:
             seed=request.seed,
             provenance=f"t2mgpt {self.config.weights} {request.guidance}",
         )
+
+
+def _delicate(network: nn.Module) -> tuple[str, ...]:
+    """The parts to compute in float32 always: normalisations, and the scores that decide between codes."""
+    norms = (name for name, part in network.named_modules() if isinstance(part, nn.LayerNorm))
+    return (*norms, "model.trans_head.head")
 
 
 def check_request(request: MotionRequest) -> None:

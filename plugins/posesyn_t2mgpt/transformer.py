@@ -4,9 +4,10 @@ Zhang et al. (CVPR 2023), section 3.2; parameters carry the names of the officia
 ``trans_head...``). A sequence is [text, code 1, code 2, ...]; the scores at a place are those of the code after it.
 
 :meth:`T2MTransformer.forward` reads whole sequences, for training. For sampling, :meth:`~T2MTransformer.prefill` reads
-text and prefix once and :meth:`~T2MTransformer.step` adds one code per row. Both work on a key/value cache of fixed
-size in which every row has its own place, so rows of different length share a batch, and neither has control flow that
-depends on data: each can be exported as it is.
+text and prefix once and :meth:`~T2MTransformer.step` reads one more code per row. Both speak of an explicit key/value
+cache, in which every row has its own place, so that rows of different length share a batch. A step does not change the
+cache: it returns what has to be written at its place (:func:`remember`), so that nothing copies the cache from step to
+step. Neither has control flow that depends on data: :class:`Prefill` and :class:`Step` are exported as they are.
 """
 
 import math
@@ -66,15 +67,25 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Attend within ``x`` (B, P, E); also returns its keys and values (B, heads, P, E / heads)."""
         keys, values = self.split(self.key(x)), self.split(self.value(x))
-        length = x.shape[1]
-        return self.attend(x, keys, values, self.mask[:, :, :length, :length]), keys, values
-
-    def attend(self, x: Tensor, keys: Tensor, values: Tensor, visible: Tensor) -> Tensor:
-        """What ``x`` (B, P, E) gathers from (B, heads, S, E / heads) where ``visible`` (.., P, S) is not zero."""
         scores = self.split(self.query(x)) @ keys.transpose(-1, -2) / math.sqrt(keys.shape[-1])
-        weights = torch.softmax(scores.masked_fill(visible == 0, -math.inf), dim=-1)
+        hidden = self.mask[:, :, : x.shape[1], : x.shape[1]] == 0
+        weights = torch.softmax(scores.masked_fill(hidden, -math.inf), dim=-1)
         gathered = self.dropout(weights) @ values
-        return self.dropout(self.proj(gathered.transpose(1, 2).flatten(2)))
+        return self.dropout(self.proj(gathered.transpose(1, 2).flatten(2))), keys, values
+
+    def step(self, x: Tensor, keys: Tensor, values: Tensor, later: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Attend from one new place ``x`` (B, 1, E) to itself and to the cache (B, heads, S, E / heads).
+
+        ``later`` (B, 1, 1, S) is true at the cached places that are not before the row's own. Also returns the new
+        place's key and value (B, heads, 1, E / heads). The new place is kept apart from the cached ones up to the
+        softmax, because joining them would copy the cache.
+        """
+        query, key, value = (self.split(part(x)) for part in (self.query, self.key, self.value))
+        past = (query @ keys.transpose(-1, -2)).masked_fill(later, -math.inf)
+        own = (query * key).sum(-1, keepdim=True)
+        weights = torch.softmax(torch.cat([own, past], dim=-1) / math.sqrt(key.shape[-1]), dim=-1)
+        gathered = weights[..., :1] * value + weights[..., 1:] @ values
+        return self.proj(gathered.transpose(1, 2).flatten(2)), key, value
 
 
 class Block(nn.Module):
@@ -96,16 +107,11 @@ class Block(nn.Module):
         x = x + attended
         return x + self.mlp(self.ln2(x)), keys, values
 
-    def step(self, x: Tensor, place: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Add one place (B, 1, E) at ``place`` (B,) to the cached keys and values (B, heads, places, E / heads)."""
-        normed = self.ln1(x)
-        at = torch.arange(keys.shape[2], device=x.device)
-        here = (at == place[:, None])[:, None, :, None]
-        keys = torch.where(here, self.attn.split(self.attn.key(normed)), keys)
-        values = torch.where(here, self.attn.split(self.attn.value(normed)), values)
-        visible = (at <= place[:, None])[:, None, None]
-        x = x + self.attn.attend(normed, keys, values, visible)
-        return x + self.mlp(self.ln2(x)), keys, values
+    def step(self, x: Tensor, keys: Tensor, values: Tensor, later: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One more place (B, 1, E), as :meth:`Attention.step`: its output, and its key and value."""
+        attended, key, value = self.attn.step(self.ln1(x), keys, values, later)
+        x = x + attended
+        return x + self.mlp(self.ln2(x)), key, value
 
 
 class PositionTable(nn.Module):
@@ -168,31 +174,34 @@ class T2MTransformer(nn.Module):
         """Logits (B, P + 1, codes + 1) of every next token for text (B, 512) and tokens (B, P), P < places."""
         return self.scores(self._read(text, tokens)[0])
 
-    def prefill(self, text: Tensor, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Read the text (B, 512) and a prefix (B, P), of which ``lengths`` (B,) tokens count per row.
+    def prefill(self, text: Tensor, tokens: Tensor, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Read the text (B, 512) and a prefix (B, P), of which ``counts`` (B,) tokens count per row.
 
         Returns the logits (B, codes + 1) of the next token and the caches of keys and of values
-        (B, blocks, heads, places, E / heads). What stands there beyond a row's own length is overwritten, before
-        anything sees it, by the steps that follow.
+        (B, heads, blocks, places, E / heads). What stands there beyond a row's own length is overwritten, before
+        anything sees it, by the steps that follow. (Heads come before blocks, so that one block's cache is a batch of
+        B x heads matrices as it lies.)
         """
         x, caches = self._read(text, tokens)
-        last = x[torch.arange(len(x), device=x.device), lengths]
+        last = x.gather(1, counts[:, None, None].expand(-1, -1, x.shape[2]))[:, 0]
         room = (0, 0, 0, self.shape.places - x.shape[1])
-        keys, values = (functional.pad(torch.stack(cache, dim=1), room) for cache in zip(*caches, strict=True))
+        keys, values = (functional.pad(torch.stack(cache, dim=2), room) for cache in zip(*caches, strict=True))
         return self.scores(last), keys, values
 
     def step(self, token: Tensor, place: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Add one ``token`` (B,) per row at ``place`` (B,) (1 = first after the text) to the caches of ``prefill``.
+        """Read one more ``token`` (B,) per row, at ``place`` (B,) (1 = first after the text).
 
-        Returns the logits (B, codes + 1) of the next token and the new caches.
+        The caches must hold all places before (B, heads, blocks, S, E / heads), any S that covers them. Returns the
+        logits (B, codes + 1) of the next token and what :func:`remember` writes (B, heads, blocks, E / heads).
         """
         x = self.trans_base.tok_emb(token)[:, None] + self.trans_base.pos_embed.embed[place]
-        caches = []
-        for block, *cache in zip(self.blocks, keys.unbind(1), values.unbind(1), strict=True):
-            x, *cache = block.step(x, place, *cache)
-            caches.append(cache)
-        new_keys, new_values = (torch.stack(cache, dim=1) for cache in zip(*caches, strict=True))
-        return self.scores(x[:, 0]), new_keys, new_values
+        later = (torch.arange(keys.shape[3], device=x.device) >= place[:, None])[:, None, None]
+        news = []
+        for block, *cache in zip(self.blocks, keys.unbind(2), values.unbind(2), strict=True):
+            x, *new = block.step(x, *cache, later)
+            news.append(new)
+        key, value = (torch.cat(new, dim=2) for new in zip(*news, strict=True))
+        return self.scores(x[:, 0]), key, value
 
     def _read(self, text: Tensor, tokens: Tensor) -> tuple[Tensor, list[list[Tensor]]]:
         """Output of the last block (B, P + 1, E), and every block's keys and values (B, heads, P + 1, E / heads)."""
@@ -203,6 +212,33 @@ class T2MTransformer(nn.Module):
             x, *cache = block(x)
             caches.append(cache)
         return x, caches
+
+
+class Prefill(nn.Module):
+    """:meth:`T2MTransformer.prefill` with named results, as engines take it."""
+
+    def __init__(self, model: T2MTransformer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, text: Tensor, tokens: Tensor, counts: Tensor) -> dict[str, Tensor]:
+        return dict(zip(("logits", "keys", "values"), self.model.prefill(text, tokens, counts), strict=True))
+
+
+class Step(nn.Module):
+    """:meth:`T2MTransformer.step` with named results, as engines take it."""
+
+    def __init__(self, model: T2MTransformer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, token: Tensor, place: Tensor, keys: Tensor, values: Tensor) -> dict[str, Tensor]:
+        return dict(zip(("logits", "key", "value"), self.model.step(token, place, keys, values), strict=True))
+
+
+def remember(cache: Tensor, place: Tensor, new: Tensor) -> None:
+    """Write keys or values ``new`` (B, heads, blocks, E / heads) of a step at ``place`` (B,) of the cache."""
+    cache[torch.arange(len(cache), device=cache.device), :, :, place] = new
 
 
 def _initialise(module: nn.Module) -> None:

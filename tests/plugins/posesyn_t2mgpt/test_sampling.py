@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from posesyn_core.seeds import rng
-from posesyn_t2mgpt.sampling import gumbel, sample
+from posesyn_t2mgpt.sampling import eager, gumbel, sample
 from posesyn_t2mgpt.transformer import T2MTransformer
 
 ROWS = 12
@@ -27,8 +27,8 @@ def draw(model: T2MTransformer, rows: list[int], **options: object) -> tuple[tor
         k: counts * 0 + v for k, v in options.items() if k in ("least", "most")
     }
     rest = {name: value for name, value in options.items() if name not in limits}
-    noise = gumbel([rng(7, str(row), "test") for row in rows], model)
-    return sample(model, everything[rows], prefix, counts, **limits, **{"noise": noise, **rest})  # type: ignore[arg-type]
+    noise = gumbel([rng(7, str(row), "test") for row in rows], model.shape)
+    return sample(eager(model), model.shape, everything[rows], prefix, counts, **limits, **{"noise": noise, **rest})  # type: ignore[arg-type]
 
 
 def test_rows_do_not_depend_on_the_batch(model: T2MTransformer) -> None:
@@ -76,8 +76,8 @@ def test_draws_follow_the_distribution(model: T2MTransformer) -> None:
     with torch.no_grad():
         logits = model(text[:1], nothing[:1])[0, 0, :-1]
     expected = torch.softmax(logits / temperature, dim=-1)
-    codes, _ = sample(model, text, nothing, zero, zero + 1, zero + 1, noise, temperature)
+    codes, _ = sample(eager(model), model.shape, text, nothing, zero, zero + 1, zero + 1, noise, temperature)
     share = torch.bincount(codes[:, 0], minlength=len(expected)) / count
     assert (share - expected).abs().max() < 0.03
-    codes, _ = sample(model, text, nothing, zero, zero + 1, zero + 1, noise, temperature, top_k=3)
+    codes, _ = sample(eager(model), model.shape, text, nothing, zero, zero + 1, zero + 1, noise, temperature, top_k=3)
     assert set(codes[:, 0].tolist()) == set(logits.topk(3).indices.tolist())
