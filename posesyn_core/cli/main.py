@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from posesyn_core.cli import experiment, plugins, running, weights
+from posesyn_core.cli import engine, experiment, plugins, running, weights
 from posesyn_core.errors import PoseSynError, PoseSynWarning
 from posesyn_core.registry import Registry
 
@@ -40,6 +40,7 @@ def cli(debug: bool) -> None:
 cli.add_command(running.run)
 for _command in running.stage_commands():
     cli.add_command(_command)
+cli.add_command(engine.engine)
 cli.add_command(experiment.experiment)
 cli.add_command(plugins.plugins)
 cli.add_command(weights.weights)
