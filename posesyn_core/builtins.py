@@ -1,7 +1,7 @@
 """The components that the core itself brings, registered as any plugin registers its own."""
 
 from posesyn_core.components import Component, Kind
-from posesyn_core.engines import TorchConfig, TorchEngine
+from posesyn_core.engines import EngineConfig, TorchEngine
 from posesyn_core.filtering import TpeError, TpeErrorConfig
 from posesyn_core.hookspecs import hookimpl
 
@@ -9,13 +9,13 @@ from posesyn_core.hookspecs import hookimpl
 @hookimpl
 def register_engines() -> list[Component]:
     return [
-        Component(Kind.ENGINE, "torch", "Eager PyTorch", TorchEngine, TorchConfig),
+        Component(Kind.ENGINE, "torch", "Eager PyTorch", TorchEngine, EngineConfig),
         Component(
             Kind.ENGINE,
             "compile",
-            "torch.compile, for every batch size",
+            "torch.compile (with CUDA graphs on a GPU)",
             lambda config: TorchEngine(config, compiled=True),
-            TorchConfig,
+            EngineConfig,
         ),
     ]
 

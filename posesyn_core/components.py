@@ -15,6 +15,7 @@ from attrs import field, frozen
 from posesyn_core.values import (
     ClipPlan,
     Image,
+    Keypoints,
     LabelledFrame,
     Motion,
     MotionRequest,
@@ -29,12 +30,14 @@ if TYPE_CHECKING:
     import torch
 
     from posesyn_core.checkpoints import WeightFormat
+    from posesyn_core.engines import EngineConfig
 
 
 class Kind(StrEnum):
     """The kinds of component; the value is the word used in recipes and on the command line."""
 
     ESTIMATOR = "estimator"
+    KEYPOINTS = "keypoints"
     CAPTIONER = "captioner"
     MOTION = "motion"
     ANIMATOR = "animator"
@@ -93,11 +96,26 @@ class PoseEstimator(Protocol):
 
 
 @runtime_checkable
+class KeypointEstimator(Protocol):
+    """A 2D pose estimator: its joints can stand in for annotations in EEM (Table 7)."""
+
+    joint_set: str
+    """The name of the joint set that it predicts (see ``posesyn_core.skeletons``)."""
+
+    def detect(self, samples: Sequence[Sample]) -> list[Keypoints]:
+        """The joints of the person in each sample's box. SampleError rejects, as does any other exception."""
+        ...
+
+
+@runtime_checkable
 class SplitEstimator(Protocol):
     """A TPE in three parts, so that an engine can replace ``network`` alone."""
 
     network: "torch.nn.Module"
-    """Tensors in, tensors out (keyword arguments in, dict out), batch first, no data-dependent control flow."""
+    """Tensors in, tensors out (keyword arguments in, dict out), batch first, no data-dependent control flow.
+
+    If it has an attribute ``keep_fp32``, a tuple of its submodules' names, engines compute those in float32 always.
+    """
 
     def preprocess(self, sample: Sample) -> Prepared:
         """Decode and crop on the CPU; runs in worker threads, must be thread-safe. Tensors without batch axis."""
@@ -209,8 +227,17 @@ class ExportableModule:
 class Engine(Protocol):
     """Runs a network: named tensors in, named tensors out."""
 
+    @property
+    def config(self) -> "EngineConfig":
+        """Its options; an engine's config class derives from EngineConfig."""
+        ...
+
     def load(self, module: ExportableModule) -> NetworkCall:
-        """Make ``module`` ready; the result takes and returns CPU tensors by name, batch first."""
+        """Make ``module`` ready for batches in the config's range, in its precision and on its device.
+
+        The result takes tensors by name, batch first, and returns tensors on the device that those were on; floats
+        are float32 in any precision. A batch outside the range is a UserError (``engines.check_batch``).
+        """
         ...
 
 
@@ -219,7 +246,10 @@ class Accelerated(Protocol):
     """A motion generator or animator whose networks an engine can take over."""
 
     def networks(self) -> Sequence[ExportableModule]:
-        """The networks, each with a name of its own."""
+        """The networks, each with a name of its own.
+
+        An output named ``logits`` holds the scores of tokens; engines are judged by whether the same token is best.
+        """
         ...
 
     def use(self, calls: Mapping[str, NetworkCall]) -> None:
@@ -229,6 +259,7 @@ class Accelerated(Protocol):
 
 PROTOCOLS: Mapping[Kind, type] = {
     Kind.ESTIMATOR: PoseEstimator,
+    Kind.KEYPOINTS: KeypointEstimator,
     Kind.CAPTIONER: Captioner,
     Kind.MOTION: MotionGenerator,
     Kind.ANIMATOR: Animator,

@@ -8,43 +8,47 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from posesyn_core.components import ExportableModule, NetworkCall, PoseEstimator, SplitEstimator
-from posesyn_core.engines import TorchConfig, TorchEngine
+from posesyn_core.engines import EngineConfig, LoadedNetwork, TorchEngine, load_network
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.images import encode_png
 from posesyn_core.values import PoseEstimate, Prepared, Sample
 
 BATCHES_AHEAD = 3
 Result = PoseEstimate | SampleError
+Pass = tuple[Mapping[str, np.ndarray], list[Prepared], int]
+"""Outputs of the network, the samples that it was given, and how many of those count."""
+T = TypeVar("T")
 
 
 def predict(
     estimator: PoseEstimator | SplitEstimator,
     batches: Iterable[Sequence[Sample]],
     *,
-    network: NetworkCall | None = None,
+    network: LoadedNetwork | None = None,
     workers: int = 2,
 ) -> Iterator[list[Result]]:
     """One list of results for each batch, in order: an estimate, or the SampleError that says why there is none.
 
-    ``network`` is the estimator's network as an engine loaded it; None runs it eagerly on the CPU. ``batches`` is
-    read at most ``BATCHES_AHEAD`` batches ahead. An estimator in one piece (``predict`` alone) is simply called.
+    ``network`` is the estimator's network as an engine loaded it; None runs it eagerly where it is. On a CPU it
+    computes passes of one size, so that an estimate depends on its sample alone, to the last bit. ``batches`` is read
+    at most ``BATCHES_AHEAD`` batches ahead. An estimator in one piece (``predict`` alone) is simply called.
     UserErrors are raised; any other exception rejects the samples that cause it.
     """
     if not isinstance(estimator, SplitEstimator):
-        yield from (_attempt(estimator.predict, batch) for batch in batches)
+        yield from (attempt(estimator.predict, batch) for batch in batches)
         return
-    run = network or TorchEngine(TorchConfig()).load(exportable("network", estimator))
+    loaded = network or load_network(TorchEngine(EngineConfig(device=_device(estimator))), exportable("", estimator))
     with ThreadPoolExecutor(workers) as readers, ThreadPoolExecutor(1) as decoder:
         decoding: deque[Future[list[Result]]] = deque()
         for prepared in _ahead(estimator, batches, readers):
-            outputs = _compute(run, prepared)
-            decoding.append(decoder.submit(_decode, estimator, prepared, outputs))
+            passes = _compute(loaded, prepared)
+            decoding.append(decoder.submit(_decode, estimator, prepared, passes))
             if len(decoding) > 1:
                 yield decoding.popleft().result()
         yield from (future.result() for future in decoding)
@@ -54,7 +58,12 @@ def exportable(name: str, estimator: SplitEstimator) -> ExportableModule:
     """The estimator's network with an example batch of two, as an engine wants it."""
     prepared = estimator.preprocess(probe_sample())
     example = {key: torch.from_numpy(np.stack([value, value])) for key, value in prepared.tensors.items()}
-    return ExportableModule(name, estimator.network, example)
+    return ExportableModule(name, estimator.network, example, tuple(getattr(estimator.network, "keep_fp32", ())))
+
+
+def _device(estimator: SplitEstimator) -> str:
+    """Where the estimator's weights are."""
+    return str(next((weight.device for weight in estimator.network.parameters()), torch.device("cpu")))
 
 
 def probe_sample() -> Sample:
@@ -88,24 +97,30 @@ def _prepare(estimator: SplitEstimator, sample: Sample) -> Prepared | SampleErro
         return as_sample_error(error)
 
 
-def _compute(run: NetworkCall, prepared: Sequence[Prepared | SampleError]) -> Mapping[str, np.ndarray] | None:
-    """The network's outputs for the samples that could be prepared; None if there are none."""
-    ready = [item.tensors for item in prepared if isinstance(item, Prepared)]
-    if not ready:
-        return None
-    batch = {name: torch.from_numpy(np.stack([tensors[name] for tensors in ready])) for name in ready[0]}
-    return {name: tensor.numpy() for name, tensor in run(batch).items()}
+def _compute(network: LoadedNetwork, prepared: Sequence[Prepared | SampleError]) -> list[Pass]:
+    """The network's outputs for the samples that could be prepared."""
+    ready = [item for item in prepared if isinstance(item, Prepared)]
+    return [(_run(network.call, items), items, count) for items, count in network.passes(ready)]
+
+
+def _run(call: NetworkCall, items: Sequence[Prepared]) -> Mapping[str, np.ndarray]:
+    batch = {name: torch.from_numpy(np.stack([item.tensors[name] for item in items])) for name in items[0].tensors}
+    return {name: tensor.numpy() for name, tensor in call(batch).items()}
 
 
 def _decode(
-    estimator: SplitEstimator, prepared: Sequence[Prepared | SampleError], outputs: Mapping[str, np.ndarray] | None
+    estimator: SplitEstimator, prepared: Sequence[Prepared | SampleError], passes: Sequence[Pass]
 ) -> list[Result]:
-    contexts = [item.context for item in prepared if isinstance(item, Prepared)]
-    estimates = iter([] if outputs is None else estimator.decode(outputs, contexts))
-    return [item if isinstance(item, SampleError) else next(estimates) for item in prepared]
+    """Whole passes are decoded too: posing a body is as sensitive to the batch's size as a network."""
+    decoded = (
+        estimate
+        for outputs, items, count in passes
+        for estimate in estimator.decode(outputs, [item.context for item in items])[:count]
+    )
+    return [item if isinstance(item, SampleError) else next(decoded) for item in prepared]
 
 
-def _attempt(function: Callable[[Sequence[Sample]], list[Any]], batch: Sequence[Sample]) -> list[Result]:
+def attempt(function: Callable[[Sequence[Sample]], Sequence[T]], batch: Sequence[Sample]) -> list[T | SampleError]:
     """Call an estimator in one piece; if it raises, sample by sample."""
     try:
         return list(function(batch))
@@ -114,7 +129,7 @@ def _attempt(function: Callable[[Sequence[Sample]], list[Any]], batch: Sequence[
     except Exception as error:  # as above
         if len(batch) == 1:
             return [as_sample_error(error)]
-        return [result for sample in batch for result in _attempt(function, [sample])]
+        return [result for sample in batch for result in attempt(function, [sample])]
 
 
 def as_sample_error(error: Exception) -> SampleError:

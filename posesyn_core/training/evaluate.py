@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from posesyn_core import metrics
 from posesyn_core.body.model import Body
-from posesyn_core.components import NetworkCall, PoseEstimator, SplitEstimator
+from posesyn_core.components import PoseEstimator, SplitEstimator
+from posesyn_core.engines import LoadedNetwork
 from posesyn_core.errors import SampleError
 from posesyn_core.files import atomic_path
 from posesyn_core.inference import predict
@@ -64,7 +65,7 @@ def evaluate(
     *,
     batch_size: int,
     workers: int,
-    network: NetworkCall | None = None,
+    network: LoadedNetwork | None = None,
     body: Body | None = None,
     label: str = "evaluate",
 ) -> Evaluation:

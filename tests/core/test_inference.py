@@ -8,7 +8,7 @@ from attrs import evolve
 
 from posesyn_core import PoseEstimate, Sample, SampleError, UserError
 from posesyn_core.components import Kind, NetworkCall, SplitEstimator
-from posesyn_core.engines import TorchConfig, TorchEngine
+from posesyn_core.engines import EngineConfig, TorchEngine
 from posesyn_core.inference import BATCHES_AHEAD, exportable, predict
 from posesyn_core.registry import Registry
 from tests.tiny import people
@@ -83,7 +83,7 @@ def test_an_estimator_in_one_piece_loses_only_the_samples_it_fails_on(spin: Spli
 
 def test_the_torch_engine_gives_the_networks_own_numbers(spin: SplitEstimator) -> None:
     module = exportable("spin", spin)
-    run: NetworkCall = TorchEngine(TorchConfig()).load(module)
+    run: NetworkCall = TorchEngine(EngineConfig()).load(module)
     outputs = run(module.example)
     assert set(outputs) == {"rotmat", "shape", "cam"}
     assert all(len(tensor) == 2 and not tensor.requires_grad for tensor in outputs.values())
@@ -92,7 +92,7 @@ def test_the_torch_engine_gives_the_networks_own_numbers(spin: SplitEstimator) -
 @pytest.mark.slow
 def test_the_compile_engine_agrees_with_the_eager_one(spin: SplitEstimator) -> None:
     module = exportable("spin", spin)
-    eager = TorchEngine(TorchConfig()).load(module)(module.example)
-    compiled = TorchEngine(TorchConfig(), compiled=True).load(module)(module.example)
+    eager = TorchEngine(EngineConfig()).load(module)(module.example)
+    compiled = TorchEngine(EngineConfig(), compiled=True).load(module)(module.example)
     for name, tensor in eager.items():
         np.testing.assert_allclose(tensor, compiled[name], atol=1e-4)
