@@ -6,7 +6,7 @@ plain containers, and a stand-in for the chumpy arrays in the official SMPL file
 
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -74,7 +74,12 @@ class _Reader(pickle.Unpickler):
 def load_pickle(path: Path) -> Any:
     """Read a data pickle of Python 2 or 3; UserError naming the file and the refused class, or what is broken."""
     with existing_file(path, "pickle").open("rb") as file:
-        try:
-            return plain(_Reader(file, encoding="latin1").load())
-        except Exception as error:  # a damaged pickle may raise anything
-            raise UserError(f"cannot read the pickle {str(path)!r}: {error}") from error
+        return read_pickle(file, str(path))
+
+
+def read_pickle(file: BinaryIO, name: str) -> Any:
+    """As :func:`load_pickle`, from an open file, or a part of one, that messages call ``name``."""
+    try:
+        return plain(_Reader(file, encoding="latin1").load())
+    except Exception as error:  # a damaged pickle may raise anything
+        raise UserError(f"cannot read the pickle {name!r}: {error}") from error
