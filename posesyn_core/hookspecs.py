@@ -17,9 +17,12 @@ import pluggy
 from posesyn_core.components import Component
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import click
+
+    from posesyn_core.experiments.runner import World
 
 hookspec = pluggy.HookspecMarker("posesyn")
 hookimpl = pluggy.HookimplMarker("posesyn")
@@ -28,6 +31,11 @@ hookimpl = pluggy.HookimplMarker("posesyn")
 @hookspec
 def register_estimators() -> list[Component]:  # type: ignore[empty-body]
     """Pose estimators [PoseEstimator, SplitEstimator or TrainableEstimator]: image -> 3D pose."""
+
+
+@hookspec
+def register_keypoint_estimators() -> list[Component]:  # type: ignore[empty-body]
+    """2D pose estimators [KeypointEstimator]: image -> 2D joints, to stand in for annotations."""
 
 
 @hookspec
@@ -68,6 +76,11 @@ def register_engines() -> list[Component]:  # type: ignore[empty-body]
 @hookspec
 def register_commands(cli: "click.Group") -> None:
     """Add commands to the ``posesyn`` command line; called once, when the command line starts."""
+
+
+@hookspec
+def register_worlds() -> "dict[str, Callable[[], World]]":  # type: ignore[empty-body]
+    """Base recipes for ``posesyn experiment --world NAME``, by name; each is made when it is used."""
 
 
 @hookspec

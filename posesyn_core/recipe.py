@@ -60,7 +60,9 @@ class Score:
     method: Literal["eem", "random"] = key(
         "eem", "'eem' ranks by Eq. 1; 'random' is the ablation without EEM (Table 4)"
     )
-    labels: str = key("ground_truth", "'ground_truth', or the estimator component whose 2D joints replace it (Table 7)")
+    labels: Literal["ground_truth", "estimated_2d", "estimated_3d"] = key(
+        "ground_truth", "what Eq. 1 compares with: annotations, or the 2D or 3D joints of [labeller] (Table 7)"
+    )
     min_weight: float = key(0.5, "least share of the joint weights that must be labelled, else the sample is rejected")
 
 
@@ -138,6 +140,9 @@ class Recipe:
     body: str = key("", "the SMPL file (.npz or official .pkl) of every stage; empty = the free body")
     estimator: Choice = Choice("spin")
     eem: Choice | None = key(None, "another estimator for EEM than the one that is improved (Table 4)")
+    labeller: Choice | None = key(
+        None, "with score.labels = 'estimated_...': a 2D keypoint estimator, or another TPE"
+    )
     captioner: Choice = Choice("posecode")
     motion: Choice = Choice("t2mgpt")
     animator: Choice = Choice("reprojection")
@@ -161,7 +166,6 @@ class Recipe:
     def choices(self) -> list[tuple[Kind, Choice, str]]:
         """Every component that the recipe names: its kind, the choice, and the section that it stands in."""
         engines = ((self.estimator, "estimator"), (self.eem, "eem"), (self.motion, "motion"))
-        labels = [] if self.score.labels == "ground_truth" else [Choice(self.score.labels)]
         found = [
             (Kind.READER, self.dataset, "dataset"),
             (Kind.READER, self.validation, "validation"),
@@ -169,7 +173,6 @@ class Recipe:
             *((Kind.READER, choice, f"real.{at}") for at, choice in enumerate(self.real)),
             (Kind.ESTIMATOR, self.estimator, "estimator"),
             (Kind.ESTIMATOR, self.eem, "eem"),
-            *((Kind.ESTIMATOR, choice, "score.labels") for choice in labels),
             (Kind.CAPTIONER, self.captioner, "captioner"),
             (Kind.MOTION, self.motion, "motion"),
             (Kind.ANIMATOR, self.animator, "animator"),
@@ -202,6 +205,7 @@ STAGE_OF_SECTION: Mapping[str, str] = {
     "body": "score",
     "estimator": "score",
     "eem": "score",
+    "labeller": "score",
     "score": "score",
     "captioner": "caption",
     "motion": "synthesize",

@@ -19,6 +19,7 @@ GROUP = "posesyn"
 
 _HOOK_OF_KIND: Mapping[Kind, str] = {
     Kind.ESTIMATOR: "register_estimators",
+    Kind.KEYPOINTS: "register_keypoint_estimators",
     Kind.CAPTIONER: "register_captioners",
     Kind.MOTION: "register_motion_generators",
     Kind.ANIMATOR: "register_animators",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
@@ -113,15 +113,28 @@ class PoseEstimate:
 
 
 @frozen
+class Keypoints:
+    """What a 2D pose estimator says of one sample, in its own joint set."""
+
+    points: FloatArray = array(("J", 2), "2D joints, pixels of the full image")
+    confidence: FloatArray = array(("J",), "0 = not seen ... 1 = certain")
+
+
+@frozen
 class ScoredSample:
-    """A sample's Eq. 1 error with the pseudo-label that it was computed from."""
+    """A sample's Eq. 1 error with the pseudo-label that it was computed from.
+
+    ``compared`` is the joint set of ``joint_errors``: the sample's own, unless an estimator's joints stood in for the
+    labels.
+    """
 
     sample: Sample
     error: float
     joint_errors: FloatArray = array(
-        ("J",), "unweighted error per joint of the sample's joint set, crop pixels, NaN = no label"
+        ("J",), "unweighted error per joint of ``compared``, crop pixels (3D labels: mm), NaN = no label"
     )
     estimate: PoseEstimate  # type: ignore[misc]  # as above
+    compared: str = field(default=Factory(lambda self: self.sample.joint_set, takes_self=True))
 
 
 @frozen

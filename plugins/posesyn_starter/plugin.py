@@ -1,7 +1,8 @@
 """What this plugin brings; the work is done in the modules that the factories import."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +14,9 @@ from posesyn_core.registry import Registry
 from posesyn_starter.config import WorldConfig
 from posesyn_starter.posecodes import PosecodeCaptioner, PosecodeConfig
 
+if TYPE_CHECKING:
+    from posesyn_core.experiments.runner import World
+
 
 @hookimpl
 def register_captioners() -> list[Component]:
@@ -23,6 +27,27 @@ def register_captioners() -> list[Component]:
 @hookimpl
 def register_readers() -> list[Component]:
     return [Component(Kind.READER, "world", "Rendered people with exact 3D truth", _world, WorldConfig)]
+
+
+@hookimpl
+def register_worlds() -> dict[str, Callable[[], "World"]]:
+    return {"free": _free_world}
+
+
+def _free_world() -> "World":
+    """The rendered world of the demo. No second estimator comes with PoseSyn: where the paper takes another one, the
+    starter stands in as training on the real data alone leaves it."""
+    from posesyn_core.experiments.runner import World
+
+    other = '{name="spin", weights="{real_only}"}'
+    return World(
+        recipe=Path(__file__).with_name("experiment.toml").read_text(),
+        other=other,
+        labeller2d=other,
+        labeller3d=other,
+        truth=('dataset.labels="3d"',),
+        taus=(400, 300, 220, 160, 110),
+    )
 
 
 @hookimpl

@@ -41,9 +41,9 @@ OPTIONS = {
     "shift_factor": 0.03,
     "occlusion": 0.15,
 }
-"""A small network trained for a short time needs no dropout, shape from the first step on, and milder augmentation than
-the published one. Boxes are never exact, and people are partly hidden: crops are shifted and covered, which the official
-augmentation does not do."""
+"""A small network trained for a short time needs no dropout, shape from the first step on, and milder augmentation
+than the published one. Boxes are never exact, and people are partly hidden: crops are shifted and covered, which the
+official augmentation does not do."""
 GROUPS = ("layer2", "layer3", "layer4")
 """Whose feature maps also learn where the joints are (see ``posesyn_starter.guidance``)."""
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from posesyn_core.cli import engine, experiment, plugins, running, weights
+from posesyn_core.cli import engine, experiment, plugins, predict, running, weights
 from posesyn_core.errors import PoseSynError, PoseSynWarning
 from posesyn_core.registry import Registry
 
@@ -30,6 +30,7 @@ def cli(debug: bool) -> None:
     Start here:
       posesyn demo                  the whole loop on free components, in minutes
       posesyn run RECIPE            the whole loop on your data
+      posesyn predict IMAGE         what an estimator sees in a picture
       posesyn plugins               what is installed, and what it needs
 
     A run is a folder. Every stage can be run by itself on it (score, select, caption, synthesize, animate, filter,
@@ -43,6 +44,7 @@ for _command in running.stage_commands():
 cli.add_command(engine.engine)
 cli.add_command(experiment.experiment)
 cli.add_command(plugins.plugins)
+cli.add_command(predict.predict)
 cli.add_command(weights.weights)
 
 

@@ -83,10 +83,10 @@ def execute(registry: Registry, recipe: Recipe, folder: Path | None, restart: st
 
     folder = folder or Path("runs") / recipe.name
     if recipe.rounds > 1:
-        _print_rounds(run_rounds(folder, recipe, registry, _tell, restart), folder)
+        _print_rounds(run_rounds(folder, recipe, registry, tell, restart), folder)
         return
     opened = create_run(folder, recipe, registry, restart)
-    run_all(opened, _tell)
+    run_all(opened, tell)
     _print_result(opened)
 
 
@@ -111,7 +111,7 @@ def _stage_command(stage: str) -> click.Command:
         if recipe is None:
             open_run(folder, registry)  # says what is wrong if there is no run
         opened = create_run(folder, load_recipe(source, settings), registry, restart)
-        _tell(stage, run_stage(opened, stage))
+        tell(stage, run_stage(opened, stage))
 
     command.help = (
         f"{_TEACHES[stage]}\n\nRUN is the run folder. Finished work is not done again; use --restart {stage} for that. "
@@ -120,7 +120,8 @@ def _stage_command(stage: str) -> click.Command:
     return command
 
 
-def _tell(stage: str, summary: Mapping[str, Any]) -> None:
+def tell(stage: str, summary: Mapping[str, Any]) -> None:
+    """Print a stage's figures on a line."""
     figures = ", ".join(f"{name} {value}" for name, value in summary.items() if not isinstance(value, dict | list))
     click.echo(f"{stage:<11} {figures}")
 

@@ -12,11 +12,13 @@ from posesyn_core.components import Kind
 from posesyn_core.errors import SampleError
 from posesyn_core.inference import predict
 from posesyn_core.pipeline.executor import Unit, fill
+from posesyn_core.pipeline.labels import Label, labels_of
 from posesyn_core.pipeline.run import Run
 from posesyn_core.pipeline.tables import Row
 from posesyn_core.values import PoseEstimate, Sample, SampleOrRejection, ScoredSample
 
 PART = 256
+MM = 1000.0
 Batch = list[Unit[Sample | str]]
 
 
@@ -26,7 +28,7 @@ def score(run: Run) -> dict[str, Any]:
     choice, where = (recipe.eem, "eem") if recipe.eem is not None else (recipe.estimator, "estimator")
     estimator = run.create(Kind.ESTIMATOR, choice, where)
     network = run.network(choice, estimator, where)
-    labeller = None if recipe.score.labels == "ground_truth" else _labeller(run)
+    label = labels_of(run)
     reader = run.create(Kind.READER, recipe.dataset, "dataset")
 
     def work(batches: Iterator[Batch]) -> Iterator[Row[ScoredSample]]:
@@ -40,8 +42,7 @@ def score(run: Run) -> dict[str, Any]:
         for estimates in predict(estimator, readable(), network=network, workers=recipe.machine.workers):
             batch = in_flight.popleft()
             samples = [sample for _, sample in batch if isinstance(sample, Sample)]
-            labels = None if labeller is None else labeller(samples)
-            scored = iter(score_batch(samples, estimates, labels, recipe.score.min_weight))
+            scored = iter(score_batch(samples, estimates, label(samples), recipe.score.min_weight))
             yield from (next(scored) if isinstance(it, Sample) else Row(name, rejected=it) for name, it in batch)
 
     units = _with_unique_ids(reader.samples())
@@ -49,20 +50,6 @@ def score(run: Run) -> dict[str, Any]:
         run.scored, units, work, part=PART, batch=recipe.machine.batch_size, label="score", total=_length(reader)
     )
     return {"samples": total, "rejected": rejected}
-
-
-def _labeller(run: Run) -> Any:
-    """The estimator whose 2D joints stand in for the ground truth (Table 7)."""
-    from posesyn_core.recipe import Choice
-
-    choice = Choice(run.recipe.score.labels)
-    estimator = run.create(Kind.ESTIMATOR, choice, "score.labels")
-    network = run.network(choice, estimator, "score.labels")
-
-    def label(samples: list[Sample]) -> list[PoseEstimate | SampleError]:
-        return next(iter(predict(estimator, iter([samples]), network=network, workers=run.recipe.machine.workers)))
-
-    return label
 
 
 def _with_unique_ids(entries: Iterator[SampleOrRejection]) -> Iterator[Unit[Sample | str]]:
@@ -84,67 +71,58 @@ def _length(reader: Any) -> int | None:
 def score_batch(
     samples: Sequence[Sample],
     estimates: Sequence[PoseEstimate | SampleError],
-    labels: Sequence[PoseEstimate | SampleError] | None,
+    labels: Sequence[Label | SampleError],
     min_weight: float,
 ) -> list[Row[ScoredSample]]:
-    """Eq. 1 for a batch; samples of one joint set are computed together. One row per sample, in order."""
+    """Eq. 1 for a batch; samples whose labels are alike are computed together. One row per sample, in order."""
     rows: list[Row[ScoredSample] | None] = [None] * len(samples)
-    groups: dict[str, list[int]] = {}
-    for at, (sample, estimate) in enumerate(zip(samples, estimates, strict=True)):
-        label = labels[at] if labels is not None else None
-        fault = next((e for e in (estimate, label) if isinstance(e, SampleError)), None)
-        if fault is not None:
+    groups: dict[tuple[str, int], list[tuple[int, PoseEstimate, Label]]] = {}
+    for at, (sample, estimate, label) in enumerate(zip(samples, estimates, labels, strict=True)):
+        if isinstance(estimate, SampleError) or isinstance(label, SampleError):
+            fault = estimate if isinstance(estimate, SampleError) else label
             rows[at] = Row(sample.id, rejected=str(fault))
         else:
-            groups.setdefault(sample.joint_set if label is None else "smpl24", []).append(at)
-    for joint_set, members in groups.items():
-        scored = _errors(
-            [samples[at] for at in members],
-            [_estimate(estimates[at]) for at in members],
-            None if labels is None else [_estimate(labels[at]) for at in members],
-            joint_set,
-            min_weight,
-        )
-        for at, error, joint_errors in zip(members, *scored, strict=True):
-            rows[at] = _row(samples[at], _estimate(estimates[at]), float(error), joint_errors)
+            groups.setdefault((label.joint_set, label.points.shape[-1]), []).append((at, estimate, label))
+    for (joint_set, _), members in groups.items():
+        boxes = np.stack([samples[at].box for at, _, _ in members])
+        scored = _errors([e for _, e, _ in members], [label for _, _, label in members], boxes, joint_set, min_weight)
+        for (at, estimate, label), error, joint_errors in zip(members, *scored, strict=True):
+            rows[at] = _row(samples[at], estimate, label, float(error), joint_errors)
     return [row for row in rows if row is not None]
 
 
-def _estimate(value: PoseEstimate | SampleError) -> PoseEstimate:
-    assert isinstance(value, PoseEstimate)
-    return value
-
-
 def _errors(
-    samples: list[Sample],
-    estimates: list[PoseEstimate],
-    labels: list[PoseEstimate] | None,
+    estimates: Sequence[PoseEstimate],
+    labels: Sequence[Label],
+    boxes: NDArray[np.floating],
     joint_set: str,
     min_weight: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    boxes = np.stack([sample.box for sample in samples])
-    predicted, derivable = skeletons.convert(np.stack([e.joints2d for e in estimates]), None, "smpl24", joint_set)
-    if labels is None:
-        truth = np.stack([sample.keypoints2d for sample in samples])
-        visible = np.stack([sample.confidence for sample in samples]) > 0
+    """Eq. 1 in pixels of the 256-pixel crop, or for 3D labels in mm."""
+    truth = np.stack([label.points for label in labels])
+    if truth.shape[-1] == 3:
+        predicted, derivable = skeletons.convert(np.stack([e.joints3d for e in estimates]), None, "smpl24", joint_set)
+        predicted, truth = MM * predicted, MM * truth
     else:
-        truth = np.stack([label.joints2d for label in labels])
-        visible = np.ones(truth.shape[:2], bool)
+        predicted, derivable = skeletons.convert(np.stack([e.joints2d for e in estimates]), None, "smpl24", joint_set)
+        predicted, truth = eem.normalise_to_crop(predicted, boxes), eem.normalise_to_crop(truth, boxes)
     return eem.projection_error(
-        eem.normalise_to_crop(predicted, boxes),
-        eem.normalise_to_crop(truth, boxes),
+        predicted,
+        truth,
         eem.joint_weights(joint_set),
         skeletons.joint_set(joint_set).root,
-        visible & derivable,
+        np.stack([label.visible for label in labels]) & derivable,
         min_weight=min_weight,
     )
 
 
-def _row(sample: Sample, estimate: PoseEstimate, error: float, joint_errors: NDArray[np.float64]) -> Row[ScoredSample]:
+def _row(
+    sample: Sample, estimate: PoseEstimate, label: Label, error: float, joint_errors: NDArray[np.float64]
+) -> Row[ScoredSample]:
     if not np.isfinite(estimate.joints3d).all() or not np.isfinite(estimate.joints2d).all():
         return Row(sample.id, rejected="the estimator returned numbers that are not finite")
-    if not sample.confidence.any():
+    if not label.visible.any():
         return Row(sample.id, rejected="no joint is labelled")
     if not np.isfinite(error):
         return Row(sample.id, rejected="too few of the joints that Eq. 1 weighs are labelled, or the root is not")
-    return Row(sample.id, ScoredSample(sample, error, joint_errors.astype(np.float32), estimate))
+    return Row(sample.id, ScoredSample(sample, error, joint_errors.astype(np.float32), estimate, label.joint_set))

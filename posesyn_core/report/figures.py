@@ -74,10 +74,10 @@ def score_figures(run: Run) -> ScoreFigures | None:
     errors: list[NDArray[np.float64]] = []
     joints: dict[str, JointFigures] = {}
     for part in run.scored.parts():
-        table = pq.ParquetFile(part).read(columns=[REJECTED, "error", "joint_errors", "sample.joint_set"])
+        table = pq.ParquetFile(part).read(columns=[REJECTED, "error", "joint_errors", "compared"])
         table = table.filter(pc.is_null(table[REJECTED]))
         errors.append(table["error"].to_numpy())
-        sets = [compared_set(run, sample["joint_set"]) for sample in table["sample"].to_pylist()]
+        sets = table["compared"].to_pylist()
         for name in sorted(set(sets)):
             rows = table["joint_errors"].filter(np.array(sets) == name).to_pylist()
             found = JointFigures.of(_without_root(np.array(rows, np.float64), name))
@@ -100,15 +100,10 @@ def _without_root(errors: NDArray[np.float64], joint_set: str) -> NDArray[np.flo
     return errors
 
 
-def compared_set(run: Run, joint_set: str) -> str:
-    """The joint set in which a sample was scored: its own, unless an estimator's joints stood in for the labels."""
-    return joint_set if run.recipe.score.labels == "ground_truth" else "smpl24"
-
-
-def mean_joint_error(run: Run, scored: ScoredSample) -> float:
-    """Mean over a sample's labelled joints but the root, crop pixels."""
+def mean_joint_error(scored: ScoredSample) -> float:
+    """Mean over a sample's labelled joints but the root, in the unit of Eq. 1."""
     errors = scored.joint_errors[None].astype(np.float64)
-    return float(np.nanmean(_without_root(errors, compared_set(run, scored.sample.joint_set))))
+    return float(np.nanmean(_without_root(errors, scored.compared)))
 
 
 @frozen

@@ -80,6 +80,7 @@ def write_report(run: Run) -> Path:
         clips=_clips(run, judged),
         passing=_passing(run, judged),
         crop=eem.CROP,
+        unit=unit_of(run),
         recipe=tomli_w.dumps(unstructure(run.recipe)),
         missing={stage: not table.parts() for stage, table in run.tables().items()},
         colours=colours(),
@@ -99,6 +100,11 @@ def template(name: str) -> jinja2.Template:
     environment.filters["thousands"] = lambda number: f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
     environment.filters["breakable"] = lambda name: escape(name).replace("/", Markup("/<wbr>"))
     return environment.get_template(name)
+
+
+def unit_of(run: Run) -> str:
+    """What the run's Eq. 1 measures in: pixels of the crop, or mm where 3D joints stood in for the labels."""
+    return "mm" if run.recipe.score.labels == "estimated_3d" else "px"
 
 
 def colours() -> dict[str, list[str]]:
@@ -150,13 +156,13 @@ def _weakness(run: Run) -> dict[str, Any] | None:
         "mean": float(np.mean(scores.errors)),
         "median": float(np.median(scores.errors)),
         "histogram": _error_histogram(run, scores, selected),
-        "joints": charts.bars(bars, "Mean error of every joint in pixels of the 256-pixel crop"),
+        "joints": charts.bars(bars, f"Mean error of every joint, {unit_of(run)}"),
         "tones": sorted({bar.tone for bar in bars}, reverse=True),
     }
 
 
 def _joint_errors(scores: figures.ScoreFigures) -> list[tuple[str, float, float]]:
-    """(joint, mean error in crop pixels, weight in Eq. 1), worst first; several joint sets are told apart."""
+    """(joint, mean error in the unit of Eq. 1, weight in Eq. 1), worst first; several joint sets are told apart."""
     found = []
     for name, joints in scores.joints.items():
         suffix = f" ({name})" if len(scores.joints) > 1 else ""
@@ -182,7 +188,7 @@ def _error_histogram(run: Run, scores: figures.ScoreFigures, selected: Sequence[
         if hard:
             marks.append(charts.Mark(min(hard), f"hard: from {min(hard):.0f}", HARD))
     alt = f"Histogram of the Eq. 1 error of {len(scores.errors)} samples" + "".join(f", {m.text}" for m in marks)
-    return charts.histogram(scores.errors, marks, "Eq. 1 error (crop pixels)", "samples", alt)
+    return charts.histogram(scores.errors, marks, f"Eq. 1 error ({unit_of(run)})", "samples", alt)
 
 
 def _comparison(run: Run) -> dict[str, Any] | None:
@@ -239,7 +245,7 @@ def _mined_card(run: Run, selected: Selected) -> Card:
         Overlay(estimate.joints2d, "smpl24", None, PREDICTED),
     ]
     alt = f"{sample.id} with the labelled and the predicted skeleton"
-    note = f"{figures.mean_joint_error(run, scored):.1f} px a joint"
+    note = f"{figures.mean_joint_error(scored):.1f} {unit_of(run)} a joint"
     return Card(person(sample, overlays, alt), f"error {scored.error:.1f}", note, sample.id)
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from attrs import frozen
 
-from posesyn_core import UserError, hookimpl
-from posesyn_core.components import Kind
+from posesyn_core import UserError, hookimpl, skeletons
+from posesyn_core.components import Component, Kind
 from posesyn_core.filtering import pose_error_3d
 from posesyn_core.geometry.cameras import project
 from posesyn_core.pipeline.filter import labelled_frames
@@ -18,6 +19,7 @@ from posesyn_core.pipeline.run import Run, create_run
 from posesyn_core.pipeline.stages import run_all, run_stage
 from posesyn_core.recipe import STAGES, load_recipe
 from posesyn_core.registry import Origin, Registry
+from posesyn_core.values import Keypoints, Sample
 from tests.tiny import folder_data_set
 
 TEST = "test={name='world', part='lab', split='tests', count=4, image_size=128, workers=1}"
@@ -162,10 +164,41 @@ def test_another_estimator_may_mine_and_another_may_label(recipe: Path, tmp_path
     until(other, "select")
     assert list(own.scored.column("error")) != list(other.scored.column("error"))
 
-    labelled = started(recipe, tmp_path / "labelled", registry, "score.labels=spin")
-    until(labelled, "score")
-    errors = [error for _, error in labelled.scored.column("error")]
-    assert max(errors) < 1e-6  # its own predictions as labels: no error at all
+    for labels in ("estimated_2d", "estimated_3d"):
+        labelled = started(recipe, tmp_path / labels, registry, f"score.labels={labels}", "labeller=spin")
+        until(labelled, "score")
+        errors = [error for _, error in labelled.scored.column("error")]
+        assert max(errors) < 1e-3  # its own predictions as labels: no error at all
+
+
+def test_a_2d_estimator_may_label(recipe: Path, tmp_path: Path) -> None:
+    class Detector:
+        joint_set = "coco17"
+
+        def detect(self, samples: Sequence[Sample]) -> list[Keypoints]:
+            points = [skeletons.convert(s.keypoints2d, None, s.joint_set, "coco17") for s in samples]
+            return [Keypoints(found, known) for found, known in points]
+
+    @frozen
+    class Config:
+        pass
+
+    class Plugin:
+        @hookimpl
+        def register_keypoint_estimators(self) -> list[Component]:
+            return [Component(Kind.KEYPOINTS, "detector", "the truth in COCO's joints", lambda _: Detector(), Config)]
+
+    registry = Registry.discover()
+    registry.add(Plugin(), Origin("detector", "tests", "1"))
+    run = started(recipe, tmp_path / "run", registry, "score.labels=estimated_2d", "labeller=detector")
+    until(run, "score")
+    assert {scored.compared for scored in run.scored.values()} == {"coco17"}
+    for name in ("left_wrist", "right_knee"):
+        ours = [s.joint_errors[skeletons.COCO17.joints.index(name)] for s in run.scored.values()]
+        assert np.isfinite(ours).all() and min(ours) > 0
+
+    with pytest.raises(UserError, match="estimates 2D joints only"):
+        until(started(recipe, tmp_path / "3d", registry, "score.labels=estimated_3d", "labeller=detector"), "score")
 
 
 def test_engines_give_the_same_selection(recipe: Path, tmp_path: Path, registry: Registry) -> None:

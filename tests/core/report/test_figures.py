@@ -41,7 +41,9 @@ def test_joint_sets_are_kept_apart(make_run: MakeRun) -> None:
     run = make_run("score")
     first = next(run.scored.values())
     sample = evolve(first.sample, joint_set="coco17", keypoints2d=np.zeros((17, 2)), confidence=np.ones(17))
-    run.scored.write_part(1, [Row("coco", evolve(first, sample=sample, joint_errors=np.full(17, 5.0)))])
+    run.scored.write_part(
+        1, [Row("coco", evolve(first, sample=sample, joint_errors=np.full(17, 5.0), compared="coco17"))]
+    )
     found = figures.score_figures(run)
     assert found is not None
     assert found.joints["mpii16"].count.sum() == 75

@@ -1,0 +1,177 @@
+"""``posesyn experiment``: the paper's tables."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from posesyn_core.cli.running import tell
+from posesyn_core.errors import UserError
+from posesyn_core.registry import Registry
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from posesyn_core.experiments.runner import CoverageResult, Result, World
+    from posesyn_core.experiments.tables import Experiment
+
+TABLES = ("table1", "table2", "table3", "table4", "table5", "table7")
+
+
+@click.command(short_help="Run one of the paper's tables and print it beside the published figures.")
+@click.argument("table", type=click.Choice(TABLES))
+@click.option("--world", default="", help="A base recipe that comes with a plugin, e.g. free.")
+@click.option("--recipe", type=click.Path(path_type=Path), help="Your own base recipe instead.")
+@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Do everything for so many seeds.")
+@click.option("--run", "folder", type=click.Path(path_type=Path), help="Folder; default runs/<table>.")
+@click.option("--taus", help="Thresholds of table5 in mm, e.g. 200,160,120,80,40.")
+@click.option("--other", help='Table 4: another estimator in EEM, e.g. \'{name="hybrik", weights="..."}\'.')
+@click.option("--labeller2d", help="Table 7: whose 2D joints replace the annotations, as for --other.")
+@click.option("--labeller3d", help="Table 7: whose 3D joints replace the annotations, as for --other.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set a recipe key in all runs.")
+@click.pass_obj
+def experiment(
+    registry: Registry,
+    table: str,
+    world: str,
+    recipe: Path | None,
+    seeds: int,
+    folder: Path | None,
+    taus: str | None,
+    settings: tuple[str, ...],
+    other: str | None,
+    labeller2d: str | None,
+    labeller3d: str | None,
+) -> None:
+    """Expand TABLE to a run for every row and seed, do or resume them, and print the paper's table.
+
+    \b
+    posesyn experiment table3 --world free --seeds 3
+    posesyn experiment table5 --recipe my.toml --set filter.reduction=mean
+
+    The base recipe needs a data set to mine, real and test data and finetune.steps; name its test sets by the key
+    'label' as the paper does (3DPW, EMDB, CMU 171204, CMU 171026, HuMMan), and its figures stand beside yours.
+    Rows that need a plugin or an estimator that is not there are listed with what they lack.
+    """
+    from attrs import evolve
+
+    from posesyn_core.experiments import runner, tables
+
+    base = _world(registry, world, recipe)
+    base = evolve(
+        base,
+        other=other or base.other,
+        labeller2d=labeller2d or base.labeller2d,
+        labeller3d=labeller3d or base.labeller3d,
+    )
+    folder = (folder or Path("runs") / table).absolute()
+    laboratory = runner.Laboratory(base, folder, registry, tell, settings)
+    if table == "table2":
+        _print(_coverage_table(runner.run_coverage(laboratory, range(seeds))))
+        return
+    chosen: Experiment
+    if table == "table5":
+        chosen = tables.table5(_numbers(taus) if taus else base.taus or tables.PAPER_TAUS)
+    elif table == "table1":
+        chosen = tables.table1(laboratory.recipe(0).estimator.name)
+    else:
+        chosen = {"table3": tables.TABLE3, "table4": tables.TABLE4, "table7": tables.TABLE7}[table]
+    results = runner.run_experiment(chosen, laboratory, range(seeds))
+    _print(_error_table(chosen, results))
+    for result in results:
+        if result.missing:
+            click.echo(f"{result.row.name}: not run: {result.missing}")
+    click.echo(f"figures: {folder / 'results.json'}")
+
+
+def _world(registry: Registry, name: str, recipe: Path | None) -> "World":
+    from posesyn_core.experiments.runner import World
+
+    if (recipe is None) == (not name):
+        raise UserError("name a base recipe: either --world free or --recipe FILE")
+    if recipe is not None:
+        try:
+            return World(recipe.read_text())
+        except OSError as error:
+            raise UserError(f"recipe {str(recipe)!r} can't be read ({error.strerror}); check the path") from error
+    worlds: dict[str, Any] = {}
+    for found in registry.manager.hook.register_worlds():
+        worlds |= found
+    if name not in worlds:
+        raise UserError(f"there is no world {name!r}; known are {', '.join(sorted(worlds)) or 'none'}")
+    return worlds[name]()
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"--taus {text!r} must be numbers with commas between them, e.g. 200,160,120") from None
+
+
+def _error_table(experiment: "Experiment", results: "Sequence[Result]") -> "Table":
+    from rich.table import Table
+
+    sets = next((list(next(iter(r.figures.values()))) for r in results if r.figures), ["Mean"])
+    sets = ["Mean"] if len(sets) == 2 else sets
+    table = Table("method", title=f"{experiment.title}\nMPJPE / PA-MPJPE in mm; in brackets the paper's")
+    if experiment.shows_pass:
+        table.add_column("Pass", justify="right")
+    for name in sets:
+        table.add_column(name, justify="right")
+    for result in results:
+        if result.missing:
+            continue
+        passed = [_passed(result)] if experiment.shows_pass else []
+        table.add_row(result.row.name, *passed, *(_cell(result, name) for name in sets))
+    return table
+
+
+def _passed(result: "Result") -> str:
+    from posesyn_core.experiments.runner import spread
+
+    paper = "" if result.row.passed is None else f" ({result.row.passed:.1f} %)"
+    return f"{spread(list(result.passed.values()))[0]:.1f} %{paper}"
+
+
+def _cell(result: "Result", name: str) -> str:
+    from posesyn_core.experiments.runner import spread
+
+    parts = []
+    for metric in ("mpjpe", "pa_mpjpe"):
+        mean, deviation = spread([figures[name][metric] for figures in result.figures.values()])
+        parts.append(f"{mean:.1f}" + (f" ± {deviation:.1f}" if len(result.figures) > 1 else ""))
+    published = result.row.published.get(name)
+    return " / ".join(parts) + ("" if published is None else f" ({published[0]:.1f} / {published[1]:.1f})")
+
+
+def _coverage_table(results: "Sequence[CoverageResult]") -> "Table":
+    from rich.table import Table
+
+    from posesyn_core.experiments.runner import spread
+
+    def columns(result: "CoverageResult") -> tuple[float, float, float]:
+        mean, deviation, least = (spread(values)[0] for values in zip(*result.figures.values(), strict=True))
+        return mean, deviation, least
+
+    first, paper = columns(results[0])[2], results[0].row.least
+    table = Table("motions", title="Table 2: PA-MPJPE to the true poses in mm; in brackets the paper's")
+    for name in ("mean ± std", "min", "min against (a)"):
+        table.add_column(name, justify="right")
+    for result in results:
+        mean, deviation, least = columns(result)
+        row = result.row
+        table.add_row(
+            row.name,
+            f"{mean:.1f} ± {deviation:.1f} ({row.mean:.1f} ± {row.deviation:.1f})",
+            f"{least:.1f} ({row.least:.1f})",
+            f"{100 * (least / first - 1):+.1f} % ({100 * (row.least / paper - 1):+.1f} %)",
+        )
+    return table
+
+
+def _print(table: "Table") -> None:
+    from rich.console import Console
+
+    Console().print(table)

@@ -1,0 +1,131 @@
+"""Experiments on a tiny world: rows share what they can, report what they lack, and the figures are the runs' own."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from attrs import evolve
+
+from posesyn_core.errors import UserError
+from posesyn_core.experiments.runner import Laboratory, World, coverage, run_coverage, run_experiment, spread
+from posesyn_core.experiments.tables import TABLE2, TABLE3, Experiment, Row, table1, table5
+from posesyn_core.pipeline.run import Run, open_run
+from posesyn_core.registry import Registry
+from tests.tiny import folder_data_set
+
+TEST = 'test={name="world", part="lab", split="tests", count=4, image_size=128, label="held-out"}'
+REAL = 'real=[{name="world", part="lab", split="tests", count=4, image_size=128}]'
+TINY = (
+    *("finetune.steps=1", "finetune.batch_size=2", "filter.tau=9999", "animate.frame_stride=24"),
+    *("export.formats=[]", TEST, REAL),
+)
+
+
+@pytest.fixture(scope="module")
+def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
+    folder = tmp_path_factory.mktemp("experiment")
+    recipe = folder_data_set(folder)
+    world = World(recipe.read_text(), other='{name="spin", weights="{real_only}"}')
+    return Laboratory(world, folder / "out", Registry.discover(), lambda *_: None, TINY)
+
+
+EXPERIMENT = Experiment(
+    "table4",
+    "a table",
+    (
+        Row("Real-only", variant="real_only"),
+        Row("looser", ("filter.tau=20000",)),
+        Row("another estimator", ("eem={other}",)),
+        Row("a rival", ('animator="anerf"',)),
+        Row("a labeller", ("labeller={labeller2d}",)),
+        Row("Ours"),
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def results(laboratory: Laboratory):  # type: ignore[no-untyped-def]
+    return {result.row.name: result for result in run_experiment(EXPERIMENT, laboratory, [3])}
+
+
+def run_of(laboratory: Laboratory, name: str) -> Run:
+    return open_run(laboratory.folder / "seed-3" / name, laboratory.registry)
+
+
+def test_every_row_reports_the_run_that_it_stands_for(laboratory: Laboratory, results) -> None:  # type: ignore[no-untyped-def]
+    ours = run_of(laboratory, "ours").require("evaluate")
+    assert results["Ours"].figures[3]["held-out"] == ours["sets"]["held-out"]["posesyn"]
+    assert results["Real-only"].figures[3]["Mean"] == ours["variants"]["real_only"]
+    assert results["Ours"].passed[3] == 100.0
+    saved = json.loads((laboratory.folder / "results.json").read_text())
+    assert [row["row"] for row in saved] == [row.name for row in EXPERIMENT.rows]
+
+
+def test_rows_take_over_what_they_share(laboratory: Laboratory, results) -> None:  # type: ignore[no-untyped-def]
+    ours, looser, other = (run_of(laboratory, name) for name in ("ours", "looser", "another-estimator"))
+    part = "animate/000000.parquet"
+    assert (ours.folder / part).stat().st_ino == (looser.folder / part).stat().st_ino
+    assert not (looser.folder / "animate/frames").exists()
+    assert looser.require("filter")["frames"] == ours.require("filter")["frames"]
+    assert looser.require("finetune")["variants"] == ["posesyn"]
+    weights = other.recipe.eem.options["weights"] if other.recipe.eem else ""
+    assert weights == str(ours.folder / "finetune/real_only/weights.safetensors")
+    assert list(other.scored.column("error")) != list(ours.scored.column("error"))
+
+
+def test_rows_that_lack_something_say_what(results) -> None:  # type: ignore[no-untyped-def]
+    assert "posesyn_anerf" in results["a rival"].missing
+    assert "--labeller2d" in results["a labeller"].missing
+    assert not results["a rival"].figures
+
+
+def test_a_second_call_does_nothing_again(laboratory: Laboratory, results) -> None:  # type: ignore[no-untyped-def]
+    before = (laboratory.folder / "seed-3/ours/finetune/posesyn/checkpoint.pt").stat().st_mtime_ns
+    again = run_experiment(EXPERIMENT, laboratory, [3])
+    assert [r.figures for r in again] == [r.figures for r in results.values()]
+    assert (laboratory.folder / "seed-3/ours/finetune/posesyn/checkpoint.pt").stat().st_mtime_ns == before
+
+
+def test_a_mistake_for_all_rows_is_raised(laboratory: Laboratory, tmp_path: Path) -> None:
+    wrong = evolve(laboratory, folder=tmp_path, settings=(*TINY, "score.hrad=1"))
+    with pytest.raises(UserError, match="did you mean 'hard'"):
+        run_experiment(EXPERIMENT, wrong, [0])
+    untrained = evolve(laboratory, folder=tmp_path, settings=(*TINY, "finetune.steps=0"))
+    with pytest.raises(UserError, match=r"needs finetune\.steps"):
+        run_experiment(EXPERIMENT, untrained, [0])
+
+
+def test_table_2_measures_motions_against_the_truth(laboratory: Laboratory, tmp_path: Path) -> None:
+    world = '{name="world", part="wild", split="tests", count=4, image_size=128, labels="3d"}'
+    mined = evolve(laboratory, folder=tmp_path, settings=(*TINY, f"dataset={world}", "score.easy=1"))
+    results = run_coverage(mined, [0])
+    assert [result.row for result in results] == list(TABLE2)
+    pseudo, _, full = (result.figures[0] for result in results)
+    assert pseudo[1] == pytest.approx(0, abs=1e-6) and pseudo[0] == pytest.approx(pseudo[2])  # one pose, repeated
+    assert full[1] > 1 and full[2] < full[0]
+
+    run = open_run(tmp_path / "seed-0/ours", laboratory.registry)
+    truths = {one.scored.sample.id: one.scored.sample.joints3d for one in run.selected.values()}
+    for motion in run.motions.values():
+        assert truths[motion.sample_id] is not None
+    assert coverage(run) == full
+
+
+def test_table_2_without_truth_is_refused(laboratory: Laboratory, results) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(UserError, match="joints3d"):
+        coverage(run_of(laboratory, "ours"))
+
+
+def test_published_figures_stand_where_the_paper_has_them() -> None:
+    assert TABLE3.rows[-1].published["Mean"] == (97.5, 62.9)
+    assert [row.passed for row in table5([200, 120, 90.5]).rows] == [72.6, 45.7, None]
+    assert table1("hmr2").rows[-1].published["Mean"] == (99.1, 66.8)
+    assert table1("mine").rows[-1].published == {}
+    means = [np.mean([row.published[name][0] for name in list(row.published)[:-1]]) for row in TABLE3.rows]
+    np.testing.assert_allclose(means, [row.published["Mean"][0] for row in TABLE3.rows], atol=0.11)
+
+
+def test_spread() -> None:
+    assert spread([2.0]) == (2.0, 0.0)
+    assert spread([1.0, 3.0]) == (2.0, pytest.approx(np.sqrt(2)))
