@@ -1,0 +1,1 @@
+"""Captions from a vision-language model: LLaVA, or any other that transformers can load."""

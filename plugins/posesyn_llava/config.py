@@ -1,0 +1,26 @@
+"""Options of the captioner; imports nothing heavy."""
+
+from typing import Literal
+
+from attrs import frozen
+
+from posesyn_core.components import option
+
+DEFAULT_MODEL = "xtuner/llava-llama-3-8b-v1_1-transformers"
+"""LLaVA-Llama-3-8B, the paper's model, in the form that transformers reads (about 17 GB)."""
+
+
+@frozen
+class LlavaConfig:
+    """What ``posesyn plugins show llava`` prints."""
+
+    model: str = option(DEFAULT_MODEL, "hub id or folder of any image-text-to-text model")
+    prompt: str = option("", "text file with another prompt ({examples} = the paper's examples); empty = the paper's")
+    view: Literal["person", "image"] = option("person", "show the square about the person, or all of the image")
+    margin: float = option(1.3, "side of that square over the longer side of the person's box")
+    precision: Literal["bf16", "fp16", "fp32", "4bit"] = option(
+        "bf16", "of the weights; '4bit' (bitsandbytes' NF4, a CUDA device) needs a third of bf16's memory"
+    )
+    device: str = option("cpu", "torch device: cpu, cuda, cuda:1, mps")
+    batch: int = option(8, "images captioned at once")
+    max_tokens: int = option(60, "longest answer, in tokens")
