@@ -106,13 +106,15 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 def load_state_dict(network: nn.Module, state: Mapping[str, Tensor], fit: Fit, path: Path) -> None:
     """Load what the network has a place for, if ``fit`` (see :func:`compare`) says that all is there.
 
+    A network on the meta device takes over the tensors of ``state``: a large one is in memory but once.
     UserError naming the file, the variant and the first names that are missing, unexpected or of another shape.
     """
     if not fit.fits:
         belongs = f"a {fit.variant} network" if fit.variant else "this network"
         raise UserError(f"weights {str(path)!r} are not those of {belongs}: {fit.complaint}")
-    wanted = network.state_dict().keys()
-    network.load_state_dict({name: tensor for name, tensor in state.items() if name in wanted}, strict=False)
+    wanted = network.state_dict()
+    known = {name: tensor for name, tensor in state.items() if name in wanted}
+    network.load_state_dict(known, strict=False, assign=any(tensor.is_meta for tensor in wanted.values()))
 
 
 def read_state_dict(path: Path, *keys: str) -> dict[str, Tensor]:

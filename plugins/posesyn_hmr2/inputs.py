@@ -1,7 +1,5 @@
 """Training items: a labelled person, the official augmentation, and the labels in step with the picture."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from attrs import frozen
@@ -11,51 +9,23 @@ from scipy.spatial.transform import Rotation
 from posesyn_core.geometry.cameras import project
 from posesyn_core.geometry.crops import apply_affine
 from posesyn_core.geometry.rotations import axis_angle_to_matrix
-from posesyn_core.images import decode_image, read_encoded
 from posesyn_core.skeletons import SMPL24
 from posesyn_core.values import FloatArray, Image, LabelledFrame
-from posesyn_hmr2.crops import Floats, crop_matrix, normalise, warp
+from posesyn_hmr2.crops import Floats, crop_matrix, expand_to_aspect, normalise, warp
 from posesyn_hmr2.extreme_crops import extreme_crop
 from posesyn_hmr2.joints import FLIP, SMPL_OF, Joints44, from_smpl
+from posesyn_hmr2.people import Person
 
 SMALLEST = 4.0
 """Pixels; an extreme crop that is smaller is not made."""
 
 
-@frozen(eq=False)
-class Person:
-    """One labelled person, wherever the labels come from: a frame of ours, or an entry of an official file.
-
-    ``keypoints_2d`` (44, 3) are x, y in pixels and confidence; ``keypoints_3d`` (44, 4) x, y, z in metres, camera axes,
-    from any origin, and confidence (joint 39 is needed in any case: it is the root of the loss). ``center`` (2,) and
-    ``extent`` (2: width, height) of the box in pixels. ``body_pose`` (72,) axis-angle of all 24 joints, the root's
-    first; ``betas`` (10,). ``mask`` (H, W) bool is the person's silhouette where a file has one.
-    """
-
-    id: str
-    image: Path | bytes
-    keypoints_2d: FloatArray
-    keypoints_3d: FloatArray
-    center: FloatArray
-    extent: FloatArray
-    body_pose: FloatArray
-    betas: FloatArray
-    has_body_pose: bool
-    has_betas: bool
-    mask: NDArray[np.bool_] | None = None
-
-
-MARGIN = 1.2
-"""Sides of the box over those of the person's, as in the official training sets."""
-
-
 def person_of(frame: LabelledFrame, joints: Joints44) -> Person:
     """The labels of one of our frames.
 
-    Where it has SMPL parameters, all joints that ``joints`` knows are labelled by posing its body, which must be that
-    of the frame; else those of the 44 that are joints of SMPL.
+    Its square is the one that is cut at inference. Where it has SMPL parameters, all joints that ``joints`` knows are
+    labelled by posing its body, which must be that of the frame; else those of the 44 that are joints of SMPL.
     """
-    extent = frame.box[2:] - frame.box[:2]
     smpl = frame.smpl
     pose = np.zeros((24, 3), np.float32) if smpl is None else np.concatenate([smpl.global_orient[None], smpl.body_pose])
     labels_2d, labels_3d = _labels(frame, joints, pose)
@@ -65,7 +35,7 @@ def person_of(frame: LabelledFrame, joints: Joints44) -> Person:
         keypoints_2d=labels_2d,
         keypoints_3d=labels_3d,
         center=(frame.box[:2] + frame.box[2:]) / 2,
-        extent=MARGIN * extent,
+        extent=expand_to_aspect(frame.box[2:] - frame.box[:2]),
         body_pose=pose.ravel(),
         betas=np.zeros(10, np.float32) if smpl is None else smpl.betas,
         has_body_pose=smpl is not None,
@@ -166,11 +136,6 @@ class View:
         return warp(given, self.matrix(person, image.shape[1], size), size)
 
 
-def load_image(person: Person) -> Image:
-    """uint8 RGB (H, W, 3). SampleError if it can't be read."""
-    return decode_image(read_encoded(person.image))
-
-
 def training_inputs(person: Person, image: Image, view: View, size: int) -> dict[str, NDArray[np.float32]]:
     """One training item, as the official loader makes it but for its mask, which its losses do not use.
 
@@ -191,11 +156,13 @@ def training_inputs(person: Person, image: Image, view: View, size: int) -> dict
     }
 
 
-def crop_mask(person: Person, view: View, size: int) -> FloatArray:
-    """The silhouette (size, size) in the crop, 0..1; all ones where there is none, as in the official loader."""
-    if person.mask is None:
-        return np.ones((size, size), np.float32)
-    mask = view.cut(person.mask.astype(np.uint8) * 255, person, size).astype(np.float32) / 255
+def crop_mask(person: Person, image: Image, view: View, size: int) -> FloatArray:
+    """The silhouette (size, size) in the crop, 0..1, as the official loader makes it.
+
+    Without one all of the image counts, and all of the crop if nothing of it would be left.
+    """
+    silhouette = np.ones(image.shape[:2], bool) if person.mask is None else person.mask
+    mask = view.cut(silhouette.astype(np.uint8) * 255, person, size).astype(np.float32) / 255
     return mask if (mask > 0.5).any() else np.ones_like(mask)
 
 

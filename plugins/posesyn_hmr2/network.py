@@ -35,7 +35,7 @@ class Sizes:
 
     channels: int = 1280
     depth: int = 32
-    heads: int = 16
+    head_channels: int = 80
     decoder_channels: int = 1024
     decoder_depth: int = 6
     decoder_heads: int = 8
@@ -77,7 +77,7 @@ class Backbone(nn.Module):
         self.patch_embed = PatchEmbedding(channels)
         self.pos_embed = nn.Parameter(torch.empty(1, 1 + _GRID[0] * _GRID[1], channels))
         rates = [sizes.drop_path * at / max(1, depth - 1) for at in range(depth)]
-        self.blocks = nn.ModuleList(Block(channels, sizes.heads, rate) for rate in rates)
+        self.blocks = nn.ModuleList(Block(channels, sizes.head_channels, rate) for rate in rates)
         self.last_norm = nn.LayerNorm(channels, eps=1e-6)
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
 
@@ -105,10 +105,10 @@ class PatchEmbedding(nn.Module):
 class Block(nn.Module):
     """Pre-norm attention and MLP; in training each is left out for a share ``drop_path`` of the samples."""
 
-    def __init__(self, channels: int, heads: int, drop_path: float) -> None:
+    def __init__(self, channels: int, head_channels: int, drop_path: float) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(channels, eps=1e-6)
-        self.attn = ImageAttention(channels, heads)
+        self.attn = ImageAttention(channels, head_channels)
         self.norm2 = nn.LayerNorm(channels, eps=1e-6)
         self.mlp = Mlp(channels)
         self.drop_path = drop_path
@@ -129,9 +129,9 @@ class Block(nn.Module):
 class ImageAttention(nn.Module):
     """Every image token attends to all."""
 
-    def __init__(self, channels: int, heads: int) -> None:
+    def __init__(self, channels: int, head_channels: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads = channels // head_channels
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = nn.Linear(channels, channels)
 
@@ -300,7 +300,28 @@ class FeedForward(nn.Module):
         return self.net(x)
 
 
-def is_refining(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict belongs to a network whose query token is the current estimate (see :class:`Sizes`)."""
-    embedding = state.get("smpl_head.transformer.to_token_embedding.weight")
-    return embedding is not None and embedding.shape[-1] == POSE + SHAPE + CAMERA
+def sizes_of(state: Mapping[str, Tensor]) -> Sizes:
+    """The sizes of the network that a state dict belongs to; KeyError if it is none of HMR 2.0's.
+
+    Attention heads don't show in the shapes: they have the published widths.
+    """
+    head, published = "smpl_head.transformer", Sizes()
+    first = f"{head}.transformer.layers.0"
+    width = state[f"{first}.1.fn.to_q.weight"].shape[0]
+    verdict = state.get("discriminator.D_alljoints_fc1.weight")
+    return Sizes(
+        channels=state["backbone.pos_embed"].shape[-1],
+        depth=_count(state, "backbone.blocks"),
+        decoder_channels=state[f"{head}.pos_embedding"].shape[-1],
+        decoder_depth=_count(state, f"{head}.transformer.layers"),
+        decoder_heads=max(1, width // published.decoder_head_channels),
+        decoder_hidden=state[f"{first}.2.fn.net.0.weight"].shape[0],
+        refines=state[f"{head}.to_token_embedding.weight"].shape[-1] != 1,
+        discriminator=published.discriminator if verdict is None else verdict.shape[0],
+    )
+
+
+def _count(state: Mapping[str, Tensor], prefix: str) -> int:
+    """How many numbered modules stand below ``prefix``."""
+    dots = prefix.count(".") + 1
+    return len({name.split(".")[dots] for name in state if name.startswith(f"{prefix}.")})

@@ -1,0 +1,191 @@
+"""The official annotation files: training shards (tar), evaluation sets (npz) and motion capture (npz).
+
+A shard holds for each image ``<key>.jpg`` (or .jpeg, .png), ``<key>.data.pyd`` (a pickled list of one dict per person,
+read here without running what a pickle may ask for) and optionally ``<key>.detection.npz`` with ``masks``. Boxes are
+divided by 200 in shards, and in pixels in npz files.
+"""
+
+import io
+import itertools
+import re
+import tarfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files import existing_file, inside
+from posesyn_core.unpickle import read_pickle
+from posesyn_core.values import FloatArray
+from posesyn_hmr2.joints import NAMES, OPENPOSE
+from posesyn_hmr2.people import Person
+
+SCALE_UNIT = 200.0
+"""Pixels of a box of ``scale`` 1 in a shard."""
+IMAGES = ("jpg", "jpeg", "png")
+
+PersonOrRejection = Person | tuple[str, str]
+"""A person, or (id, reason) for an entry that can't be used."""
+
+_MEMBER = re.compile(r"((?:.*/)?[^./][^.]*)\.([^/]+)")  # as webdataset splits a name: at the first dot of its last part
+_KINEMATIC = slice(1, 15)  # OpenPose's joints of the body, whose 3D confidence the official npz reader sets to 0
+
+
+def read_shard(path: Path) -> Iterator[PersonOrRejection]:
+    """The people of a shard in order. UserError if the file is no complete tar."""
+    try:
+        with tarfile.open(existing_file(path, "shard")) as tar:
+            for key, members in itertools.groupby(_members(tar), key=lambda member: member[0]):
+                yield from _people(key, {extension: data for _, extension, data in members})
+    except (tarfile.TarError, EOFError) as error:
+        raise UserError(f"shard {str(path)!r} is not a complete tar file: {error}") from error
+
+
+def _members(tar: tarfile.TarFile) -> Iterator[tuple[str, str, bytes]]:
+    """Key, extension and content of each file, in order."""
+    for member in tar:
+        name = _MEMBER.fullmatch(member.name)
+        stream = tar.extractfile(member) if member.isfile() else None
+        if name is not None and stream is not None:
+            yield name[1], name[2].lower(), stream.read()
+
+
+def _people(key: str, members: Mapping[str, bytes]) -> Iterator[PersonOrRejection]:
+    """The people of one image."""
+    image = next((members[extension] for extension in IMAGES if extension in members), None)
+    if image is None or "data.pyd" not in members:
+        yield key, "the shard lacks the image or its data.pyd"
+        return
+    try:
+        entries = read_pickle(io.BytesIO(members["data.pyd"]), f"{key}.data.pyd")
+        masks = _masks(members.get("detection.npz"))
+    except (UserError, ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+        yield key, str(error)
+        return
+    for number, entry in enumerate(entries if isinstance(entries, list) else [entries]):
+        try:
+            yield _person(f"{key}/{number}", image, entry, masks)
+        except SampleError as error:
+            yield f"{key}/{number}", str(error)
+
+
+def _masks(data: bytes | None) -> NDArray[np.bool_] | None:
+    """(D, H, W) the silhouettes of an image's detections."""
+    if data is None:
+        return None
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        return np.asarray(file["masks"], bool)
+
+
+def _person(name: str, image: bytes, entry: Any, masks: NDArray[np.bool_] | None) -> Person:
+    if not isinstance(entry, dict):
+        raise SampleError("its entry is no dict")
+    extra = entry.get("extra_info") or {}
+    return Person(
+        id=name,
+        image=image,
+        keypoints_2d=_array(entry, "keypoints_2d", (len(NAMES), 3)),
+        keypoints_3d=_array(entry, "keypoints_3d", (len(NAMES), 4)),
+        center=_array(entry, "center", (2,)),
+        extent=_array(entry, "scale", (2,)) * np.float32(SCALE_UNIT),
+        body_pose=_array(entry, "body_pose", (72,)),
+        betas=_array(entry, "betas", (10,)),
+        has_body_pose=bool(_array(entry, "has_body_pose", ())),
+        has_betas=bool(_array(entry, "has_betas", ())),
+        mask=None if masks is None else _mask(masks, extra),
+        reprojection_loss=_reprojection_loss(extra),
+    )
+
+
+def _array(entry: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> FloatArray:
+    """The entry's array of that name as float32; SampleError if it is missing, of another shape, or not finite."""
+    try:
+        value = np.asarray(entry[name], np.float32)
+    except (KeyError, TypeError, ValueError) as error:
+        raise SampleError(f"its {name} is missing or no array of numbers") from error
+    if value.shape != shape:
+        raise SampleError(f"its {name} has shape {value.shape}, not {shape}")
+    if not np.isfinite(value).all():
+        raise SampleError(f"its {name} has numbers that are not finite")
+    return value
+
+
+def _mask(masks: NDArray[np.bool_], extra: Any) -> NDArray[np.bool_]:
+    at = extra.get("detection_npz_idx") if isinstance(extra, dict) else None
+    if at is None or not 0 <= int(at) < len(masks):
+        raise SampleError(f"its detection_npz_idx {at} is none of the {len(masks)} masks")
+    return masks[int(at)]
+
+
+def _reprojection_loss(extra: Any) -> float:
+    """0 where the file does not say; it hides the dict in an array without dimensions."""
+    fitting = extra.get("fitting_loss") if isinstance(extra, dict) else None
+    fitting = fitting.item() if isinstance(fitting, np.ndarray) and fitting.ndim == 0 else fitting
+    return float(fitting.get("reprojection_loss", 0.0)) if isinstance(fitting, dict) else 0.0
+
+
+def read_npz(path: Path, images: Path) -> Iterator[PersonOrRejection]:
+    """The people of an evaluation set, their images below ``images``. UserError if the file is no such set.
+
+    As in the official reader, OpenPose's joints 1 to 14 have no confidence in 3D: evaluation is on the second block.
+    """
+    data = _load(path)
+    for name in ("imgname", "center", "scale"):
+        if name not in data:
+            raise UserError(f"{str(path)!r} is no evaluation set of 4D-Humans: it lacks {name}")
+    count = len(data["imgname"])
+    labels_2d = _blocks(data, "keypoints_2d", count, 3)
+    labels_3d = _blocks(data, "keypoints_3d", count, 4)
+    labels_3d[:, _KINEMATIC, 3] = 0
+    extent = np.broadcast_to(data["scale"].reshape(count, -1), (count, 2)).astype(np.float32)
+    for at, imgname in enumerate(data["imgname"]):
+        image_name = imgname.decode() if isinstance(imgname, bytes) else str(imgname)
+        name = f"{image_name}/{at}"
+        row = {key: data[key][at] if key in data else np.zeros(size) for key, size in (("body_pose", 72), ("betas", 10))}
+        try:
+            yield Person(
+                id=name,
+                image=inside(images, image_name),
+                keypoints_2d=labels_2d[at],
+                keypoints_3d=labels_3d[at],
+                center=_array({"center": data["center"][at]}, "center", (2,)),
+                extent=extent[at],
+                body_pose=_array(row, "body_pose", (72,)),
+                betas=_array(row, "betas", (10,)),
+                has_body_pose="body_pose" in data and bool(data.get("has_body_pose", np.ones(count))[at]),
+                has_betas="betas" in data and bool(data.get("has_betas", np.ones(count))[at]),
+            )
+        except SampleError as error:
+            yield name, str(error)
+
+
+def _blocks(data: Mapping[str, NDArray], kind: str, count: int, columns: int) -> FloatArray:
+    """(N, 44, columns) of both blocks of joints; 0 where the file lacks one."""
+    sizes = {f"body_{kind}": OPENPOSE, f"extra_{kind}": len(NAMES) - OPENPOSE}
+    blocks = [data.get(name, np.zeros((count, size, columns))) for name, size in sizes.items()]
+    return np.concatenate(blocks, axis=1).astype(np.float32)
+
+
+def _load(path: Path) -> dict[str, NDArray]:
+    """The plain arrays of an npz; what would have to be unpickled is left out."""
+    try:
+        with np.load(existing_file(path, "annotations"), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files if name != "extra_info"}
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"annotations {str(path)!r} are not a readable .npz of plain arrays: {error}") from error
+
+
+def read_mocap(path: Path) -> tuple[FloatArray, FloatArray]:
+    """Real bodies for the discriminator: poses (N, 23, 3) axis-angle and betas (N, 10). UserError if it has none."""
+    data = _load(path)
+    shapes = {name: data[name].shape[1:] for name in ("body_pose", "betas") if name in data}
+    if shapes != {"body_pose": (72,), "betas": (10,)} or len(data["body_pose"]) != len(data["betas"]):
+        raise UserError(
+            f"motion capture {str(path)!r} must hold body_pose (N, 72) and betas (N, 10) of SMPL; it holds "
+            f"{ {name: data[name].shape for name in data} }"
+        )
+    return data["body_pose"][:, 3:].reshape(-1, 23, 3).astype(np.float32), data["betas"].astype(np.float32)

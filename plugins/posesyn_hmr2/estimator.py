@@ -1,0 +1,129 @@
+"""HMR 2.0 as a target pose estimator: preprocess, network, decode; and its training."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from posesyn_core.body.decoding import decode_smpl
+from posesyn_core.values import FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample
+from posesyn_hmr2.annotations import read_mocap
+from posesyn_hmr2.crops import crop_person, person_square
+from posesyn_hmr2.inputs import Augmentation, person_of, training_inputs
+from posesyn_hmr2.joints import joints44
+from posesyn_hmr2.losses import FOCAL_LENGTH, Weights, adversarial_terms, hmr2_terms, total
+from posesyn_hmr2.network import IMAGE_SIZE, Hmr2Network
+from posesyn_hmr2.people import Person
+from posesyn_hmr2.plugin import Hmr2Config
+from posesyn_hmr2.regressor import read_regressor
+from posesyn_hmr2.rules import believed, load_prior
+from posesyn_hmr2.weights import load_network, save_network
+
+MOCAP_PER_PERSON = 2
+"""Real bodies that the discriminator sees for each regressed one."""
+
+
+class Hmr2:
+    """A TrainableEstimator. ``images`` (B, 3, 256, 256) -> ``global_orient``, ``body_pose``, ``betas``, ``cam``."""
+
+    training_defaults: ClassVar[Mapping[str, int | float | str]] = {
+        "learning_rate": 1e-5, "batch_size": 32, "steps": 200_000, "weight_decay": 1e-4, "decay": "constant",
+    }  # fmt: skip
+    """The paper's fine-tuning of 4DHumans (supplement A) with 4D-Humans' weight decay, by the keys of ``[finetune]``."""
+    keep_fp32: ClassVar[tuple[str, ...]] = ("smpl_head.rotations",)
+    """Submodules of the network for which half precision is too coarse."""
+
+    def __init__(self, config: Hmr2Config) -> None:
+        """UserError if the weights, the body or another file of the options can't be loaded."""
+        self.augmentation = Augmentation(
+            scale=config.scale_factor,
+            rotation=config.rot_factor,
+            rotation_chance=config.rot_aug_rate,
+            shift=config.trans_factor,
+            colour=config.color_scale,
+            flip_chance=config.flip_aug_rate,
+            extreme_chance=config.extreme_crop_aug_rate,
+            extreme_level=config.extreme_crop_aug_level,
+        )
+        self.weights = Weights(
+            config.keypoints_3d_weight, config.keypoints_2d_weight, config.global_orient_weight,
+            config.body_pose_weight, config.betas_weight, config.adversarial_weight,
+        )  # fmt: skip
+        loaded = load_network(config.weights, config.ief_iters)
+        self.network: Hmr2Network = loaded.network.to(config.device).eval()
+        body = loaded.load_body(config.body)
+        self.shape_space = "smpl" if "smpl" in (loaded.body, body.shape_space) else "free"
+        regressor = read_regressor(config.joint_regressor) if config.joint_regressor else loaded.regressor_for(body)
+        self.joints = joints44(body, regressor, update_hips=config.update_hips).to(config.device)
+        self.mocap = read_mocap(Path(config.mocap).expanduser()) if config.mocap else None
+        self.prior = load_prior(Path(config.pose_histogram).expanduser()) if config.pose_histogram else None
+
+    def preprocess(self, sample: Sample) -> Prepared:
+        """Cut out the person as published (see ``posesyn_hmr2.crops``). SampleError for a bad image or box."""
+        return Prepared({"images": crop_person(sample.load_image(), sample.box)}, sample.box)
+
+    def decode(self, outputs: Mapping[str, NDArray[np.float32]], contexts: Sequence[FloatArray]) -> list[PoseEstimate]:
+        """Pose the body; ``contexts`` are the person boxes.
+
+        The full-image camera has the focal length 5000 / 256 * side of the square crop and its principal point in
+        the crop's centre (Table 6), so that it sees what the crop's camera sees. The official demo's camera is
+        ``posesyn_core.geometry.cameras.image_translation`` with 5000 / 256 * the image's longer side.
+        """
+        centre, side = person_square(np.stack(contexts))
+        rotations = np.concatenate([outputs["global_orient"], outputs["body_pose"]], axis=1)
+        return decode_smpl(
+            self.joints.body, rotations, outputs["betas"], outputs["cam"], centre, side,
+            focal_length=FOCAL_LENGTH, size=IMAGE_SIZE,
+        )  # fmt: skip
+
+    def training_inputs(
+        self, frame: LabelledFrame | Person, rng: np.random.Generator
+    ) -> dict[str, NDArray[np.float32]]:
+        """One augmented crop with its labels (see ``posesyn_hmr2.inputs``), and real bodies for the discriminator.
+
+        Besides our frames it takes the people of official files (``posesyn_hmr2.annotations``). SampleError for a bad
+        image, or for labels that the official loader would leave out.
+        """
+        person = believed(frame if isinstance(frame, Person) else person_of(frame, self.joints), self.prior)
+        item = training_inputs(person, person.load_image(), self.augmentation.draw(rng), IMAGE_SIZE)
+        if self.mocap is not None:
+            pose, betas = self.mocap
+            drawn = rng.integers(len(pose), size=MOCAP_PER_PERSON)
+            item |= {"mocap_pose": pose[drawn], "mocap_betas": betas[drawn]}
+        return item
+
+    def training_loss(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The published losses (see ``posesyn_hmr2.losses``), in single precision whatever the network's is.
+
+        With the option ``mocap``, network and discriminator are trained against each other by one optimiser.
+        """
+        found = self.network(batch["images"])
+        with torch.autocast(batch["images"].device.type, enabled=False):
+            outputs = {name: tensor.float() for name, tensor in found.items()}
+            rotations = torch.cat([outputs["global_orient"], outputs["body_pose"]], dim=1)
+            joints = self.joints(rotations, outputs["betas"])
+            terms = hmr2_terms(outputs, joints, self._known(batch))
+            if self.mocap is not None:
+                terms |= adversarial_terms(self.network.discriminator, outputs, batch)
+            return {"loss": total(terms, self.weights), **terms}
+
+    def _known(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The batch without confidence in joints that our body does not have."""
+        seen = {name: batch[name].clone() for name in ("keypoints_2d", "keypoints_3d")}
+        for labels in seen.values():
+            labels[..., -1] *= self.joints.known
+        return {**batch, **seen}
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """All weights of the network; those of the discriminator only if there is motion capture to train it on."""
+        if self.mocap is not None:
+            return self.network.parameters()
+        return [*self.network.backbone.parameters(), *self.network.smpl_head.parameters()]
+
+    def save(self, path: Path) -> None:
+        """Write the weights: ``.ckpt`` in the official layout, else safetensors."""
+        save_network(self.network, self.shape_space, path)

@@ -1,0 +1,73 @@
+"""4D-Humans' annotation files as a data set of ours."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from posesyn_core.components import option
+from posesyn_core.errors import UserError
+from posesyn_core.values import Sample, SampleOrRejection, SmplParams
+
+if TYPE_CHECKING:
+    from posesyn_hmr2.people import Person
+
+
+@define
+class Hmr2ReaderConfig:
+    """Where the annotations are."""
+
+    path: str = option("", "a shard (.tar), a folder of shards, or an evaluation set (.npz)")
+    images: str = option("", "folder of an evaluation set's images; empty = that of the .npz")
+
+
+@define
+class Hmr2Reader:
+    """Yields the people of shards and evaluation sets, in SMPL's joints.
+
+    Of the 44 joints those that are SMPL's or a limb of the same name are taken, in 2D and (``keypoints3d``, relative
+    to joint 39) in 3D. The body's place is not known: ``smpl.transl`` is 0. Images of shards are held in memory by
+    who keeps the samples.
+    """
+
+    config: Hmr2ReaderConfig
+
+    def samples(self) -> Iterator[SampleOrRejection]:
+        """See :class:`posesyn_core.components.DatasetReader`."""
+        from posesyn_hmr2.annotations import read_npz, read_shard
+
+        path = Path(self.config.path).expanduser()
+        files = sorted(path.glob("*.tar")) if path.is_dir() else [path]
+        if not files or files[0].suffix not in (".tar", ".npz"):
+            raise UserError(f"dataset.path {str(path)!r} is neither a .tar or .npz nor a folder of .tar files")
+        for file in files:
+            images = Path(self.config.images).expanduser() if self.config.images else file.parent
+            for person in read_shard(file) if file.suffix == ".tar" else read_npz(file, images):
+                if isinstance(person, tuple):
+                    yield f"hmr2/{file.stem}/{person[0]}", person[1]
+                else:
+                    yield sample_of(person, f"hmr2/{file.stem}/{person.id}")
+
+
+def sample_of(person: "Person", name: str) -> Sample:
+    """A person of an official file as a sample of ours."""
+    import numpy as np
+
+    from posesyn_hmr2.joints import PELVIS, to_smpl
+
+    flat, spatial = to_smpl(person.keypoints_2d), to_smpl(person.keypoints_3d)
+    relative = spatial[:, :3] - person.keypoints_3d[PELVIS, :3]
+    known = spatial[:, 3:] > 0
+    pose = person.body_pose.reshape(24, 3)
+    posed = person.has_body_pose and person.has_betas
+    return Sample(
+        id=name,
+        image=person.image,
+        box=np.concatenate([person.center - person.extent / 2, person.center + person.extent / 2]),
+        joint_set="smpl24",
+        keypoints2d=flat[:, :2],
+        confidence=flat[:, 2],
+        smpl=SmplParams(pose[0], pose[1:], person.betas, np.zeros(3)) if posed else None,
+        keypoints3d=np.where(known, relative, np.nan) if known.any() else None,
+    )
