@@ -84,12 +84,12 @@ class JointRegressor(nn.Module):
     def __init__(self, body: Body, rows: Tensor) -> None:
         """``rows`` (K, V): the weights of each joint."""
         super().__init__()
-        self.body = body
         used = (rows != 0).any(0)
         posedirs = body.smpl.posedirs.unflatten(1, (-1, 3))
         for name, values in {
             "rows": rows[:, used], "template": body.v_template[used], "shapedirs": body.shapedirs[used],
-            "posedirs": posedirs[:, used].flatten(1), "weights": body.weights[used],
+            "posedirs": posedirs[:, used].flatten(1), "weights": body.weights[used], "parents": body.parents,
+            "rest_template": body.rest_template, "rest_shapedirs": body.rest_shapedirs,
         }.items():  # fmt: skip
             self.register_buffer(name, values.clone())
 
@@ -98,14 +98,17 @@ class JointRegressor(nn.Module):
     shapedirs: Tensor
     posedirs: Tensor
     weights: Tensor
+    parents: Tensor
+    rest_template: Tensor
+    rest_shapedirs: Tensor
 
     def forward(self, rotations: Tensor, betas: Tensor) -> Tensor:
         """Rotation matrices (B, 24, 3, 3) and betas (B, 10) -> joints (B, K, 3) metres, before any translation."""
         shaped = self.template + torch.einsum("bk,vak->bva", betas, self.shapedirs)
         bent = (rotations[:, 1:] - torch.eye(3, dtype=rotations.dtype, device=rotations.device)).flatten(1)
         shaped = shaped + (bent @ self.posedirs).unflatten(1, (-1, 3))
-        rest = self.body.rest_joints(betas)
-        _, transforms = batch_rigid_transform(rotations, rest, self.body.parents, dtype=rotations.dtype)
+        rest = self.rest_template + torch.einsum("bk,jak->bja", betas, self.rest_shapedirs)
+        _, transforms = batch_rigid_transform(rotations, rest, self.parents, dtype=rotations.dtype)
         moved = torch.einsum("vk,bkij->bvij", self.weights, transforms)
         vertices = (moved[..., :3, :3] @ shaped[..., None])[..., 0] + moved[..., :3, 3]
         return self.rows @ vertices

@@ -56,7 +56,7 @@ class CrowdNetwork(nn.Module):
     """Crops and 2D poses in, joints, SMPL parameters and camera out."""
 
     def __init__(self, sizes: Sizes | None = None) -> None:
-        """Random weights (the official initialisation). The body of ``human_model_layer`` is zero until it is set."""
+        """Random weights. The body of ``human_model_layer`` is zero until it is set."""
         super().__init__()
         self.sizes = sizes = sizes or Sizes()
         features = 32 * sizes.width
@@ -68,7 +68,8 @@ class CrowdNetwork(nn.Module):
         self.vposer = VPoserHolder(sizes.prior)
         self.root_rotation = SixDToMatrix()
         self.human_model_layer = BodyBuffers(sizes.vertices, sizes.faces) if sizes.vertices else None
-        self.apply(_initialise)
+        self.backbone.apply(_initialise)
+        self.pose2feat.apply(_initialise)
 
     def forward(self, images: Tensor, joints: Tensor, joints_mask: Tensor) -> dict[str, Tensor]:
         """``images`` (B, 3, 256, 256) RGB in 0..1, ``joints`` (B, 30, 2) in 0..64, ``joints_mask`` (B, 30, 1) 0 or 1.
@@ -304,6 +305,9 @@ class VPoser(nn.Module):
         return self.bodyprior_enc_mu(x), nn.functional.softplus(self.bodyprior_enc_logvar(x))
 
 
+BODY = ("th_v_template", "th_shapedirs", "th_posedirs", "th_J_regressor", "th_weights", "th_faces")
+
+
 class BodyBuffers(nn.Module):
     """The neutral SMPL body that official checkpoints carry along; the network itself does not compute with it."""
 
@@ -341,21 +345,19 @@ CAMERA_EXTENT = 2.5
 
 def sizes_of(state: Mapping[str, Tensor]) -> Sizes:
     """The sizes of the network that a state dict belongs to; KeyError if it is none of 3DCrowdNet's."""
-    body = state.get("human_model_layer.th_v_template"), state.get("human_model_layer.th_faces")
+    body = {name: state.get(f"human_model_layer.{name}") for name in BODY}
+    template, faces = body["th_v_template"], body["th_faces"]
+    complete = all(tensor is not None for tensor in body.values())
     return Sizes(
         width=state["backbone.conv1.weight"].shape[0],
         graph=state["rotation_net.graph_block.0.fcbn_list.0.0.weight"].shape[0],
         prior=state["vposer.vposer.bodyprior_dec_fc1.weight"].shape[0],
-        vertices=0 if body[0] is None or body[1] is None else body[0].shape[1],
-        faces=0 if body[0] is None or body[1] is None else body[1].shape[0],
+        vertices=template.shape[1] if complete and template is not None else 0,
+        faces=faces.shape[0] if complete and faces is not None else 0,
     )
 
 
 def _initialise(module: nn.Module) -> None:
-    """The official random weights of what has no pretrained ones: N(0, 0.001) convolutions, N(0, 0.01) linears."""
+    """He's random weights for convolutions; the official code starts from a pretrained backbone."""
     if isinstance(module, nn.Conv2d):
-        nn.init.normal_(module.weight, std=0.001)
-    elif isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, std=0.01)
-    if isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
-        nn.init.zeros_(module.bias)
+        nn.init.kaiming_normal_(module.weight, mode="fan_out")

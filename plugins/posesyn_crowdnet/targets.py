@@ -14,28 +14,31 @@ from scipy.spatial.transform import Rotation
 
 from posesyn_core.geometry.crops import apply_affine
 from posesyn_core.skeletons import SMPL24
-from posesyn_core.values import FloatArray
+from posesyn_core.values import FloatArray, Image
 from posesyn_crowdnet.body import JointRegressor
 from posesyn_crowdnet.crops import Floats, View, crop_box, crop_matrix, cut, mirrored
-from posesyn_crowdnet.joints import HUMAN36M, SUPERSET, flip_order, to_superset
+from posesyn_crowdnet.joints import COCO, HUMAN36M, SUPERSET, flip_order, to_superset
 from posesyn_crowdnet.network import CROP, HEATMAP
 from posesyn_crowdnet.people import Fit, Person
 
 TO_HEATMAP = HEATMAP / CROP
 DEPTH_EXTENT = 2.0
 """Metres of depth that the volume spans."""
+AS_COCO = [SUPERSET.index(name) for name in COCO]
 LARGEST_BETA = 3.0
 LARGEST_MISFIT = 0.025
 """Metres; a fit that is off by more is not trained on."""
 UNTRUSTED = ("L_Ankle", "R_Ankle", "L_Toe", "R_Toe", "L_Wrist", "R_Wrist", "L_Hand", "R_Hand")
 """Joints whose fitted rotations are not trained on: keypoints hardly determine them."""
 
-Disturb = Callable[[Floats, Person, float], Floats]
-"""2D joints (30, 2) in crop pixels, whose they are, and the crop's area of the tight box -> disturbed joints."""
+Disturb = Callable[[Floats, Floats, float], Floats]
+"""COCO's joints (17, 3: x, y, valid), those of neighbours (N, 17, 3) and the area of the person, all in crop pixels, ->
+the joints (17, 2) as they might be detected (:func:`posesyn_crowdnet.posefix.disturb`)."""
 
 
 def training_item(
     person: Person,
+    image: Image,
     view: View,
     regressor: JointRegressor,
     *,
@@ -53,9 +56,9 @@ def training_item(
     ``regressor`` gives the 30 joints of fitted bodies. ``fit_check`` gives Human3.6M's 17, for people whose fit is to
     be compared with their 3D joints. Without ``disturb`` the network gets the true 2D joints.
     """
-    matrix = crop_matrix(crop_box(person.box, person.width, person.height), view, person.width)
-    images = cut(person.load_image(), crop_box(person.box, person.width, person.height), view)
-    return {"images": images, **labels(person, view, matrix, regressor, disturb, fit_check)}
+    box = crop_box(person.box, person.width, person.height)
+    matrix = crop_matrix(box, view, person.width)
+    return {"images": cut(image, box, view), **labels(person, view, matrix, regressor, disturb, fit_check)}
 
 
 def labels(
@@ -75,9 +78,9 @@ def labels(
     known = to_superset(valid, person.names)
     seen = known & _inside(place, with_depth=person.points3d is not None)
     shown = to_superset(person.shown[order], person.names)
-    given = place[:, :2]
+    given = place[:, :2].copy()
     if disturb is not None:
-        given = disturb(given / TO_HEATMAP, person, _area(person, view)) * TO_HEATMAP
+        given[AS_COCO] = _detected(person, view, matrix, given, known, disturb)
     item = {
         "joints": given,
         "joints_mask": (seen & shown)[:, None],
@@ -91,10 +94,18 @@ def labels(
     return {name: np.asarray(value, np.float32) for name, value in item.items()}
 
 
-def _area(person: Person, view: View) -> float:
-    """Area of the person's tight box in the crop, pixels."""
-    side = crop_box(person.box, person.width, person.height)[3] * view.scale
-    return float(person.tight[2:].prod() * (CROP / side) ** 2)
+def _detected(
+    person: Person, view: View, matrix: Floats, given: Floats, known: NDArray[np.bool_], disturb: Disturb
+) -> Floats:
+    """COCO's joints (17, 2) of the superset's ``given`` (30, 2), disturbed; all in heatmap units.
+
+    As published, neighbours are not mirrored with the picture, and all of their joints count, absent ones too.
+    """
+    joints = np.column_stack([given[AS_COCO] / TO_HEATMAP, known[AS_COCO]])
+    others = np.ones_like(person.neighbours)
+    others[..., :2] = apply_affine(matrix, person.neighbours[..., :2].reshape(-1, 2)).reshape(others[..., :2].shape)
+    area = person.tight[2:].prod() * abs(np.linalg.det(matrix[:, :2]))
+    return disturb(joints, others, float(area)) * TO_HEATMAP
 
 
 def _depths(person: Person, order: NDArray[np.intp]) -> Floats:
