@@ -54,6 +54,19 @@ class LoadedNetwork:
             part = list(items[at : at + most])
             yield part + part[-1:] * (least - len(part)), len(part)
 
+    def __call__(self, tensors: "Mapping[str, torch.Tensor]") -> "Mapping[str, torch.Tensor]":
+        """As a NetworkCall for any batch: in passes, put together again."""
+        import torch
+
+        size = len(next(iter(tensors.values())))
+        if self.batch[0] <= size <= self.batch[1]:
+            return self.call(tensors)
+        outputs = []
+        for rows, count in self.passes(range(size)):
+            part = self.call({name: tensor[torch.tensor(rows)] for name, tensor in tensors.items()})
+            outputs.append({name: tensor[:count] for name, tensor in part.items()})
+        return {name: torch.cat([part[name] for part in outputs]) for name in outputs[0]}
+
 
 def load_network(engine: Engine, module: ExportableModule) -> LoadedNetwork:
     """Make an estimator's network ready. On a CPU all passes have one size (see :data:`CPU_PASS`)."""

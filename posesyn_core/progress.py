@@ -46,6 +46,11 @@ def _bar(label: str, total: int | None) -> Iterator[Progress]:
         yield Bar()
 
 
+def tell(line: str) -> None:
+    """Say something once on standard error, beside the progress."""
+    print(line, file=sys.stderr, flush=True)
+
+
 class _Lines:
     """A line now and then, for logs."""
 
@@ -67,4 +72,4 @@ class _Lines:
         self.last_line = time.monotonic()
         rate = self.done / max(self.last_line - self.started, 1e-9)
         of = "" if self.total is None else f"/{self.total}"
-        print(f"{self.label}: {self.done}{of} ({rate:.1f}/s)", file=sys.stderr, flush=True)
+        tell(f"{self.label}: {self.done}{of} ({rate:.1f}/s)")

@@ -31,6 +31,9 @@ class EngineChoice:
 
     name: str = key("torch", "engine component: torch, compile, or one of an engine plugin")
     options: Mapping[str, Any] = Factory(dict)
+    tolerance: float | None = key(
+        None, "how far it may be from eager torch: mm for an estimator, else per cent; default: see engine_check"
+    )
 
     @property
     def choice(self) -> "Choice":
@@ -126,7 +129,9 @@ class Machine:
     """How this machine does the work; nothing here changes ids, selections or labels (to 1e-5)."""
 
     workers: int = key(2, "threads that read, decode, fit and draw")
-    batch_size: int = key(32, "samples in a forward pass")
+    batch_size: int = key(
+        32, "samples read and computed together; on a CPU best a multiple of 8 (see engines.CPU_PASS)"
+    )
     device: str = key("cpu", "torch device of the networks")
 
 
@@ -140,9 +145,7 @@ class Recipe:
     body: str = key("", "the SMPL file (.npz or official .pkl) of every stage; empty = the free body")
     estimator: Choice = Choice("spin")
     eem: Choice | None = key(None, "another estimator for EEM than the one that is improved (Table 4)")
-    labeller: Choice | None = key(
-        None, "with score.labels = 'estimated_...': a 2D keypoint estimator, or another TPE"
-    )
+    labeller: Choice | None = key(None, "with score.labels = 'estimated_...': a 2D keypoint estimator, or another TPE")
     captioner: Choice = Choice("posecode")
     motion: Choice = Choice("t2mgpt")
     animator: Choice = Choice("reprojection")
@@ -165,7 +168,9 @@ class Recipe:
 
     def choices(self) -> list[tuple[Kind, Choice, str]]:
         """Every component that the recipe names: its kind, the choice, and the section that it stands in."""
-        engines = ((self.estimator, "estimator"), (self.eem, "eem"), (self.motion, "motion"))
+        engines = (
+            (self.estimator, "estimator"), (self.eem, "eem"), (self.motion, "motion"), (self.animator, "animator")
+        )  # fmt: skip
         found = [
             (Kind.READER, self.dataset, "dataset"),
             (Kind.READER, self.validation, "validation"),
@@ -222,6 +227,40 @@ STAGE_OF_SECTION: Mapping[str, str] = {
 """The first stage whose results a section of the recipe changes; ``machine`` changes none."""
 
 
+ENGINE_OF_STAGE: Mapping[str, tuple[str, ...]] = {
+    "score": ("eem", "estimator"),
+    "synthesize": ("motion",),
+    "animate": ("animator",),
+    "filter": ("estimator",),
+    "evaluate": ("estimator",),
+    "run": ("estimator", "eem"),
+}
+"""Whose engine ``--engine`` and ``--precision`` choose, on the command of a stage or of the whole run."""
+
+
+def with_engine(recipe: Recipe, stage: str, name: str | None, precision: str | None) -> Recipe:
+    """The recipe with another engine (and its default options) or precision for the networks of a stage."""
+    changed = {}
+    for section in ENGINE_OF_STAGE[stage]:
+        choice: Choice | None = getattr(recipe, section)
+        if choice is None or (name is None and precision is None):
+            continue
+        engine = choice.engine if name is None else EngineChoice(name, tolerance=choice.engine.tolerance)
+        if precision is not None:
+            engine = attrs.evolve(engine, options={**engine.options, "precision": precision})
+        changed[section] = attrs.evolve(choice, engine=engine)
+    return attrs.evolve(recipe, **changed)
+
+
+def without_engines(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe as plain data less its engines, which run the same networks and may change in a run."""
+    sections = {name: dict(value) if isinstance(value, Mapping) else value for name, value in data.items()}
+    for name in {section for sections in ENGINE_OF_STAGE.values() for section in sections}:
+        if isinstance(sections.get(name), dict):
+            sections[name].pop("engine", None)
+    return sections
+
+
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe file and apply ``section.key=value`` overrides.
 
@@ -260,6 +299,8 @@ def _override(data: dict[str, Any], override: str) -> None:
         value = text
     *sections, last = name.strip().split(".")
     for section in sections:
+        if isinstance(data.get(section), str):  # a component by its name alone
+            data[section] = {"name": data[section]}
         data = data.setdefault(section, {})
         if not isinstance(data, dict):
             raise UserError(f"--set {override!r}: {section!r} is not a section")
@@ -368,14 +409,17 @@ def _choice(value: Any, _: Any) -> Choice:
     engine = options.pop("engine", {})
     engine = {"name": engine} if isinstance(engine, str) else dict(engine)
     engine_name = _strictly(engine.pop("name", EngineChoice().name), str)
+    tolerance = _strictly_float(engine.pop("tolerance")) if "tolerance" in engine else None
     label = _strictly(options.pop("label", name), str)
-    return Choice(name, options, EngineChoice(engine_name, engine), label)
+    return Choice(name, options, EngineChoice(engine_name, engine, tolerance), label)
 
 
 def _plain_choice(choice: Choice) -> dict[str, Any]:
     plain: dict[str, Any] = {"name": choice.name, **choice.options}
     if choice.engine != EngineChoice():
         plain["engine"] = {"name": choice.engine.name, **choice.engine.options}
+        if choice.engine.tolerance is not None:
+            plain["engine"]["tolerance"] = choice.engine.tolerance
     if choice.label != choice.name:
         plain["label"] = choice.label
     return plain

@@ -36,6 +36,7 @@ def animate(run: Run) -> dict[str, Any]:
     run.require("synthesize")
     body = load_body(run.recipe.body_file)
     animator: Animator = run.create(Kind.ANIMATOR, run.recipe.animator, "animator")
+    run.accelerate(run.recipe.animator, animator, "animator")
 
     def draw(row: Row[ClipPlan]) -> Row[Clip]:
         if row.value is None:

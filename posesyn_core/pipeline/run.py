@@ -14,19 +14,34 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import tomli_w
 from attrs import frozen
 
-from posesyn_core.components import Kind, NetworkCall, SplitEstimator
+from posesyn_core.components import Kind, SplitEstimator
 from posesyn_core.errors import UserError
 from posesyn_core.files import atomic_path, remove_partials, write_atomic
 from posesyn_core.pipeline.tables import Table
-from posesyn_core.recipe import STAGE_OF_SECTION, STAGES, Choice, Recipe, load_recipe, unstructure
+from posesyn_core.progress import tell
+from posesyn_core.recipe import (
+    STAGE_OF_SECTION,
+    STAGES,
+    Choice,
+    EngineChoice,
+    Machine,
+    Recipe,
+    load_recipe,
+    unstructure,
+    without_engines,
+)
 from posesyn_core.registry import Registry
 from posesyn_core.values import ClipPlan, LabelledFrame, Motion, ScoredSample, Verdict
+
+if TYPE_CHECKING:
+    from posesyn_core.engine_check import Agreement
+    from posesyn_core.engines import LoadedNetwork
 
 HARD, EASY = "hard", "easy"
 
@@ -66,6 +81,12 @@ class FilteredFrame:
     index: int
     frame: LabelledFrame
     verdict: Verdict
+
+
+def _accept(choice: Choice, precision: str, agreement: "Agreement") -> None:
+    name = f"engine {choice.engine.name!r} ({precision}) for {choice.name!r}"
+    agreement.require(name)
+    tell(f"{name}: {agreement.text}")
 
 
 def _section(where: str) -> str:
@@ -120,10 +141,14 @@ class Run:
         return sorted((s for s in self.selected.values() if s.role == role), key=lambda s: s.rank)
 
     def create(self, kind: Kind, choice: Choice, where: str) -> Any:
-        """Make the component of a recipe section, with the run's body file and device unless it names its own."""
+        """Make the component of a recipe section, with the run's body file and device unless it names its own.
+
+        The device "cpu" is not passed on: it is every component's own default, but for engines that need a GPU.
+        """
         options = dict(choice.options)
         fields = attrs.fields_dict(self.registry.find(kind, choice.name).component.config)
-        for name, shared in (("body", self.recipe.body), ("device", self.recipe.machine.device)):
+        device = self.recipe.machine.device
+        for name, shared in (("body", self.recipe.body), ("device", "" if device == Machine().device else device)):
             if name in fields and shared:
                 options.setdefault(name, shared)
         return self.registry.create(kind, choice.name, options, _section(where))
@@ -133,16 +158,40 @@ class Run:
         for kind, choice, where in self.recipe.choices():
             self.registry.check(kind, choice.name, choice.options, _section(where))
 
-    def network(self, choice: Choice, estimator: Any, where: str) -> NetworkCall | None:
-        """The estimator's network on the engine that the recipe chose; None for an estimator in one piece."""
+    def network(self, choice: Choice, estimator: Any, where: str) -> "LoadedNetwork | None":
+        """The estimator's network on the engine that the recipe chose; None for an estimator in one piece.
+
+        UserError if that engine's joints are not those of eager torch (``posesyn_core.engine_check``).
+        """
+        from posesyn_core import engine_check
+        from posesyn_core.engines import load_network
         from posesyn_core.inference import exportable
 
         if not isinstance(estimator, SplitEstimator):
-            if choice.engine.name != "torch":
+            if choice.engine != EngineChoice():
                 raise UserError(f"the estimator {choice.name!r} has no network of its own: remove [{where}.engine]")
             return None
         engine = self.create(Kind.ENGINE, choice.engine.choice, f"{where}.engine")
-        return engine.load(exportable(choice.name, estimator))
+        network = load_network(engine, exportable(choice.name, estimator))
+        if choice.engine != EngineChoice():
+            precision, tolerance = engine.config.precision, choice.engine.tolerance
+            _accept(choice, precision, engine_check.verify_estimator(estimator, network, precision, tolerance))
+        return network
+
+    def accelerate(self, choice: Choice, component: Any, where: str) -> None:
+        """Let a motion generator or an animator use the engine that the recipe chose, if it chose any.
+
+        UserError if it has no networks, or if the engine's results are not those of eager torch.
+        """
+        if choice.engine == EngineChoice():
+            return
+        from posesyn_core import engine_check
+
+        networks = engine_check.networks_of(choice.name, component)
+        engine = self.create(Kind.ENGINE, choice.engine.choice, f"{where}.engine")
+        calls, precision = engine_check.load(networks, engine), engine.config.precision
+        agreement = engine_check.verify_accelerated(component, networks, calls, precision, choice.engine.tolerance)
+        _accept(choice, precision, agreement)
 
     def summary(self, stage: str) -> dict[str, Any] | None:
         """The figures of a finished stage; None if it is not complete."""
@@ -241,7 +290,7 @@ def _delete_from(folder: Path, stage: str) -> None:
 
 def _check_same(folder: Path, old: Recipe, new: Recipe, restart: str | None) -> None:
     """UserError if a key differs that finished work depends on."""
-    before, after = unstructure(old), unstructure(new)
+    before, after = without_engines(unstructure(old)), without_engines(unstructure(new))
     for section in sorted((before.keys() | after.keys()) - {"machine"}):
         if before.get(section) == after.get(section):
             continue

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from posesyn_core.components import Kind
+from posesyn_core.components import Kind, MotionGenerator
 from posesyn_core.orientation import camera_to_y_up
 from posesyn_core.pipeline.executor import Unit, each_alone, fill
 from posesyn_core.pipeline.run import HARD, Run
@@ -24,7 +24,9 @@ def synthesize(run: Run) -> dict[str, Any]:
     if run.recipe.synthesize.guidance == "pseudo_label":
         generate = _repeat_pose
     else:
-        generate = run.create(Kind.MOTION, run.recipe.motion, "motion").generate
+        generator: MotionGenerator = run.create(Kind.MOTION, run.recipe.motion, "motion")
+        run.accelerate(run.recipe.motion, generator, "motion")
+        generate = generator.generate
 
     def work(batches: Iterator[list[Unit[MotionRequest]]]) -> Iterator[Row[Motion]]:
         for batch in batches:
