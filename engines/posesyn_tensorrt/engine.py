@@ -5,12 +5,10 @@ content with the library's version and the GPU, because a plan runs on the kind 
 """
 
 import importlib
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from attrs import field, frozen
-from torch import Tensor
 
 from posesyn_core.components import ExportableModule, NetworkCall
 from posesyn_core.engine_cache import EngineCache, EngineKey, file_digest
@@ -49,7 +47,7 @@ class TensorRTEngine:
         from posesyn_tensorrt.execute import Program
 
         plan = self.plan(module, version, gpu)
-        return Program(plan.read_bytes(), module.name, self.config, gpu.device)
+        return Program(plan.read_bytes(), module, self.config, gpu.device)
 
     def plan(self, module: ExportableModule, version: str, gpu: Gpu) -> Path:
         """The serialized plan of ``module`` for this GPU, built if the cache has none that is intact."""
@@ -113,17 +111,3 @@ def require_gpu(device: str) -> Gpu:
         raise UserError(f"there is no device {device!r}: this machine has {count} GPUs, cuda:0 to cuda:{count - 1}")
     major, minor = torch.cuda.get_device_capability(index)
     return Gpu(torch.device("cuda", index), torch.cuda.get_device_name(index), f"{major}.{minor}")
-
-
-def batch_of(tensors: Mapping[str, Tensor], allowed: tuple[int, int], name: str) -> int:
-    """The batch size that all tensors share; UserError if the plan of ``name`` was not built for it."""
-    sizes = {tensor.shape[0] for tensor in tensors.values()}
-    if len(sizes) != 1:
-        raise ValueError(f"the inputs of {name!r} have batches of different sizes: {sorted(sizes)}")
-    size = sizes.pop()
-    if not allowed[0] <= size <= allowed[1]:
-        raise UserError(
-            f"a batch of {size} is outside the range {list(allowed)} that the TensorRT engine of {name!r} is built "
-            f"for; widen the engine's option 'batch' or change the batch size"
-        )
-    return size

@@ -14,9 +14,10 @@ import torch
 from attrs import Factory, define
 from torch import Tensor
 
+from posesyn_core.components import ExportableModule
+from posesyn_core.engines import check_batch
 from posesyn_core.errors import UserError
 from posesyn_tensorrt.build import MESSAGES
-from posesyn_tensorrt.engine import batch_of
 from posesyn_tensorrt.plugin import TensorRTConfig
 
 _DTYPES: Mapping[trt.DataType, torch.dtype] = {
@@ -86,14 +87,14 @@ class Slot:
 class Program:
     """The network as a function on named tensors, for any number of threads; as many run at once as it has slots."""
 
-    def __init__(self, plan: bytes, name: str, config: TensorRTConfig, device: torch.device) -> None:
-        self.name, self.config, self.device = name, config, device
+    def __init__(self, plan: bytes, module: ExportableModule, config: TensorRTConfig, device: torch.device) -> None:
+        self.module, self.config, self.device = module, config, device
         with torch.cuda.device(device):
             self._runtime = trt.Runtime(MESSAGES)  # must live as long as its engine
             self._engine = self._runtime.deserialize_cuda_engine(plan)
             if self._engine is None:
                 raise UserError(
-                    f"TensorRT can't read its plan of {name!r} ({MESSAGES.last()}); "
+                    f"TensorRT can't read its plan of {module.name!r} ({MESSAGES.last()}); "
                     "run `posesyn engine clear` and start again"
                 )
             self._inputs = {n: _dtype(self._engine, n) for n in _names(self._engine, trt.TensorIOMode.INPUT)}
@@ -104,12 +105,12 @@ class Program:
 
     def __call__(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Outputs by name, where the inputs lie: on the CPU complete, on the GPU in the order of the current stream."""
-        batch = batch_of(tensors, self.config.batch, self.name)
+        check_batch(self.module, tensors, self.config.batch)
         with torch.inference_mode(), torch.cuda.device(self.device), self._slot() as slot:
             if all(tensor.is_cuda for tensor in tensors.values()):
-                return self._run(slot, tensors, batch)
+                return self._run(slot, tensors)
             with torch.cuda.stream(slot.stream):  # of its own, so that calls from several threads overlap
-                return {name: tensor.cpu() for name, tensor in self._run(slot, tensors, batch).items()}
+                return {name: tensor.cpu() for name, tensor in self._run(slot, tensors).items()}
 
     @contextmanager
     def _slot(self) -> Iterator[Slot]:
@@ -119,11 +120,11 @@ class Program:
         finally:
             self._free.put(slot)
 
-    def _run(self, slot: Slot, tensors: Mapping[str, Tensor], batch: int) -> dict[str, Tensor]:
+    def _run(self, slot: Slot, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         stream = torch.cuda.current_stream()
         stream.wait_event(slot.done)  # the slot's buffers may still be in use on the stream of the call before
         inputs = {n: tensors[n].to(self.device, dtype).contiguous() for n, dtype in self._inputs.items()}
-        graph = self._graph(slot, inputs, batch)
+        graph = self._graph(slot, inputs)
         if graph is not None:
             outputs = graph(inputs)
         else:
@@ -133,8 +134,9 @@ class Program:
         slot.done.record(stream)
         return outputs
 
-    def _graph(self, slot: Slot, inputs: Mapping[str, Tensor], batch: int) -> Graph | None:
+    def _graph(self, slot: Slot, inputs: Mapping[str, Tensor]) -> Graph | None:
         """The batch size's graph, captured at its second use while the slot may have more of them."""
+        batch = len(next(iter(inputs.values())))
         slot.seen[batch] += 1
         if batch not in slot.graphs and slot.seen[batch] > 1 and len(slot.graphs) < self.config.graphs:
             slot.graphs[batch] = Graph(self._engine, inputs)

@@ -1,11 +1,12 @@
 """What this plugin brings. Only the options stand here; torch and TensorRT are imported when the engine is made."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import attrs
 from attrs import field, frozen
 
 from posesyn_core.components import Component, Kind, Need, option
+from posesyn_core.engines import EngineConfig
 from posesyn_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -18,28 +19,15 @@ LIBRARIES = Need(
 )
 
 
-def _is_range(_config: object, _attribute: "attrs.Attribute[tuple[int, int]]", value: tuple[int, int]) -> None:
-    if not 1 <= value[0] <= value[1]:
-        raise ValueError(f"batch must be [smallest, largest] with 1 <= smallest <= largest, not {list(value)}")
-
-
 def _is_positive(_config: object, attribute: "attrs.Attribute[int]", value: int) -> None:
     if value < 1:
         raise ValueError(f"{attribute.name} must be at least 1, not {value}")
 
 
 @frozen
-class TensorRTConfig:
-    """Options of the engine ``tensorrt``."""
+class TensorRTConfig(EngineConfig):
+    """Options of the engine ``tensorrt``. It is tuned for the largest batch."""
 
-    precision: Literal["fp32", "fp16", "bf16"] = option(
-        "fp32", "in which the network computes; parts that need it stay in fp32"
-    )
-    batch: tuple[int, int] = field(
-        default=(1, 64),
-        validator=_is_range,
-        metadata={"doc": "smallest and largest batch that the engine is built for; tuned for the largest"},
-    )
     device: str = option("cuda", "torch device: cuda, cuda:1")
     contexts: int = field(
         default=1,

@@ -22,7 +22,7 @@ import torch
 from posesyn_core import UserError
 from posesyn_core.components import ExportableModule
 from posesyn_core.engine_cache import EngineCache
-from posesyn_tensorrt.engine import Gpu, TensorRTEngine, batch_of, plan_key
+from posesyn_tensorrt.engine import Gpu, TensorRTEngine, plan_key
 from posesyn_tensorrt.plugin import TensorRTConfig
 
 H200 = Gpu(torch.device("cuda", 0), "NVIDIA H200", "9.0")
@@ -102,25 +102,6 @@ def test_a_plan_is_for_one_graph_one_gpu_one_version_and_one_range(tmp_path: Pat
     assert plan_key("net", graph, attrs.evolve(config, contexts=3, graphs=0), "10.16.1", H200) == keys[0]
     (tmp_path / "network.onnx.data").write_bytes(b"external weights")
     assert plan_key("net", graph, config, "10.16.1", H200) != keys[0]
-
-
-def batch(*sizes: int) -> dict[str, torch.Tensor]:
-    return {f"input{index}": torch.zeros(size, 3) for index, size in enumerate(sizes)}
-
-
-def test_a_batch_inside_the_range_is_taken() -> None:
-    assert [batch_of(batch(size, size), (2, 4), "net") for size in (2, 3, 4)] == [2, 3, 4]
-
-
-@pytest.mark.parametrize("size", [1, 5])
-def test_a_batch_outside_the_range_is_refused_before_anything_runs(size: int) -> None:
-    with pytest.raises(UserError, match=rf"batch of {size} is outside the range \[2, 4\].*option 'batch'"):
-        batch_of(batch(size), (2, 4), "net")
-
-
-def test_inputs_of_different_batches_are_a_mistake_of_the_caller() -> None:
-    with pytest.raises(ValueError, match=r"different sizes: \[2, 3\]"):
-        batch_of(batch(2, 3), (1, 4), "net")
 
 
 class Library:
