@@ -2,6 +2,7 @@
 
 from posesyn_core.components import Component, Kind
 from posesyn_core.hookspecs import hookimpl
+from posesyn_datasets.captions import FileCaptions, FileCaptionsConfig
 from posesyn_datasets.coco import CocoConfig, CocoReader
 from posesyn_datasets.coco_writer import CocoWriter, CocoWriterConfig
 from posesyn_datasets.folder import FolderConfig, FolderReader
@@ -18,6 +19,13 @@ def register_readers() -> list[Component]:
         ),
         Component(Kind.READER, "coco", "COCO person keypoints", CocoReader, CocoConfig),
         Component(Kind.READER, "folder", "Any folder of images with one keypoint JSON", FolderReader, FolderConfig),
+    ]
+
+
+@hookimpl
+def register_captioners() -> list[Component]:
+    return [
+        Component(Kind.CAPTIONER, "file", "Captions by sample id, from a JSON or CSV", FileCaptions, FileCaptionsConfig)
     ]
 
 

@@ -9,16 +9,15 @@ import pytest
 from posesyn_core import SampleError, UserError
 from posesyn_core.components import Captioner, Kind
 from posesyn_core.images import encode_png
-from posesyn_core.pipeline.run import Run, create_run
 from posesyn_core.pipeline.stages import run_stage
-from posesyn_core.recipe import load_recipe
 from posesyn_core.registry import Registry
-from posesyn_core.values import Sample
+from posesyn_core.values import FloatArray, Sample
 from posesyn_llava.captioner import LARGEST, Llava, chat_prompt, picture
 from posesyn_llava.config import DEFAULT_MODEL, LlavaConfig
 from posesyn_llava.wording import EXAMPLES
+from tests.hard import hard_run
 from tests.plugins.posesyn_llava.tiny import TEXT_TEMPLATE, WORDS, make_tokenizer, save_llava
-from tests.tiny import folder_data_set, people
+from tests.tiny import people
 
 
 @pytest.fixture(scope="module")
@@ -89,12 +88,16 @@ def test_four_bits_without_bitsandbytes(checkpoint: Path, monkeypatch: pytest.Mo
         Llava(config(checkpoint, precision="4bit"))
 
 
+def floats(values: object) -> FloatArray:
+    return np.array(values, np.float32)
+
+
 def stripes(width: int, height: int, box: list[float]) -> Sample:
     """A red image with a green person that fills its box."""
     image = np.full((height, width, 3), [200, 0, 0], np.uint8)
     x0, y0, x1, y1 = np.array(box, int)
     image[max(y0, 0) : y1, max(x0, 0) : x1] = [0, 200, 0]
-    return Sample("made/up", encode_png(image), np.float32(box), "smpl24", np.zeros((24, 2), "f"), np.zeros(24, "f"))
+    return Sample("made/up", encode_png(image), floats(box), "smpl24", floats([[0, 0]] * 24), floats([0] * 24))
 
 
 def test_the_person_is_shown_whole_in_a_square(checkpoint: Path) -> None:
@@ -119,9 +122,9 @@ def test_a_broken_image_is_a_sample_error(llava: Llava) -> None:
     with pytest.raises(SampleError, match="not an image"):
         llava.caption([broken], [])
     with pytest.raises(SampleError, match="outside the image"):
-        llava.caption([attrs.evolve(people(1)[0], box=np.float32([900, 900, 950, 950]))], [])
+        llava.caption([attrs.evolve(people(1)[0], box=floats([900, 900, 950, 950]))], [])
     with pytest.raises(SampleError, match="not finite"):
-        llava.caption([attrs.evolve(people(1)[0], box=np.float32([0, 0, np.nan, 9]))], [])
+        llava.caption([attrs.evolve(people(1)[0], box=floats([0, 0, np.nan, 9]))], [])
 
 
 def test_an_answer_without_words_is_a_sample_error(llava: Llava, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,23 +168,17 @@ def test_it_is_listed_with_the_papers_model() -> None:
     assert registered.missing == ()
 
 
-def captioned_run(tmp_path: Path, checkpoint: Path) -> Run:
-    setting = f"captioner={{name='llava', model='{checkpoint}', precision='fp32', max_tokens=8}}"
-    run = create_run(tmp_path / "run", load_recipe(folder_data_set(tmp_path), [setting]), Registry.discover())
-    for stage in ("score", "select", "caption"):
-        run_stage(run, stage)
-    return run
-
-
 def test_a_run_captions_once(tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = captioned_run(tmp_path, checkpoint)
-    captions = {row.sample_id: row.caption for row in run.captions.values()}
-    assert captions.keys() == {s.scored.sample.id for s in run.of_role("hard")} and all(captions.values())
+    setting = f"captioner={{name='llava', model='{checkpoint}', precision='fp32', max_tokens=8}}"
+    run = hard_run(tmp_path / "run", 3, [setting])
+    assert run_stage(run, "caption") == {"captions": 3, "rejected": 0}
+    captions = [row.caption for row in run.captions.values()]
+    assert captions == run.create(Kind.CAPTIONER, run.recipe.captioner, "captioner").caption(people(3), [])
 
     def never(*_arguments: object) -> None:
         raise AssertionError("captioned again")
 
     monkeypatch.setattr(Llava, "answer", never)
     (run.folder / "caption/done.json").unlink()  # as if killed before the stage was marked complete
-    run_stage(run, "caption")
-    assert {row.sample_id: row.caption for row in run.captions.values()} == captions
+    assert run_stage(run, "caption") == {"captions": 3, "rejected": 0}
+    assert [row.caption for row in run.captions.values()] == captions
