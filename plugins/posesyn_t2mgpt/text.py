@@ -6,6 +6,7 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -15,6 +16,10 @@ from posesyn_core.errors import UserError
 from posesyn_t2mgpt.transformer import TEXT_DIM
 
 CLIP_TOKENS = 77
+"""Places of CLIP's text tower, start and end token included."""
+
+CLIP_BATCH = 256
+"""Texts encoded at once: a training set has tens of thousands."""
 
 
 class TextEncoder(Protocol):
@@ -50,31 +55,40 @@ class HashedText:
 
 
 class ClipText:
-    """CLIP's text tower with its projection, through transformers; captions are cut at 77 tokens.
+    """CLIP's text tower with its projection, through transformers.
 
-    ``source`` is a local folder or a hub id ("openai/clip-vit-base-patch32" is what T2M-GPT was trained with).
+    ``source`` is a folder or a hub id ("openai/clip-vit-base-patch32" is what T2M-GPT was trained with). As with
+    T2M-GPT's ``clip.tokenize(text, truncate=True)``, a longer text keeps its first 75 tokens between the start and the
+    end token; an empty one is those two. CLIP was trained on English: other languages mean little to it.
     """
 
     def __init__(self, source: str, device: str = "cpu") -> None:
+        """Load the model. UserError if transformers is missing, or ``source`` is no CLIP that projects to 512."""
         try:
             from transformers import AutoTokenizer, CLIPTextModelWithProjection
         except ImportError as error:
             raise UserError(
                 "the text encoder 'clip' needs transformers; install it with: pip install posesyn[clip]"
             ) from error
+        folder = Path(source).expanduser()
+        if not folder.is_dir() and source.startswith(("/", ".", "~")):
+            raise UserError(f"the CLIP folder {source!r} does not exist; give a folder or a hub id")
+        found = str(folder) if folder.is_dir() else source
         try:
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(source)
-            self.model: Any = CLIPTextModelWithProjection.from_pretrained(source).to(device).eval()
-        except (OSError, ValueError) as error:
-            raise UserError(f"no CLIP text model at {source!r}: {str(error).splitlines()[0]}") from error
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(found, trust_remote_code=False)
+            self.model: Any = CLIPTextModelWithProjection.from_pretrained(found).to(device).eval()
+        except Exception as error:  # transformers raises whatever a folder that is no CLIP leads it to
+            raise UserError(f"no CLIP text model at {source!r}: {str(error).strip().splitlines()[0]}") from error
         if self.model.config.projection_dim != TEXT_DIM:
             raise UserError(f"{source!r} projects to {self.model.config.projection_dim} numbers, not {TEXT_DIM}")
 
-    @torch.inference_mode()
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """(B, 512): the projected feature of the last token."""
-        if not texts:
-            return torch.zeros(0, TEXT_DIM)
+        """(B, 512): the projected feature of the end token."""
+        parts = [self._some(texts[start : start + CLIP_BATCH]) for start in range(0, len(texts), CLIP_BATCH)]
+        return torch.cat(parts) if parts else torch.zeros(0, TEXT_DIM)
+
+    @torch.inference_mode()
+    def _some(self, texts: Sequence[str]) -> Tensor:
         tokens = self.tokenizer(
             list(texts), padding="max_length", truncation=True, max_length=CLIP_TOKENS, return_tensors="pt"
         )
