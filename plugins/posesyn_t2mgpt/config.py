@@ -30,36 +30,44 @@ class T2MGptConfig:
 
 
 @frozen
-class VqOptions:
-    """How to train a VQ-VAE; sizes and loss weights not named here are the published ones."""
+class TrainingOptions:
+    """What both trainings have in common."""
 
     steps: int = option(300_000, "training steps")
+    batch: int = option(128, "examples per step")
+    rate: float = option(1e-4, "learning rate after the warm-up")
+    warmup: int = option(0, "steps of linear warm-up")
+    schedule: str = option("step", SCHEDULES)
+    device: str = option("cpu", "torch device: cpu, cuda, cuda:1")
+    precision: str = option("float32", "'float32', or 'bfloat16': mixed precision (the codebook stays in float32)")
+    seed: int = option(0, "seed of all draws")
+    validate_every: int = option(1000, "steps between validations and checkpoints")
+
+
+@frozen
+class VqOptions(TrainingOptions):
+    """How to train a VQ-VAE; sizes and loss weights not named here are the published ones."""
+
     batch: int = option(256, "windows per step")
     window: int = option(64, "frames per window")
     rate: float = option(2e-4, "learning rate after the warm-up")
     warmup: int = option(1000, "steps of linear warm-up")
-    schedule: str = option("step", SCHEDULES)
     width: int = option(512, "channels of the convolutions")
     codes: int = option(512, "codes in the codebook")
     code_dim: int = option(512, "numbers per code")
     unquantized: int = option(0, "first steps that skip the codebook: a head start for short trainings")
     decay: float = option(0.99, "of the codebook's moving averages")
     reset_below: float = option(1.0, "average choices per step below which a code is reset")
+    statistics: str = option("", "folder with mean.npy and std.npy to normalise with (default: measured, and written)")
     held: float = option(0.3, "share of windows that begin with a held pose")
     disturbed: float = option(0.5, "share of windows whose limbs are turned at random (up to 20 degrees)")
-    seed: int = option(0, "seed of all draws")
-    validate_every: int = option(500, "steps between validations and checkpoints")
 
 
 @frozen
-class TransformerOptions:
+class TransformerOptions(TrainingOptions):
     """How to train a transformer; sizes not named here are the published ones."""
 
-    steps: int = option(300_000, "training steps")
     batch: int = option(128, "sequences per step")
-    rate: float = option(1e-4, "learning rate")
-    warmup: int = option(0, "steps of linear warm-up")
-    schedule: str = option("step", SCHEDULES)
     dim: int = option(1024, "channels")
     layers: int = option(9, "blocks in each half")
     heads: int = option(16, "attention heads")
@@ -68,5 +76,3 @@ class TransformerOptions:
     prefixed: float = option(0.6, "share of sequences that begin with a held pose in place of S_MR")
     disturbance: float = option(25.0, "degrees: the most by which an estimator's errors turn the limbs of that pose")
     wordless: float = option(0.15, "probability that a sequence is shown without its text")
-    seed: int = option(0, "seed of all draws")
-    validate_every: int = option(1000, "steps between validations and checkpoints")

@@ -1,48 +1,67 @@
-"""Motions with texts for training: the npz format, and sequences drawn from it with augmentation, in whole batches.
+"""Motions with texts for training, from a file or from a folder laid out as HumanML3D.
 
-The format: ``joints`` (sum T, 22, 3) float32, metres, y up, all motions one after another; ``offsets`` (n + 1,);
+The file (npz): ``joints`` (sum T, 22, 3) float32, metres, y up, all motions one after another; ``offsets`` (n + 1,);
 ``names``, ``clip`` (n,) the motion and the recording it was cut from; ``texts`` (n,) each a JSON list of descriptions.
+
+The folder, as https://github.com/EricGuo5513/HumanML3D leaves it: ``train.txt`` and ``val.txt`` (a name per line),
+``new_joints/NAME.npy`` (T, 22, 3) or else ``new_joint_vecs/NAME.npy`` (T, 263), and ``texts/NAME.txt`` with lines
+``caption#tokens#from#to``; where from and to (seconds) are not both 0, the caption describes that part of the motion
+alone, which then is a motion of its own. Its mirrored copies (names with M) are read like any others.
 """
 
 import json
-import math
-import re
+from collections import defaultdict
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-import roma
 import torch
 from attrs import frozen
 from torch import Tensor
 
 from posesyn_core.errors import UserError
-from posesyn_core.skeletons import joint_set
-from posesyn_t2mgpt.representation import JOINTS, PARENTS, sum_of_bones
+from posesyn_core.files import existing_file
+from posesyn_t2mgpt.representation import FPS, JOINTS, joints_from_features
 
-LIMBS = (4, 5, 7, 8, 18, 19, 20, 21)
-"""The joints at the ends of thighs, shins, upper arms and forearms, which :func:`disturb` turns."""
+SHORTEST = 2
+"""Frames: features need two."""
+
+Span = tuple[int, int]
+"""First frame and the one after the last."""
 
 
 @frozen(eq=False)
 class MotionSet:
-    """n motions: ``joints`` (sum T, 22, 3), ``starts`` and ``lengths`` (n,) frames, ``texts`` per motion."""
+    """n motions: ``joints`` (sum T, 22, 3), ``starts`` and ``lengths`` (n,) frames, ``texts`` per motion.
+
+    Motions may share frames. ``left_out`` counts those that could not be used: missing, not finite or too short.
+    """
 
     joints: Tensor
     starts: Tensor
     lengths: Tensor
     texts: tuple[tuple[str, ...], ...]
+    left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.texts)
 
 
-def load_motions(path: Path, exclude: Path | None = None) -> MotionSet:
-    """Read motions from an npz; ``exclude`` is a text file with one name (of a motion or its recording) per line.
+def load_motions(path: Path, exclude: Path | None = None, split: str = "train") -> MotionSet:
+    """Read motions from an npz, or those of ``split`` from a folder.
 
-    Raises UserError for a missing or malformed file.
+    ``exclude`` is a text file with one name (of a motion or its recording) per line.
+    Raises UserError for a missing or malformed file, and if no motion is left.
     """
     banned = set() if exclude is None else set(exclude.read_text().split())
+    motions = _read_folder(path, banned, split) if path.is_dir() else _read_file(path, banned)
+    if not len(motions):
+        remedy = "" if exclude is None else f" after leaving out those named in {str(exclude)!r}"
+        raise UserError(f"no motion of {str(path)!r} is left{remedy}")
+    return motions
+
+
+def _read_file(path: Path, banned: set[str]) -> MotionSet:
     try:
         with np.load(path, allow_pickle=False) as file:
             joints, offsets = file["joints"], file["offsets"]
@@ -50,8 +69,6 @@ def load_motions(path: Path, exclude: Path | None = None) -> MotionSet:
     except (OSError, KeyError, ValueError, BadZipFile) as error:
         raise UserError(f"{str(path)!r} is not an npz of motions: {error}") from error
     wanted = np.array([name not in banned and clip not in banned for name, clip in zip(names, clips, strict=True)])
-    if not wanted.any():
-        raise UserError(f"no motion of {str(path)!r} is left after leaving out those named in {str(exclude)!r}")
     return MotionSet(
         joints=torch.from_numpy(joints),
         starts=torch.from_numpy(offsets[:-1][wanted]),
@@ -60,39 +77,62 @@ def load_motions(path: Path, exclude: Path | None = None) -> MotionSet:
     )
 
 
-def cut(motions: MotionSet, which: Tensor, first: Tensor, speed: Tensor, hold: Tensor, frames: int) -> Tensor:
-    """Joints (B, frames, 22, 3): ``hold`` (B,) times frame ``first`` (B,) of motions ``which`` (B,), then the motion
-    from there at ``speed`` (B,), its last frame held to the end."""
-    at = first[:, None] + speed[:, None] * (torch.arange(frames) - hold[:, None]).clamp(min=0)
-    last = (motions.lengths[which] - 1)[:, None]
-    at = torch.minimum(at, last.to(at))
-    before = at.floor().long()
-    share = (at - before)[..., None, None].float()
-    start = motions.starts[which][:, None]
-    after = torch.minimum(before + 1, last)
-    return motions.joints[start + before] * (1 - share) + motions.joints[start + after] * share
+def _read_folder(folder: Path, banned: set[str], split: str) -> MotionSet:
+    names = existing_file(folder / f"{split}.txt", "the list of motions").read_text().split()
+    joints, starts, lengths, texts = [], [], [], []
+    frames = left_out = 0
+    for name in names:
+        if name in banned:
+            continue
+        motion = _read_joints(folder, name)
+        described = {} if motion is None else _read_texts(folder / "texts" / f"{name}.txt", len(motion))
+        if motion is None or not described:
+            left_out += 1
+            continue
+        joints.append(motion)
+        for (first, end), captions in described.items():
+            starts.append(frames + first)
+            lengths.append(end - first)
+            texts.append(tuple(captions))
+        frames += len(motion)
+    return MotionSet(
+        joints=torch.from_numpy(np.concatenate(joints or [np.zeros((0, JOINTS, 3), np.float32)])),
+        starts=torch.tensor(starts),
+        lengths=torch.tensor(lengths),
+        texts=tuple(texts),
+        left_out=left_out,
+    )
 
 
-def mirror(joints: Tensor, which: Tensor) -> Tensor:
-    """Mirror those motions of (B, T, 22, 3) where ``which`` (B,) is true: left becomes right."""
-    flipped = joints[:, :, joint_set("humanml22").flip.copy()] * joints.new_tensor([-1, 1, 1])
-    return torch.where(which[:, None, None, None], flipped, joints)
+def _read_joints(folder: Path, name: str) -> np.ndarray | None:
+    """(T, 22, 3) from either folder; None for a motion that is missing, not finite or too short."""
+    files = [folder / kind / f"{name}.npy" for kind in ("new_joints", "new_joint_vecs")]
+    path = next((file for file in files if file.is_file()), None)
+    if path is None:
+        return None
+    try:
+        array = np.load(path, allow_pickle=False).astype(np.float32)
+        motion = array if array.ndim == 3 else joints_from_features(array)
+    except (OSError, ValueError, IndexError, RuntimeError) as error:
+        raise UserError(f"{str(path)!r} is no array of joints or features: {error}") from error
+    if motion.shape[1:] != (JOINTS, 3):
+        raise UserError(f"{str(path)!r} holds an array of shape {array.shape}, not (T, 22, 3) or (T, 263)")
+    return motion if len(motion) >= SHORTEST and np.isfinite(motion).all() else None
 
 
-def mirror_text(text: str) -> str:
-    """Exchange the words left and right."""
-    other = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
-    return re.sub(r"\b(left|right)\b", lambda word: other[word[0]], text, flags=re.IGNORECASE)
-
-
-def disturb(joints: Tensor, degrees: Tensor, rng: np.random.Generator) -> Tensor:
-    """Turn the limbs' bones of (B, T, 22, 3) the way an estimator errs: at random per motion, the same in every frame.
-
-    ``degrees`` (B,) is the standard deviation of the angle by which each bone turns; what hangs on it turns with it.
-    """
-    turns = torch.from_numpy(rng.standard_normal((len(joints), len(LIMBS), 3)).astype(np.float32) / math.sqrt(3))
-    own = joints.new_zeros(len(joints), JOINTS, 3).index_copy(1, torch.tensor(LIMBS), turns)
-    total = sum_of_bones(own * torch.deg2rad(degrees)[:, None, None])
-    bones = joints - joints[:, :, PARENTS]
-    turned = (roma.rotvec_to_rotmat(total)[:, None] @ bones[..., None]).squeeze(-1)
-    return sum_of_bones(torch.cat([joints[:, :, :1], turned[:, :, 1:]], dim=2))
+def _read_texts(path: Path, frames: int) -> dict[Span, list[str]]:
+    """The captions of every part of a motion that has any; none if the file is missing."""
+    described: dict[Span, list[str]] = defaultdict(list)
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.is_file() else [], start=1):
+        if not line.strip():
+            continue
+        try:
+            caption, _tokens, start, end = line.split("#")
+            seconds = np.nan_to_num([float(start), float(end)])
+        except ValueError as error:
+            raise UserError(f"line {number} of {str(path)!r} is not 'caption#tokens#from#to'") from error
+        whole = not seconds.any()
+        first, last = (0, frames) if whole else (seconds * FPS).astype(int).clip(0, frames).tolist()
+        if last - first >= SHORTEST:
+            described[first, last].append(caption)
+    return described

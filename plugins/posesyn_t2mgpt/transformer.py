@@ -254,6 +254,7 @@ def transformer_loss(logits: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
     ``logits`` (B, P, codes + 1), ``targets`` (B, P) the tokens at the same places, ``counts`` (B, P) true where a
     token counts: codes and one End.
     """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     loss = functional.cross_entropy(logits.transpose(1, 2), targets * counts, reduction="none")
     return ((loss * counts).sum(1) / counts.sum(1)).mean()
 

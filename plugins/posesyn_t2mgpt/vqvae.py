@@ -246,14 +246,10 @@ class MotionVqVae(nn.Module):
 
     def forward(self, features: Tensor) -> Reconstruction:
         """Auto-encode normalised features (B, T, 263); in training mode the codebook learns from them as well."""
-        latents = self.latents(features)
-        rows = latents.flatten(0, 1)
-        if self.training and not self.quantizer.initialised:
-            self.quantizer.start(rows.detach())
-        indices = self.quantizer.nearest(rows)
-        codes = self.quantizer.codebook[indices].view_as(latents)
-        if self.training:
-            self.quantizer.learn(rows.detach(), indices)
+        latents = self.latents(features).to(self.quantizer.codebook)
+        with torch.autocast(features.device.type, enabled=False):  # half precision would cancel in the distances
+            indices, codes = self._quantize(latents.flatten(0, 1))
+        codes = codes.view_as(latents)
         share = torch.bincount(indices, minlength=self.shape.codes) / len(indices)
         quantized = latents + (codes - latents).detach()  # the decoder's gradient goes straight to the encoder
         return Reconstruction(
@@ -264,6 +260,17 @@ class MotionVqVae(nn.Module):
             commit=functional.mse_loss(latents, codes),
             perplexity=torch.exp(-(share * torch.log(share + 1e-7)).sum()),
         )
+
+
+    def _quantize(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Indices (N,) and codes (N, dim) for latents (N, dim), with the codebook as it was; it then learns, if it may."""
+        if self.training and not self.quantizer.initialised:
+            self.quantizer.start(rows.detach())
+        indices = self.quantizer.nearest(rows)
+        codes = self.quantizer.codebook[indices]
+        if self.training:
+            self.quantizer.learn(rows.detach(), indices)
+        return indices, codes
 
 
 def _initialise(module: nn.Module) -> None:
@@ -285,6 +292,7 @@ def vqvae_loss(decoded: Tensor, features: Tensor, commit: Tensor) -> dict[str, T
 
     Keys ``recons``, ``vel``, ``commit`` and their weighted sum ``loss``.
     """
+    decoded = decoded.to(features)
     recons = functional.smooth_l1_loss(decoded, features)
     vel = functional.smooth_l1_loss(decoded[..., POSITIONS], features[..., POSITIONS])
     loss = recons + COMMIT_WEIGHT * commit + VELOCITY_WEIGHT * vel

@@ -1,4 +1,4 @@
-"""Reading motions, and the augmentation that training draws from them."""
+"""Reading motions from a file, and from a folder laid out as HumanML3D."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from posesyn_core.errors import UserError
-from posesyn_t2mgpt.motions import cut, disturb, load_motions, mirror, mirror_text
-from posesyn_t2mgpt.representation import PARENTS, features_from_joints
+from posesyn_t2mgpt.motions import load_motions
+from posesyn_t2mgpt.representation import canonical_joints, features_from_joints
 
 
 def test_load(motions_file: Path) -> None:
@@ -38,41 +38,80 @@ def test_not_a_motion_file(tmp_path: Path) -> None:
         load_motions(tmp_path / "other.npz")
 
 
-def test_cut(motions_file: Path) -> None:
-    """Hold, then play from there at its speed, and hold the end."""
-    motions = load_motions(motions_file)
-    which, first = torch.tensor([1, 2]), torch.tensor([15.0, 4.0])
-    speed, hold = torch.tensor([2.0, 0.5]), torch.tensor([3, 0])
-    piece = cut(motions, which, first, speed, hold, frames=9)
-    one = motions.joints[60:81]
-    torch.testing.assert_close(piece[0], one[[15, 15, 15, 15, 17, 19, 20, 20, 20]])
-    other = motions.joints[81:121]
-    torch.testing.assert_close(piece[1, ::2], other[4:9])
-    torch.testing.assert_close(piece[1, 1], (other[4] + other[5]) / 2)
+@pytest.fixture
+def folder(tmp_path: Path, motion: Callable[..., np.ndarray]) -> Path:
+    """A small instance of HumanML3D's layout: one motion as joints, one as features, two that can't be used."""
+    for name in ("new_joints", "new_joint_vecs", "texts"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "train.txt").write_text("000001\nM000001\n000002\n000003\n\n")
+    (tmp_path / "val.txt").write_text("000001\n")
+    joints = motion(1, 60)
+    np.save(tmp_path / "new_joints" / "000001.npy", joints)
+    features = features_from_joints(motion(2, 41)[None], continuous_heading=True)[0]
+    np.save(tmp_path / "new_joint_vecs" / "M000001.npy", features)
+    np.save(tmp_path / "new_joints" / "000002.npy", np.full((50, 22, 3), np.nan, np.float32))
+    texts = {
+        "000001": "a man kicks.#a/DET man/NOUN kick/VERB#0.0#0.0\nhe kicks, then waves.#he/PRON#nan#nan\n"
+        "he waves.#he/PRON wave/VERB#1.5#2.55\n",
+        "M000001": "a person walks.#a/DET person/NOUN walk/VERB#0.0#0.0\n",
+        "000002": "broken.#broken/ADJ#0.0#0.0\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / "texts" / f"{name}.txt").write_text(text)
+    return tmp_path
 
 
-def test_mirroring(motion: Callable[..., np.ndarray]) -> None:
-    joints = torch.from_numpy(np.stack([motion(0, 10), motion(1, 10)]))
-    mirrored = mirror(joints, torch.tensor([True, False]))
-    assert torch.equal(mirrored[1], joints[1])
-    assert torch.equal(mirror(mirrored, torch.tensor([True, False])), joints)
-    torch.testing.assert_close(mirrored[0, :, 20], joints[0, :, 21] * torch.tensor([-1.0, 1, 1]))
-    turn, mirrored_turn = (features_from_joints(side)[0, 1:, 0] for side in (joints, mirrored))
-    torch.testing.assert_close(mirrored_turn, -turn, atol=1e-4, rtol=0)
+def test_humanml3d_layout(folder: Path, motion: Callable[..., np.ndarray]) -> None:
+    """Whole motions with all their captions, and the part that a caption with times describes."""
+    motions = load_motions(folder)
+    assert motions.texts == (("a man kicks.", "he kicks, then waves."), ("he waves.",), ("a person walks.",))
+    assert motions.starts.tolist() == [0, 30, 60]
+    assert motions.lengths.tolist() == [60, 21, 40]
+    assert motions.left_out == 2
+    np.testing.assert_array_equal(motions.joints[:60], motion(1, 60))
+    expected = canonical_joints(torch.from_numpy(motion(2, 41))[None])[0, :40]
+    torch.testing.assert_close(motions.joints[60:], expected, atol=1e-4, rtol=0)
+    assert len(load_motions(folder, split="val")) == 2
 
 
-def test_mirroring_words() -> None:
-    assert mirror_text("Left hand up, the right foot upright.") == "Right hand up, the left foot upright."
+def test_humanml3d_exclude_and_split(folder: Path) -> None:
+    (folder / "names.txt").write_text("000001\n000002 000003")
+    assert load_motions(folder, folder / "names.txt").texts == (("a person walks.",),)
+    with pytest.raises(UserError, match="no motion"):
+        load_motions(folder, folder / "names.txt", "val")
+    with pytest.raises(UserError, match=r"test\.txt"):
+        load_motions(folder, split="test")
 
 
-def test_disturbing_turns_limbs_and_keeps_bones(motion: Callable[..., np.ndarray]) -> None:
-    joints = torch.from_numpy(np.stack([motion(k, 5) for k in range(200)]))
-    disturbed = disturb(joints, torch.full((200,), 20.0), np.random.default_rng(0))
-    before, after = (x - x[:, :, list(PARENTS)] for x in (joints, disturbed))
-    torch.testing.assert_close(after.norm(dim=-1), before.norm(dim=-1), atol=1e-5, rtol=0)
-    cosine = (torch.nn.functional.normalize(before, dim=-1) * torch.nn.functional.normalize(after, dim=-1)).sum(-1)
-    degrees = torch.rad2deg(torch.acos(cosine.clamp(-1, 1)))
-    spine = [3, 6, 9, 12, 13, 14, 15, 16, 17]
-    assert degrees[:, :, spine].max() < 0.1
-    assert 5 < degrees[:, :, 4].mean() < 20
-    assert degrees[:, :, 7].mean() > degrees[:, :, 4].mean()  # the shin is carried by the thigh
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("texts/000001.txt", "a man kicks.#a/DET\n", "line 1 of .*000001.txt.* is not 'caption#tokens#from#to'"),
+        ("texts/000001.txt", "fine.#x#0.0#0.0\n\nbad.#x#start#0.0", "line 3 of .*000001.txt"),
+        ("new_joints/000001.npy", "no array", "000001.npy.* is no array"),
+    ],
+)
+def test_malformed_humanml3d_files(folder: Path, file: str, content: str, message: str) -> None:
+    (folder / file).write_text(content)
+    with pytest.raises(UserError, match=message):
+        load_motions(folder)
+
+
+def test_array_of_another_skeleton(folder: Path) -> None:
+    np.save(folder / "new_joints" / "000001.npy", np.zeros((50, 21, 3)))
+    with pytest.raises(UserError, match=r"shape \(50, 21, 3\), not \(T, 22, 3\)"):
+        load_motions(folder)
+
+
+def test_published_example(shared: Path, tmp_path: Path) -> None:
+    """HumanML3D's own files: the motion recovered from the features is the one that lies beside them."""
+    example = shared / "parity" / "humanml"
+    (tmp_path / "train.txt").write_text("012314")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "012314.txt").write_text("someone moves.#someone/PRON move/VERB#0.0#0.0")
+    read = []
+    for kind in ("new_joint_vecs", "new_joints"):
+        (tmp_path / kind).symlink_to(example / kind)
+        read.append(load_motions(tmp_path))
+    assert [len(motions.joints) for motions in read] == [170, 170]
+    torch.testing.assert_close(read[0].joints, read[1].joints, atol=1e-6, rtol=0)

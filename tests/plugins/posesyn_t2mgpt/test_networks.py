@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from posesyn_core.components import Accelerated, ExportableModule, NetworkCall
-from posesyn_core.engines import TorchConfig, TorchEngine
+from posesyn_core.engines import EngineConfig, TorchEngine
 from posesyn_core.values import MotionRequest
 from posesyn_t2mgpt.generator import T2MGpt, T2MGptConfig
 from tests.plugins.posesyn_t2mgpt.moving import make_pose
@@ -59,7 +59,7 @@ def codes_of(generator: T2MGpt, requests: list[MotionRequest]) -> tuple[list[lis
 @pytest.mark.parametrize("engine", ["torch", "onnx"])
 def test_engines_draw_the_same_codes(requests: list[MotionRequest], engine: str, tmp_path: Path) -> None:
     """Through an engine, in float32, as in float64 without: greedy and drawn, whatever the batch."""
-    load: Load = TorchEngine(TorchConfig()).load if engine == "torch" else lambda m: onnx_runtime(m, tmp_path)
+    load: Load = TorchEngine(EngineConfig()).load if engine == "torch" else lambda m: onnx_runtime(m, tmp_path)
     calls = {module.name: load(module) for module in T2MGpt(T2MGptConfig()).networks()}
     for temperature in (0.0, 1.0):
         generator = T2MGpt(T2MGptConfig(temperature=temperature))
@@ -75,7 +75,7 @@ def test_engines_draw_the_same_codes(requests: list[MotionRequest], engine: str,
 def test_compiled(requests: list[MotionRequest], weights_file: Path) -> None:
     generator = T2MGpt(T2MGptConfig(weights=str(weights_file), temperature=0))
     expected = codes_of(generator, requests)
-    engine = TorchEngine(TorchConfig(), compiled=True)
+    engine = TorchEngine(EngineConfig(), compiled=True)
     generator.use({module.name: engine.load(module) for module in generator.networks()})
     assert codes_of(generator, requests) == expected
 
