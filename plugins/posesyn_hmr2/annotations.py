@@ -145,7 +145,9 @@ def read_npz(path: Path, images: Path) -> Iterator[PersonOrRejection]:
     for at, imgname in enumerate(data["imgname"]):
         image_name = imgname.decode() if isinstance(imgname, bytes) else str(imgname)
         name = f"{image_name}/{at}"
-        row = {key: data[key][at] if key in data else np.zeros(size) for key, size in (("body_pose", 72), ("betas", 10))}
+        row = {
+            key: data[key][at] if key in data else np.zeros(size) for key, size in (("body_pose", 72), ("betas", 10))
+        }
         try:
             yield Person(
                 id=name,

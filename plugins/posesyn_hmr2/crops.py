@@ -39,7 +39,8 @@ def person_square(boxes: ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Centre (..., 2) and side (...) of the square that is cut at inference about boxes (..., 4); no margin."""
     corners = np.asarray(boxes, np.float32)
     near, far = corners[..., :2], corners[..., 2:]
-    return (near + far) / 2, expand_to_aspect(far - near).max(-1)
+    side: FloatArray = expand_to_aspect(far - near).max(-1)
+    return ((near + far) / 2).astype(np.float32), side
 
 
 def crop_matrix(centre: ArrayLike, side: float, size: int = IMAGE_SIZE, turn: float = 0.0) -> Floats:
@@ -76,9 +77,7 @@ def blur_deviation(side: float, size: int = IMAGE_SIZE) -> float:
     return (factor - 1) / 2 if factor > _BLUR_FROM else 0.0
 
 
-def blurred_part(
-    image: Image, centre: ArrayLike, side: float, sigma: float, matrix: Floats
-) -> tuple[Floats, Floats]:
+def blurred_part(image: Image, centre: ArrayLike, side: float, sigma: float, matrix: Floats) -> tuple[Floats, Floats]:
     """The part of the image that the crop sees, blurred (float64), and ``matrix`` (2, 3) for it.
 
     At the image's edges the nearest pixel goes on; the kernel ends at 4 deviations, as in scipy and scikit-image.

@@ -4,6 +4,8 @@ One verdict for each joint's rotation, one for the shape and one for all joints 
 names are those of the official code of 4D-Humans.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -20,7 +22,7 @@ class Discriminator(nn.Module):
         super().__init__()
         self.D_conv1 = nn.Conv2d(9, _FEATURES, 1)
         self.D_conv2 = nn.Conv2d(_FEATURES, _FEATURES, 1)
-        self.pose_out = nn.ModuleList(nn.Linear(_FEATURES, 1) for _ in range(JOINTS))
+        self.pose_out = JointVerdicts(nn.Linear(_FEATURES, 1) for _ in range(JOINTS))
         self.betas_fc1 = nn.Linear(SHAPE, 10)
         self.betas_fc2 = nn.Linear(10, 5)
         self.betas_out = nn.Linear(5, 1)
@@ -32,12 +34,20 @@ class Discriminator(nn.Module):
         """Rotation matrices (B, 23, 3, 3) and shapes (B, 10) -> verdicts (B, 25)."""
         relu = functional.relu
         x = relu(self.D_conv2(relu(self.D_conv1(body_pose.flatten(2).mT[..., None]))))[..., 0]  # (B, 32, 23)
-        weight = torch.cat([out.weight for out in self.pose_out])  # (23, 32): all joints at once
-        bias = torch.cat([out.bias for out in self.pose_out])
-        joints = torch.einsum("bfj,jf->bj", x, weight) + bias
+        joints = self.pose_out(x)
         shape = self.betas_out(relu(self.betas_fc2(relu(self.betas_fc1(betas)))))
         whole = self.D_alljoints_out(relu(self.D_alljoints_fc2(relu(self.D_alljoints_fc1(x.flatten(1))))))
         return torch.cat([joints, shape, whole], dim=1)
+
+
+class JointVerdicts(nn.ModuleList):
+    """A linear layer for each joint, all computed at once."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features (B, 32, 23) -> verdicts (B, 23)."""
+        layers = [cast(nn.Linear, layer) for layer in self]
+        weight, bias = torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers])
+        return torch.einsum("bfj,jf->bj", x, weight) + bias
 
 
 def generator_loss(discriminator: Discriminator, body_pose: Tensor, betas: Tensor) -> Tensor:

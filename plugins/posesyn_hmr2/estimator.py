@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from posesyn_core.body.decoding import decode_smpl
+from posesyn_core.body.model import ShapeSpace
 from posesyn_core.values import FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample
 from posesyn_hmr2.annotations import read_mocap
 from posesyn_hmr2.crops import crop_person, person_square
@@ -33,7 +34,7 @@ class Hmr2:
     training_defaults: ClassVar[Mapping[str, int | float | str]] = {
         "learning_rate": 1e-5, "batch_size": 32, "steps": 200_000, "weight_decay": 1e-4, "decay": "constant",
     }  # fmt: skip
-    """The paper's fine-tuning of 4DHumans (supplement A) with 4D-Humans' weight decay, by the keys of ``[finetune]``."""
+    """The paper's fine-tuning of 4DHumans (supplement A), with 4D-Humans' weight decay; keys as in ``[finetune]``."""
     keep_fp32: ClassVar[tuple[str, ...]] = ("smpl_head.rotations",)
     """Submodules of the network for which half precision is too coarse."""
 
@@ -56,7 +57,7 @@ class Hmr2:
         loaded = load_network(config.weights, config.ief_iters)
         self.network: Hmr2Network = loaded.network.to(config.device).eval()
         body = loaded.load_body(config.body)
-        self.shape_space = "smpl" if "smpl" in (loaded.body, body.shape_space) else "free"
+        self.shape_space: ShapeSpace = "smpl" if "smpl" in (loaded.body, body.shape_space) else "free"
         regressor = read_regressor(config.joint_regressor) if config.joint_regressor else loaded.regressor_for(body)
         self.joints = joints44(body, regressor, update_hips=config.update_hips).to(config.device)
         self.mocap = read_mocap(Path(config.mocap).expanduser()) if config.mocap else None

@@ -56,14 +56,13 @@ _UPPER_BODY = (0, 1, 15, 16, 17, 18, 33, 34, 37, 38, 42, 43)
 Floats = NDArray[np.float64]
 
 
-def extreme_crop(center: ArrayLike, extent: ArrayLike, keypoints: ArrayLike, draw: float, level: int = 1) -> Floats:
+def extreme_crop(box: ArrayLike, keypoints: ArrayLike, draw: float, level: int = 1) -> Floats:
     """The square (4: centre x, y, and its side twice) about a part of the body chosen by ``draw`` in [0, 1).
 
-    ``center`` (2,) and ``extent`` (2,) of the person's box and ``keypoints`` (44, 3: x, y, confidence) in pixels. A
+    ``box`` (4: centre x, y, width, height) of the person and ``keypoints`` (44, 3: x, y, confidence) in pixels. A
     person who shows neither the full nor the upper body keeps the box.
     """
-    points = np.asarray(keypoints, np.float64)
-    box = np.concatenate([np.asarray(center, np.float64), np.asarray(extent, np.float64)])
+    points, box = np.asarray(keypoints, np.float64), np.asarray(box, np.float64)
     full, upper = shown(points)
     if full or upper:
         choices = (_FULL if full else _UPPER)[level]

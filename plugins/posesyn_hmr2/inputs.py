@@ -47,9 +47,8 @@ def _labels(frame: LabelledFrame, joints: Joints44, pose: FloatArray) -> tuple[F
     """``keypoints_2d`` and ``keypoints_3d`` of a frame; all 0 where it has none."""
     labels_2d = from_smpl(frame.joints2d, frame.confidence)
     if frame.smpl is None:
-        known = frame.joints3d is not None
-        points = frame.joints3d if frame.joints3d is not None else np.zeros((24, 3), np.float32)
-        return labels_2d, from_smpl(points, np.full(24, known), pelvis=True)
+        points = np.zeros((24, 3)) if frame.joints3d is None else frame.joints3d
+        return labels_2d, from_smpl(points, np.full(24, frame.joints3d is not None), pelvis=True)
     device = joints.known.device
     rotations = axis_angle_to_matrix(torch.from_numpy(pose).to(device))[None]
     with torch.inference_mode():
@@ -114,21 +113,20 @@ class View:
 
     def square(self, person: Person) -> tuple[Floats, float]:
         """Centre (2,) and side of the square to cut out, before it is turned, scaled and mirrored."""
-        center, extent = person.center, person.extent
+        box = np.concatenate([person.center, person.extent]).astype(np.float64)
         if self.extreme is not None:
-            part = extreme_crop(center, extent, person.keypoints_2d, self.extreme, self.extreme_level)
-            if part[2:].min() >= SMALLEST:
-                center, extent = part[:2], part[2:]
-        side = float(extent.max())
-        return center + side * np.array(self.shift), side
+            part = extreme_crop(box, person.keypoints_2d, self.extreme, self.extreme_level)
+            box = part if part[2:].min() >= SMALLEST else box
+        side = float(box[2:].max())
+        return box[:2] + side * np.array(self.shift), side
 
     def matrix(self, person: Person, width: int, size: int) -> Floats:
         """The map (2, 3) to the crop, from the image or, if ``flipped``, from the mirrored image of that ``width``."""
         center, side = self.square(person)
         if self.flipped:
             center = np.array([width - center[0] - 1, center[1]])
-        side = np.float32(side) * np.float32(self.scale)  # as published, for the same pixels
-        return crop_matrix(center, side, size, self.turn)
+        scaled = np.float32(side) * np.float32(self.scale)  # as published, for the same pixels
+        return crop_matrix(center, float(scaled), size, self.turn)
 
     def cut(self, image: NDArray, person: Person, size: int) -> NDArray:
         """The crop (size, size[, 3]) of an image (H, W[, 3]); training does not blur."""
@@ -170,7 +168,7 @@ def _placed(person: Person, view: View, width: int, size: int) -> FloatArray:
     """2D joints in the crop."""
     points = person.keypoints_2d
     if view.flipped:
-        points = np.column_stack([width - points[:, 0] - 1, points[:, 1:]])[FLIP]
+        points = np.column_stack([width - points[:, 0] - 1, points[:, 1:]])[FLIP].astype(np.float32)
     places = apply_affine(view.matrix(person, width, size), points[:, :2]) / size - 0.5
     return np.column_stack([places, points[:, 2]]).astype(np.float32)
 
@@ -178,7 +176,7 @@ def _placed(person: Person, view: View, width: int, size: int) -> FloatArray:
 def _turned(points: FloatArray, view: View) -> FloatArray:
     """3D joints (44, 4) mirrored, then turned about the camera's axis."""
     if view.flipped:
-        points = (points * np.array([-1, 1, 1, 1], np.float32))[FLIP]
+        points = (points * np.array([-1, 1, 1, 1], np.float32))[FLIP].astype(np.float32)
     turn = Rotation.from_euler("z", -view.turn, degrees=True).as_matrix()
     return np.column_stack([points[:, :3] @ turn.T, points[:, 3]]).astype(np.float32)
 
@@ -186,6 +184,7 @@ def _turned(points: FloatArray, view: View) -> FloatArray:
 def turned_pose(pose: FloatArray, view: View) -> FloatArray:
     """Axis-angles (24, 3) of the body mirrored, then turned about the camera's axis."""
     if view.flipped:
-        pose = (pose * np.array([1, -1, -1], np.float32))[SMPL24.flip]
+        pose = (pose * np.array([1, -1, -1], np.float32))[SMPL24.flip].astype(np.float32)
     turned = Rotation.from_euler("z", -view.turn, degrees=True) * Rotation.from_rotvec(pose[0])
-    return np.concatenate([turned.as_rotvec()[None], pose[1:]]).astype(np.float32)
+    result: FloatArray = np.concatenate([turned.as_rotvec()[None], pose[1:]]).astype(np.float32)
+    return result

@@ -226,15 +226,24 @@ class DecoderLayers(nn.Module):
             cross_attention = CrossAttention(channels, sizes.channels, heads, head_channels)
             feed_forward = FeedForward(channels, sizes.decoder_hidden)
             parts = (attention, cross_attention, feed_forward)
-            self.layers.append(nn.ModuleList(PreNorm(channels, part) for part in parts))
+            self.layers.append(DecoderLayer(PreNorm(channels, part) for part in parts))
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """(B, 1, D) and (B, N, C) -> (B, 1, D)."""
-        for attention, cross_attention, feed_forward in self.layers:  # type: ignore[misc]  # ModuleLists of three
-            x = x + attention(x)
-            x = x + cross_attention(x, context)
-            x = x + feed_forward(x)
+        for layer in self.layers:
+            x = layer(x, context)
         return x
+
+
+class DecoderLayer(nn.ModuleList):
+    """Self-attention, cross-attention and feed-forward in turn."""
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """(B, 1, D) and (B, N, C) -> (B, 1, D)."""
+        attention, cross_attention, feed_forward = self
+        x = x + attention(x)
+        x = x + cross_attention(x, context)
+        return x + feed_forward(x)
 
 
 class PreNorm(nn.Module):
@@ -303,18 +312,20 @@ class FeedForward(nn.Module):
 def sizes_of(state: Mapping[str, Tensor]) -> Sizes:
     """The sizes of the network that a state dict belongs to; KeyError if it is none of HMR 2.0's.
 
-    Attention heads don't show in the shapes: they have the published widths.
+    Attention heads don't show in the shapes: they have the published widths, and a network that can't have is none.
     """
     head, published = "smpl_head.transformer", Sizes()
     first = f"{head}.transformer.layers.0"
-    width = state[f"{first}.1.fn.to_q.weight"].shape[0]
+    channels, width = state["backbone.pos_embed"].shape[-1], state[f"{first}.1.fn.to_q.weight"].shape[0]
+    if channels % published.head_channels or width % published.decoder_head_channels:
+        raise KeyError("attention heads of the published widths")
     verdict = state.get("discriminator.D_alljoints_fc1.weight")
     return Sizes(
-        channels=state["backbone.pos_embed"].shape[-1],
+        channels=channels,
         depth=_count(state, "backbone.blocks"),
         decoder_channels=state[f"{head}.pos_embedding"].shape[-1],
         decoder_depth=_count(state, f"{head}.transformer.layers"),
-        decoder_heads=max(1, width // published.decoder_head_channels),
+        decoder_heads=width // published.decoder_head_channels,
         decoder_hidden=state[f"{first}.2.fn.net.0.weight"].shape[0],
         refines=state[f"{head}.to_token_embedding.weight"].shape[-1] != 1,
         discriminator=published.discriminator if verdict is None else verdict.shape[0],

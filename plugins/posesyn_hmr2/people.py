@@ -25,8 +25,8 @@ class Person:
     image: Path | bytes
     keypoints_2d: FloatArray
     keypoints_3d: FloatArray
-    center: FloatArray
-    extent: FloatArray
+    center: NDArray[np.floating]
+    extent: NDArray[np.floating]
     body_pose: FloatArray
     betas: FloatArray
     has_body_pose: bool

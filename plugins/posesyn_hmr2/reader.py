@@ -68,6 +68,6 @@ def sample_of(person: "Person", name: str) -> Sample:
         joint_set="smpl24",
         keypoints2d=flat[:, :2],
         confidence=flat[:, 2],
-        smpl=SmplParams(pose[0], pose[1:], person.betas, np.zeros(3)) if posed else None,
+        smpl=SmplParams(pose[0], pose[1:], person.betas, np.zeros(3, np.float32)) if posed else None,
         keypoints3d=np.where(known, relative, np.nan) if known.any() else None,
     )

@@ -49,7 +49,7 @@ class PosePrior:
 
     def usual(self, body_pose: ArrayLike) -> NDArray[np.bool_]:
         """(...) whether poses (..., 23, 3) are believed."""
-        return (self.densities(body_pose) > self.thresholds).all(-1)
+        return np.all(self.densities(body_pose) > self.thresholds, axis=-1)
 
 
 def load_prior(path: Path) -> PosePrior:

@@ -1,8 +1,8 @@
 """Weights in and out: the official checkpoint, and safetensors files of our own training.
 
 The official file (``epoch=35-step=1000000.ckpt``) is Lightning's: the state dict stands under ``state_dict``, with the
-names of ``posesyn_hmr2.network``. Beside them it holds ``initialized``, which nobody needs, and ``smpl.*``, a copy of the
-SMPL body and of the regressor of 19 extra joints. The body serves where the user names no other; neither is written.
+names of ``posesyn_hmr2.network``. Beside them it holds ``initialized``, which nobody needs, and ``smpl.*``, a copy of
+the SMPL body and of the regressor of 19 extra joints. They serve where the user names no other, and are never written.
 Ours are safetensors with the same names, whose metadata say whose betas the network predicts (``body``).
 """
 
@@ -81,7 +81,7 @@ def load_network(weights: str, rounds: int = 1) -> Loaded:
 
 
 def save_network(network: Hmr2Network, body: ShapeSpace, path: Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write the weights, atomically: ``.ckpt`` in the official layout, else safetensors with the floats as ``dtype``."""
+    """Write the weights, atomically: ``.ckpt`` in the official layout, else safetensors, the floats as ``dtype``."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     if path.suffix == ".ckpt":
         with atomic_path(path) as temporary:

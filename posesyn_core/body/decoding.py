@@ -30,7 +30,21 @@ def decode_smpl(
     crop's camera sees.
     """
     focal = np.repeat(focal_length_in_image(focal_length, size, side)[:, None], 2, axis=1)
-    transl = crop_translation(camera, focal_length, size)
+    return place_smpl(body, rotations, betas, crop_translation(camera, focal_length, size), focal, centre)
+
+
+def place_smpl(
+    body: Body,
+    rotations: FloatArray,
+    betas: FloatArray,
+    transl: FloatArray,
+    focal: NDArray[np.floating],
+    centre: NDArray[np.floating],
+) -> list[PoseEstimate]:
+    """As :func:`decode_smpl` for a known translation (B, 3) metres and full-image camera.
+
+    ``focal`` (B, 2) and ``centre`` (B, 2): focal lengths and principal points in pixels of the full image.
+    """
     joints, axis_angle = _pose(body, rotations, betas)
     joints2d = project(joints + transl[:, None], focal, centre)
     return [

@@ -30,6 +30,8 @@ from posesyn_core.unpickle import load_pickle
 FREE_BODY = Path(__file__).with_name("free_body.npz")
 ShapeSpace = Literal["free", "smpl"]
 """Whose shape coefficients the ``betas`` are: the free body's, or SMPL's."""
+_FACE = ("nose", "reye", "leye", "rear", "lear")
+"""Joints that smplx picks from SMPL's vertices and we leave out; another body may not even have so many vertices."""
 _NEEDED = ("v_template", "shapedirs", "J_regressor", "kintree_table", "weights", "f")
 
 
@@ -62,6 +64,7 @@ class Body(nn.Module):
             self.smpl = SMPL(
                 "", data_struct=layout, num_betas=10, gender=gender, use_hands=False, use_feet_keypoints=False,
                 create_betas=False, create_global_orient=False, create_body_pose=False, create_transl=False,
+                vertex_ids=dict.fromkeys(_FACE, 0),
             )  # fmt: skip
         self.gender = gender
         shapes = torch.cat([self.v_template[..., None], self.shapedirs], dim=-1)
