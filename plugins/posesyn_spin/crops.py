@@ -54,7 +54,7 @@ def official_crop(
 
     SampleError if the box has no pixel or more than ``LARGEST`` along a side.
     """
-    inverse = np.linalg.inv(transform_matrix(centre, scale, size))
+    inverse: Floats = np.linalg.inv(transform_matrix(centre, scale, size))
     first, end = transform([[1, 1], [size + 1, size + 1]], inverse) - 1
     extent = end - first
     if extent.min() < 1 or extent.max() > LARGEST:

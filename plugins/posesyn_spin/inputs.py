@@ -12,7 +12,7 @@ from posesyn_core.geometry.crops import apply_affine, crop, square, warp
 from posesyn_core.images import decode_image, read_encoded
 from posesyn_core.skeletons import SMPL24
 from posesyn_core.values import FloatArray, Image, LabelledFrame, SmplParams
-from posesyn_spin.crops import UNIT, CropKind, official_crop
+from posesyn_spin.crops import UNIT, CropKind, official_crop, transform, transform_matrix
 
 MARGIN = 1.2
 """The square crop's side over the longer side of the person's box."""
@@ -100,46 +100,20 @@ def _normalised(pixels: NDArray[np.uint8], gain: FloatArray) -> FloatArray:
     return np.stack([table[:, channel].take(pixels[..., channel]) for channel in range(3)])
 
 
-def training_inputs(
-    person: Person, size: int, augmentation: Augmentation, rng: np.random.Generator, kind: CropKind = "affine"
-) -> dict[str, NDArray[np.float32]]:
-    """One augmented training item.
-
-    ``images`` (3, size, size); ``keypoints2d`` (24, 3): x, y with the crop as -1..1, and confidence; ``joints3d``
-    (24, 4): x, y, z in metres, and confidence; ``rotmat`` (24, 3, 3); ``betas`` (10,); ``has_smpl`` () is 0 or 1. What
-    is unknown is 0 (rotations: identity). SampleError for a bad image.
-    """
-    image = decode_image(read_encoded(person.image))
-    view = _draw_view(person, augmentation, rng)
-    pixels = view.cut(image, size, kind)
-    if rng.random() < augmentation.occlusion:
-        _hide_part(pixels, rng)
-    gain = rng.uniform(1 - augmentation.colour, 1 + augmentation.colour, 3).astype(np.float32)
-    order = SMPL24.flip if view.flipped else np.arange(24)
-    keypoints = person.keypoints2d[order]
-    places = 2 * apply_affine(view.matrix(size), keypoints[:, :2]) / size - 1
-    joints = person.joints3d[order]
-    return {
-        "images": _normalised(pixels, gain),
-        "keypoints2d": np.column_stack([places, keypoints[:, 2]]).astype(np.float32),
-        "joints3d": np.column_stack([joints[:, :3] @ view.turn.T, joints[:, 3]]).astype(np.float32),
-        "rotmat": _turned_rotations(person.smpl, view.turn, order),
-        "betas": np.zeros(10, np.float32) if person.smpl is None else person.smpl.betas,
-        "has_smpl": np.array(person.smpl is not None, np.float32),
-    }
-
-
 @frozen(eq=False)
 class View:
-    """A crop of an image: its square's ``centre`` (2,) and ``side``, turned clockwise by ``angle`` (radians).
+    """How one crop looks at a person: its square's ``centre`` (2,) and ``side``, turned clockwise by ``angle`` radians.
 
-    ``flipped`` mirrors it left to right, after the turn.
+    ``flipped`` mirrors it left to right, after the turn; ``gain`` (3,) brightens its channels; ``kind`` says how pixels
+    are taken.
     """
 
     centre: NDArray[np.float64]
     side: float
     angle: float
     flipped: bool
+    gain: FloatArray
+    kind: CropKind
 
     @property
     def turn(self) -> NDArray[np.float64]:
@@ -152,22 +126,68 @@ class View:
         linear = self.turn[:2, :2] * size / self.side
         return np.column_stack([linear, size / 2 - linear @ self.centre])
 
-    def cut(self, image: Image, size: int, kind: CropKind) -> Image:
+    def cut(self, image: Image, size: int) -> Image:
         """The picture (size, size, 3); a fresh array."""
-        if kind == "affine":
+        if self.kind == "affine":
             return warp(image, self.matrix(size), size)
-        angle = -float(np.degrees(self.angle))
-        pixels = official_crop(image, self.centre, self.side / UNIT, size, rotation=angle, stretch=kind == "official")
+        stretch = self.kind == "official"
+        pixels = official_crop(image, self.centre, self.side / UNIT, size, rotation=self._degrees, stretch=stretch)
         return np.array(pixels[:, ::-1] if self.flipped else pixels)
 
+    def places(self, points: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+        """Image points (J, 2) with the crop as -1..1; as published, an official crop's are whole pixels of it."""
+        if self.kind == "affine":
+            return 2 * apply_affine(self.matrix(size), points) / size - 1
+        matrix = transform_matrix(self.centre, self.side / UNIT, size, self._degrees)
+        return (2 * transform(points + 1, matrix) / size - 1) * [-1 if self.flipped else 1, 1]
 
-def _draw_view(person: Person, augmentation: Augmentation, rng: np.random.Generator) -> View:
+    @property
+    def _degrees(self) -> float:
+        """The turn as the official code counts it: counter-clockwise."""
+        return -float(np.degrees(self.angle))
+
+
+def training_inputs(
+    person: Person, size: int, augmentation: Augmentation, rng: np.random.Generator, kind: CropKind = "affine"
+) -> dict[str, NDArray[np.float32]]:
+    """One augmented training item (see :func:`training_item`). SampleError for a bad image."""
+    image = decode_image(read_encoded(person.image))
+    view = _draw_view(person, augmentation, rng, kind)
+    pixels = view.cut(image, size)
+    if rng.random() < augmentation.occlusion:
+        _hide_part(pixels, rng)
+    return training_item(person, view, pixels)
+
+
+def training_item(person: Person, view: View, pixels: Image) -> dict[str, NDArray[np.float32]]:
+    """What the loss needs of one view of a person, whose picture is ``pixels`` (S, S, 3).
+
+    ``images`` (3, S, S); ``keypoints2d`` (24, 3): x, y with the crop as -1..1, and confidence; ``joints3d`` (24, 4):
+    x, y, z in metres, and confidence; ``rotmat`` (24, 3, 3); ``betas`` (10,); ``has_smpl`` () is 0 or 1. What is
+    unknown is 0 (rotations: identity).
+    """
+    order = SMPL24.flip if view.flipped else np.arange(24)
+    keypoints, joints = person.keypoints2d[order], person.joints3d[order]
+    places = view.places(keypoints[:, :2], len(pixels))
+    return {
+        "images": _normalised(pixels, view.gain),
+        "keypoints2d": np.column_stack([places, keypoints[:, 2]]).astype(np.float32),
+        "joints3d": np.column_stack([joints[:, :3] @ view.turn.T, joints[:, 3]]).astype(np.float32),
+        "rotmat": _turned_rotations(person.smpl, view.turn, order),
+        "betas": np.zeros(10, np.float32) if person.smpl is None else person.smpl.betas,
+        "has_smpl": np.array(person.smpl is not None, np.float32),
+    }
+
+
+def _draw_view(person: Person, augmentation: Augmentation, rng: np.random.Generator, kind: CropKind) -> View:
     """A random crop about the person."""
     scale = 1 + augmentation.scale * float(np.clip(rng.standard_normal(), -1, 1))
     angle = np.radians(augmentation.rotation * float(np.clip(rng.standard_normal(), -2, 2)))
     angle *= rng.random() < ROTATION_CHANCE
     centre = person.centre + augmentation.shift * person.side * rng.standard_normal(2)
-    return View(centre, person.side * scale, float(angle), bool(rng.random() < FLIP_CHANCE))
+    flipped = bool(rng.random() < FLIP_CHANCE)
+    gain = rng.uniform(1 - augmentation.colour, 1 + augmentation.colour, 3).astype(np.float32)
+    return View(centre, person.side * scale, float(angle), flipped, gain, kind)
 
 
 def _hide_part(pixels: NDArray[np.uint8], rng: np.random.Generator) -> None:
