@@ -126,5 +126,5 @@ def cut(image: Image, box: ArrayLike, view: View | None = None) -> FloatArray:
     matrix[:, 2] = apply_affine(matrix, corner[None])[0]
     pixels = cv2.warpAffine(part.astype(np.float32), matrix, (CROP, CROP), flags=cv2.INTER_LINEAR)
     if view.gain != (1.0, 1.0, 1.0):
-        pixels = np.clip(pixels * np.float32(view.gain), 0, 255)
+        pixels = np.clip(pixels * np.array(view.gain, np.float32), 0, 255)
     return np.ascontiguousarray((pixels / 255).transpose(2, 0, 1))

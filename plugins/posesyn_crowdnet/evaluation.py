@@ -1,4 +1,4 @@
-"""The errors that 3DCrowdNet reports on 3DPW (Human3.6M's joints of both meshes, neutral prediction, gendered truth)."""
+"""The errors that 3DCrowdNet reports on 3DPW: of a neutral prediction against the gendered truth, mesh by mesh."""
 
 from typing import Any
 

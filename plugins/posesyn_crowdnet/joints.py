@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from posesyn_core.skeletons import JOINT_SETS, SMPL24, convert
+from posesyn_core.skeletons import SMPL24, convert
 
 Names = tuple[str, ...]
 
@@ -129,7 +129,6 @@ def official_joints(joint_set: str, points: ArrayLike, confidence: ArrayLike) ->
     """
     xy, c = np.asarray(points, np.float64), np.asarray(confidence, np.float64)
     if joint_set not in NAMES:
-        known = JOINT_SETS[joint_set].name
-        xy, valid = convert(xy, c > 0, known, SMPL24.name)
-        joint_set, c = SMPL24.name, valid.astype(np.float64)
+        converted, valid = convert(xy, c > 0, joint_set, SMPL24.name)
+        joint_set, xy, c = SMPL24.name, converted.astype(np.float64), valid.astype(np.float64)
     return with_middles(np.column_stack([xy, c]), NAMES[joint_set], tuple(MIDDLES))

@@ -220,7 +220,7 @@ class GraphBlock(nn.Module):
         return (self.adjacency @ own).relu()
 
     def _folded(self) -> tuple[Tensor, Tensor]:
-        """All joints' layers with their BatchNorms, in inference: weights (15, outputs, inputs), biases (15, outputs)."""
+        """All layers with their BatchNorms, for inference: weights (15, outputs, inputs), biases (15, outputs)."""
         linears, norms = zip(*self.fcbn_list, strict=True)
         variance = torch.stack([norm.running_var for norm in norms])
         gain = torch.stack([norm.weight for norm in norms]) / (variance + norms[0].eps).sqrt()

@@ -78,7 +78,7 @@ def disturb(joints: Floats, neighbours: Floats, area: float, rng: np.random.Gene
 
 @frozen
 class _Scene:
-    """What a joint may be taken for: itself, its mirrored joint (M, 2), the neighbours' same (N, 2) and mirrored ones."""
+    """What a joint may be taken for: itself, its mirrored joint, the neighbours' same and mirrored ones (N, 2)."""
 
     own: Floats
     mirror: Floats
@@ -109,13 +109,14 @@ class _Scene:
             return _around(sources, own, (near, middle), DRAWS, rng)
         if kind == "inversion":
             return _around(sources, mirror, (0, middle), DRAWS, rng)
-        if kind == "swap":  # as published, the place after the neighbours' counts as the mirrored joint, even if it isn't
+        if kind == "swap":
+            # As published, what stands after the neighbours' same joints counts as one's own mirrored joint, even
+            # where that is not labelled and the neighbours' mirrored joints begin there.
             mine = [0, 1 + len(self.beside)]
             others = [at for at in range(len(sources)) if at not in mine]
             return _around(sources, others, (0, middle), DRAWS, rng, avoid=mine)
-        missed = [
-            _around(sources, [at], (middle, far), 4 * DRAWS, rng, clearance=middle) for at in range(len(sources))
-        ]
+        everywhere = range(len(sources))
+        missed = [_around(sources, [at], (middle, far), 4 * DRAWS, rng, clearance=middle) for at in everywhere]
         fewer = [kept[rng.integers(len(kept), size=len(kept) // 4)] if len(kept) else kept for kept in missed[1:]]
         return np.concatenate([missed[0], *fewer])
 

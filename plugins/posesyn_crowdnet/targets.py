@@ -117,7 +117,8 @@ def _depths(person: Person, order: NDArray[np.intp]) -> Floats:
 def _inside(place: Floats, *, with_depth: bool) -> NDArray[np.bool_]:
     """(J,) whether x, y (and z) lie within the heatmap."""
     used = place if with_depth else place[:, :2]
-    return ((used >= 0) & (used < HEATMAP)).all(1)
+    inside: NDArray[np.bool_] = ((used >= 0) & (used < HEATMAP)).all(axis=1)
+    return inside
 
 
 def _camera_joints(person: Person, view: View, order: NDArray[np.intp]) -> Floats:
@@ -183,8 +184,8 @@ def pose_fit(fit: Fit, view: View, width: int, regressor: JointRegressor) -> Pos
     joints = joints + transl
     focal, centre = fit.camera.focal_length.astype(np.float64), fit.camera.principal_point.astype(np.float64)
     if view.flipped:
-        root = joints[0]
-        joints = joints + [2 * ((width - 1) / 2 - centre[0]) / focal[0] * root[2] - 2 * root[0], 0, 0]
+        root = joints[0].copy()
+        joints[:, 0] += 2 * ((width - 1) / 2 - centre[0]) / focal[0] * root[2] - 2 * root[0]
     pixels = joints[:, :2] / joints[:, 2:] * focal + centre
     return PosedFit(pose, joints, np.column_stack([pixels, joints[:, 2]]))
 

@@ -1,0 +1,131 @@
+"""3DCrowdNet's training files, for people who train with its official code.
+
+The folder is laid out like the official ``data/``: copy or link its parts there. With ``layout = "mscoco"``::
+
+    MSCOCO/annotations/person_keypoints_train2017.json       COCO's 17 joints, 2D
+    MSCOCO/annotations/MSCOCO_train_SMPL_NeuralAnnot.json    SMPL, camera
+    MSCOCO/images/train2017/000000000001.jpg
+
+and with "mpii" ``MPII/data/annotations/{train,MPII_train_SMPL_NeuralAnnot}.json`` and ``MPII/data/images``. Prefer the
+first: the official MPII loader leaves the body as it is where it turns the picture. Each annotation has ``bbox``
+[x, y, width, height] and ``keypoints`` [x, y, v, ...] in pixels (v 2 = labelled, 0 = not: SMPL's joints tell neither
+face nor head), and in the other file under its id ``smpl_param`` (``pose`` 72 axis-angle, camera frame, ``shape`` 10,
+``trans`` 3 metres: of the run's body model) and ``cam_param`` (``focal`` and ``princpt``, pixels). A frame without SMPL
+parameters or camera has no entry there, which the official loaders take for "2D only".
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from attrs import define, frozen
+
+from posesyn_core.components import option
+from posesyn_core.files import write_atomic
+from posesyn_core.skeletons import convert, joint_set
+from posesyn_core.values import LabelledFrame
+
+LABELLED = 2
+PERSON = 1
+
+
+@frozen
+class Layout:
+    """Where a layout has its files, below the official ``data/``; image names in the JSON are below ``named_from``."""
+
+    joint_set: str
+    annotations: str
+    fits: str
+    images: str
+    named_from: str
+
+
+LAYOUTS: Mapping[str, Layout] = {
+    "mscoco": Layout(
+        "coco17",
+        "MSCOCO/annotations/person_keypoints_train2017.json",
+        "MSCOCO/annotations/MSCOCO_train_SMPL_NeuralAnnot.json",
+        "MSCOCO/images/train2017",
+        "MSCOCO/images/train2017",
+    ),
+    "mpii": Layout(
+        "mpii16",
+        "MPII/data/annotations/train.json",
+        "MPII/data/annotations/MPII_train_SMPL_NeuralAnnot.json",
+        "MPII/data/images",
+        "MPII/data",
+    ),
+}
+
+
+@define
+class CrowdNetWriterConfig:
+    """Which of the official layouts to write."""
+
+    layout: Literal["mscoco", "mpii"] = option("mscoco", "'mscoco' or 'mpii', by the loader that is to read it")
+
+
+@define
+class CrowdNetWriter:
+    """Writes images, annotations and SMPL parameters; labels, 2 kB a frame, are held in memory."""
+
+    config: CrowdNetWriterConfig
+
+    def write(self, frames: Iterable[LabelledFrame], folder: Path) -> list[Path]:
+        """See :class:`posesyn_core.components.DatasetWriter`."""
+        layout = LAYOUTS[self.config.layout]
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        fits: dict[str, Any] = {}
+        written: list[Path] = []
+        for number, frame in enumerate(frames, start=1):
+            path = folder / layout.images / f"{number:012d}.jpg"
+            width, height = _write_image(frame, path)
+            name = path.relative_to(folder / layout.named_from).as_posix()
+            images.append({"id": number, "file_name": name, "width": width, "height": height})
+            annotations.append(_annotation(number, frame, layout.joint_set))
+            if frame.smpl is not None and frame.camera is not None:
+                fits[str(number)] = _fit(frame)
+            written.append(path)
+        joints = list(joint_set(layout.joint_set).joints)
+        category = {"id": PERSON, "name": "person", "supercategory": "person", "keypoints": joints}
+        document = {"images": images, "annotations": annotations, "categories": [category]}
+        for name, content in ((layout.annotations, document), (layout.fits, fits)):
+            write_atomic(folder / name, json.dumps(content))
+        return [folder / layout.annotations, folder / layout.fits, *written]
+
+
+def _write_image(frame: LabelledFrame, path: Path) -> tuple[int, int]:
+    from posesyn_core.images import as_jpeg, image_size, read_encoded  # loads OpenCV
+
+    jpeg = as_jpeg(read_encoded(frame.image))
+    write_atomic(path, jpeg)
+    return image_size(jpeg)
+
+
+def _annotation(number: int, frame: LabelledFrame, joints: str) -> dict[str, Any]:
+    points, labelled = convert(frame.joints2d, frame.confidence > 0, "smpl24", joints)
+    x0, y0, x1, y1 = frame.box.tolist()
+    return {
+        "id": number,
+        "image_id": number,
+        "category_id": PERSON,
+        "iscrowd": 0,
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "area": (x1 - x0) * (y1 - y0),
+        "num_keypoints": int(labelled.sum()),
+        "keypoints": np.column_stack([points, LABELLED * labelled]).ravel().tolist(),
+        "frame_id": frame.id,
+    }
+
+
+def _fit(frame: LabelledFrame) -> dict[str, Any]:
+    smpl, camera = frame.smpl, frame.camera
+    assert smpl is not None and camera is not None
+    pose = np.concatenate([smpl.global_orient, smpl.body_pose.ravel()])
+    return {
+        "smpl_param": {"pose": pose.tolist(), "shape": smpl.betas.tolist(), "trans": smpl.transl.tolist()},
+        "cam_param": {"focal": camera.focal_length.tolist(), "princpt": camera.principal_point.tolist()},
+    }
