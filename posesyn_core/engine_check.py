@@ -210,25 +210,34 @@ class Timing:
 
 def bench(
     network: ExportableModule, engines: Mapping[str, Engine], sizes: Sequence[int], seconds: float = 1.0
-) -> Iterator[Timing]:
+) -> tuple[list[Timing], dict[str, str]]:
     """Time every engine on every batch size, in turns, ``seconds`` each; the median of :data:`ROUNDS` rounds counts.
 
-    The first of ``engines`` is what the ratios refer to.
+    The first of ``engines`` is what the ratios refer to. Also returns why engines that can't run the network are left
+    out.
     """
-    calls = {name: engine.load(network) for name, engine in engines.items()}
-    for size in sizes:
-        batch = {name: tensor[:1].expand(size, *tensor.shape[1:]).clone() for name, tensor in network.example.items()}
-        times: dict[str, list[float]] = {name: [] for name in calls}
-        for call in calls.values():
-            call(batch)
-            call(batch)  # compilers specialise on the second batch size that they meet
-        for _ in range(ROUNDS):
-            for name, call in calls.items():
-                times[name].append(_seconds_of(call, batch, seconds / ROUNDS))
-        medians = {name: statistics.median(values) for name, values in times.items()}
-        first = next(iter(medians.values()))
-        for name, median in medians.items():
-            yield Timing(network.name, name, size, size / median, 1000 * median, first / median)
+    calls: dict[str, NetworkCall] = {}
+    refused: dict[str, str] = {}
+    for name, engine in engines.items():
+        try:
+            calls[name] = engine.load(network)
+        except UserError as error:
+            refused[name] = str(error)
+    return [timing for size in sizes for timing in _round(network, calls, size, seconds)], refused
+
+
+def _round(network: ExportableModule, calls: Mapping[str, NetworkCall], size: int, seconds: float) -> Iterator[Timing]:
+    batch = {name: tensor[:1].repeat(size, *[1] * (tensor.ndim - 1)) for name, tensor in network.example.items()}
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for call in calls.values():
+        call(batch)  # compilers specialise on the batch's size
+    for _ in range(ROUNDS):
+        for name, call in calls.items():
+            times[name].append(_seconds_of(call, batch, seconds / ROUNDS))
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    first = next(iter(medians.values()))
+    for name, median in medians.items():
+        yield Timing(network.name, name, size, size / median, 1000 * median, first / median)
 
 
 def _seconds_of(call: NetworkCall, batch: Mapping[str, Tensor], budget: float) -> float:
@@ -242,16 +251,29 @@ def _seconds_of(call: NetworkCall, batch: Mapping[str, Tensor], budget: float) -
             return elapsed / count
 
 
-def present_engines(
-    registry: Registry, options: Mapping[str, Any], device: str
-) -> tuple[dict[str, Engine], dict[str, str]]:
-    """Every engine that this machine has, eager torch first, and why the others are missing."""
-    names = sorted((r.component.name for r in registry.of_kind(Kind.ENGINE)), key=lambda name: (name != "torch", name))
-    engines: dict[str, Engine] = {}
+def present_engines(registry: Registry, options: Mapping[str, Any]) -> tuple[dict[str, Engine], dict[str, str]]:
+    """Every engine that this machine has, with ``options``, and why the others are missing.
+
+    Eager torch in float32 comes first, whatever the precision in ``options``.
+    """
+    reference = {**options, "precision": "fp32"}
+    engines: dict[str, Engine] = {"torch": registry.create(Kind.ENGINE, "torch", reference, "engine torch")}
     missing: dict[str, str] = {}
-    for name in names:
+    for name in (registered.component.name for registered in registry.of_kind(Kind.ENGINE)):
+        label = name if options["precision"] == "fp32" else f"{name} {options['precision']}"
         try:
-            engines[name] = registry.create(Kind.ENGINE, name, {**options, "device": device}, f"engine {name}")
+            engines.setdefault(label, registry.create(Kind.ENGINE, name, options, f"engine {name}"))
         except UserError as error:
             missing[name] = str(error)
     return engines, missing
+
+
+def batch_sizes(text: str) -> list[int]:
+    """ "1,8,32" as numbers; UserError if they are none."""
+    try:
+        sizes = [int(part) for part in text.split(",")]
+    except ValueError:
+        sizes = []
+    if not sizes or min(sizes) < 1:
+        raise UserError(f"batch sizes must be whole numbers with commas, such as 1,8,32, not {text!r}")
+    return sizes

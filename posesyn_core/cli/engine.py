@@ -1,8 +1,19 @@
 """``posesyn engine``: networks on other engines than eager torch, and what of them is kept on disk."""
 
+import functools
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from posesyn_core.components import PRECISIONS, Engine, Kind
+from posesyn_core.recipe import Choice, parse_recipe
+from posesyn_core.registry import Registry
+
+if TYPE_CHECKING:
+    from posesyn_core.engine_check import Agreement, Subject, Timing
 
 GIGABYTE = 1e9
 
@@ -46,3 +57,153 @@ def clear() -> None:
 
     cache = EngineCache()
     click.echo(f"freed {cache.clear() / GIGABYTE:.2f} GB in {cache.folder}")
+
+
+_set = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set an option of the component.")
+_precision = click.option(
+    "--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True, help="What it computes in."
+)
+_device = click.option("--device", help="Torch device: cpu, cuda, cuda:1, mps; default: the engine's own.")
+
+
+def on_an_engine(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the component NAME with its options, and an engine: it gets ``checked`` and ``chosen``."""
+
+    @functools.wraps(command)
+    def opened(
+        registry: Registry,
+        name: str,
+        settings: tuple[str, ...],
+        engine: str,
+        precision: str,
+        device: str | None,
+        batch: tuple[int, int] | None,
+        **others: Any,
+    ) -> None:
+        from posesyn_core.engine_check import subject
+
+        given = {"precision": precision, "device": device, "batch": batch}
+        options = {key: value for key, value in given.items() if value is not None}
+        chosen: Engine = registry.create(Kind.ENGINE, engine, options, f"options of the engine {engine}")
+        command(name, subject(registry, name, _options(name, settings)), engine, chosen, **others)
+
+    decorated: Callable[..., Any] = click.pass_obj(opened)
+    for decorate in (
+        click.option(
+            "--batch", type=(int, int), metavar="LEAST MOST", help="Smallest and largest batch; default 1 64."
+        ),
+        _device,
+        _precision,
+        click.option("--engine", default="onnx", show_default=True, help="Which engine; see `posesyn plugins`."),
+        _set,
+        click.argument("name", metavar="ESTIMATOR|MOTION"),
+    ):
+        decorated = decorate(decorated)
+    return decorated
+
+
+def _options(name: str, settings: tuple[str, ...]) -> dict[str, Any]:
+    """KEY=VALUE of a component, read as a recipe's section would be."""
+    overrides = [f"estimator.name={name}", *(f"estimator.{setting}" for setting in settings)]
+    choice: Choice = parse_recipe('dataset = "none"', overrides).estimator
+    return dict(choice.options)
+
+
+@engine.command(short_help="Write a component's networks as ONNX files.")
+@click.argument("name", metavar="ESTIMATOR|MOTION")
+@_set
+@_precision
+@click.option("--out", default=".", show_default=True, type=click.Path(path_type=Path), help="Folder.")
+@click.pass_obj
+def export(registry: Registry, name: str, settings: tuple[str, ...], precision: str, out: Path) -> None:
+    """Write every network of the component as <network>.<precision>.onnx, checked, with a free batch axis.
+
+    \b
+    posesyn engine export spin --set weights=model_checkpoint.pt --precision fp16 --out graphs
+    """
+    from posesyn_core.engine_check import subject
+    from posesyn_core.export import export_onnx
+
+    for network in subject(registry, name, _options(name, settings)).networks:
+        path = export_onnx(network, out / f"{network.name}.{precision}.onnx", precision)
+        click.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB, inputs {', '.join(network.example)}")
+
+
+@engine.command(short_help="Build an engine for a component, so that no run has to wait for it.")
+@on_an_engine
+def build(name: str, checked: "Subject", engine: str, chosen: Engine) -> None:
+    """Make the component's networks ready on an engine; what that takes long is kept in the cache.
+
+    \b
+    posesyn engine build spin --engine tensorrt --precision fp16 --batch 1 64
+    """
+    from posesyn_core.engine_check import load
+
+    started = time.perf_counter()
+    load(checked.networks, chosen)
+    click.echo(f"{name} on {engine} ({chosen.config.precision}) is ready after {time.perf_counter() - started:.1f} s")
+
+
+@engine.command(short_help="Compare an engine with eager torch.")
+@on_an_engine
+@click.option("--tolerance", type=float, help="Allow so much: mm for an estimator, else per cent.")
+def verify(name: str, checked: "Subject", engine: str, chosen: Engine, tolerance: float | None) -> None:
+    """Run the component on an engine and in eager float32 on the same probe, and print how far apart they are.
+
+    An estimator is judged by its joints: 0.1 mm at most in fp32, 2 mm on average in fp16 and bf16. A motion generator
+    is judged by the tokens that it draws. Exits with 2 if the engine is refused.
+
+    \b
+    posesyn engine verify spin --engine onnx --precision fp16
+    """
+    from posesyn_core.engine_check import verify as compare
+
+    agreement: Agreement = compare(checked, chosen, tolerance)
+    label = f"{name} on {engine} ({chosen.config.precision})"
+    click.echo(f"{label}: {agreement.text}")
+    agreement.require(label)
+    click.echo(f"accepted: {agreement.error:.4f} {agreement.unit} of {agreement.tolerance:g} allowed")
+
+
+@engine.command(short_help="Time all engines of this machine on a component.")
+@click.argument("name", metavar="ESTIMATOR|MOTION")
+@_set
+@_precision
+@_device
+@click.option("--batches", default="1,8,32", show_default=True, help="Batch sizes.")
+@click.option("--seconds", default=2.0, show_default=True, help="How long to time each engine on each batch size.")
+@click.pass_obj
+def bench(
+    registry: Registry,
+    name: str,
+    settings: tuple[str, ...],
+    precision: str,
+    device: str | None,
+    batches: str,
+    seconds: float,
+) -> None:
+    """Print samples per second and the time of a call for every engine, and the ratio to eager float32."""
+    from posesyn_core import engine_check
+
+    sizes = engine_check.batch_sizes(batches)
+    options = {"precision": precision, "batch": (1, max(sizes)), **({} if device is None else {"device": device})}
+    engines, missing = engine_check.present_engines(registry, options)
+    for network in engine_check.subject(registry, name, _options(name, settings)).networks:
+        timings, refused = engine_check.bench(network, engines, sizes, seconds)
+        _print_timings(network.name, timings)
+        missing |= refused
+    for engine_name, reason in missing.items():
+        click.echo(f"without {engine_name}: {reason}")
+
+
+def _print_timings(title: str, timings: "list[Timing]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("engine", title=title)
+    for column in ("batch", "samples/s", "ms/call", "x eager fp32"):
+        table.add_column(column, justify="right")
+    for timing in timings:
+        figures = (f"{timing.rate:.1f}", f"{timing.latency:.2f}", f"{timing.ratio:.2f}")
+        table.add_row(timing.engine, str(timing.batch), *figures)
+    Console().print(table)
