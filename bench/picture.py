@@ -12,23 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from posesyn_core.files import write_atomic
-from posesyn_core.geometry.crops import apply_affine, crop
-from posesyn_core.images import draw_skeleton, encode_jpeg
+from posesyn_core.images import encode_jpeg
 from posesyn_core.pipeline.run import HARD, FilteredFrame, Run, Selected, open_run
 from posesyn_core.registry import Registry
-from posesyn_core.report.pictures import LABELLED, MARGIN, PREDICTED, Shades
-from posesyn_core.values import FloatArray, Image, LabelledFrame, Sample
+from posesyn_core.report.pictures import LABELLED, PREDICTED, Overlay, tile
+from posesyn_core.values import Image, Sample
 
 SIDE = 200
 FRAMES = 5
-
-
-def tile(of: Sample | LabelledFrame, *overlays: tuple[FloatArray, str, Shades]) -> Image:
-    """The person's crop with skeletons on it."""
-    image, to_crop = crop(of.load_image(), of.box, SIDE, MARGIN)
-    for joints2d, joint_set, colours in overlays:
-        image = draw_skeleton(image, apply_affine(to_crop, joints2d), joint_set, colours=colours)
-    return image
 
 
 def row(selected: Selected, reference: Sample, kept: list[FilteredFrame]) -> Image:
@@ -36,9 +27,16 @@ def row(selected: Selected, reference: Sample, kept: list[FilteredFrame]) -> Ima
     sample, estimate = selected.scored.sample, selected.scored.estimate
     spread = [kept[at] for at in np.linspace(0, len(kept) - 1, FRAMES).round().astype(int)]
     tiles = [
-        tile(sample, (sample.keypoints2d, sample.joint_set, LABELLED), (estimate.joints2d, "smpl24", PREDICTED)),
-        tile(reference),
-        *(tile(item.frame, (item.frame.joints2d, "smpl24", LABELLED)) for item in spread),
+        tile(
+            sample,
+            [
+                Overlay(sample.keypoints2d, sample.joint_set, colours=LABELLED),
+                Overlay(estimate.joints2d, "smpl24", colours=PREDICTED),
+            ],
+            SIDE,
+        ),
+        tile(reference, [], SIDE),
+        *(tile(item.frame, [Overlay(item.frame.joints2d, "smpl24", colours=LABELLED)], SIDE) for item in spread),
     ]
     return np.hstack(tiles)
 

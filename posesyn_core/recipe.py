@@ -143,6 +143,7 @@ class Recipe:
     name: str = key("run", "shown in the report")
     seed: int = key(0, "seed of every random draw")
     body: str = key("", "the SMPL file (.npz or official .pkl) of every stage; empty = the free body")
+    h36m_regressor: str = key("", "J_regressor_h36m.npy: Human3.6M's joints from SMPL's mesh, for tests that use it")
     estimator: Choice = Choice("spin")
     eem: Choice | None = key(None, "another estimator for EEM than the one that is improved (Table 4)")
     labeller: Choice | None = key(None, "with score.labels = 'estimated_...': a 2D keypoint estimator, or another TPE")
@@ -208,6 +209,7 @@ STAGE_OF_SECTION: Mapping[str, str] = {
     "rounds": "report",
     "seed": "score",
     "body": "score",
+    "h36m_regressor": "evaluate",
     "estimator": "score",
     "eem": "score",
     "labeller": "score",
@@ -241,7 +243,7 @@ ENGINE_OF_STAGE: Mapping[str, tuple[str, ...]] = {
 def with_engine(recipe: Recipe, stage: str, name: str | None, precision: str | None) -> Recipe:
     """The recipe with another engine (and its default options) or precision for the networks of a stage."""
     changed = {}
-    for section in ENGINE_OF_STAGE[stage]:
+    for section in ENGINE_OF_STAGE.get(stage, ()):
         choice: Choice | None = getattr(recipe, section)
         if choice is None or (name is None and precision is None):
             continue

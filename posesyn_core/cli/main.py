@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from posesyn_core.cli import doctor, engine, experiment, plugins, predict, running, weights
+from posesyn_core.cli import compare, doctor, engine, experiment, plugins, predict, running, weights
 from posesyn_core.errors import PoseSynError, PoseSynWarning
 from posesyn_core.registry import Registry
 
@@ -43,6 +43,7 @@ for _command in running.stage_commands():
     cli.add_command(_command)
 cli.add_command(doctor.doctor)
 cli.add_command(engine.engine)
+cli.add_command(compare.compare)
 cli.add_command(experiment.experiment)
 cli.add_command(plugins.plugins)
 cli.add_command(predict.predict)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from posesyn_core.recipe import STAGES, Recipe, load_recipe
+from posesyn_core.components import PRECISIONS
+from posesyn_core.recipe import ENGINE_OF_STAGE, STAGES, Recipe, load_recipe, with_engine
 from posesyn_core.registry import Registry
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--restart", type=click.Choice(STAGES), help="Do this stage and all later ones again."),
         click.option("--device", help="Torch device of the networks: cpu, cuda, mps. Same as --set machine.device=..."),
         click.option(
-            "--batch-size", type=click.IntRange(1), help="Samples in a forward pass; labels stay the same to 1e-5."
+            "--batch-size", type=click.IntRange(1), help="Samples read and computed together; results stay the same."
         ),
         click.option("--workers", type=click.IntRange(1), help="Threads that read and draw; do not change results."),
         click.option(
@@ -56,12 +57,31 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return decorated
 
 
+def engine_options(stage: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command ``--engine`` and ``--precision`` if the stage has networks: ``engine`` and ``precision``."""
+    if stage not in ENGINE_OF_STAGE:
+        return lambda command: command
+    whose = " and ".join(ENGINE_OF_STAGE[stage])
+    name = click.option("--engine", help=f"What runs the network ({whose}): torch, compile, onnx, tensorrt.")
+    precision = click.option("--precision", type=click.Choice(PRECISIONS), help="What that engine computes in.")
+    return lambda command: name(precision(command))
+
+
 @click.command(short_help="Run the whole loop on a recipe; resumes where it stopped.")
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--run", "folder", type=click.Path(path_type=Path), help="Run folder; default runs/<recipe's name>.")
 @recipe_options
+@engine_options("run")
 @click.pass_obj
-def run(registry: Registry, recipe: Path, folder: Path | None, settings: tuple[str, ...], restart: str | None) -> None:
+def run(
+    registry: Registry,
+    recipe: Path,
+    folder: Path | None,
+    settings: tuple[str, ...],
+    restart: str | None,
+    engine: str | None,
+    precision: str | None,
+) -> None:
     """Run all stages of RECIPE (a TOML file): score, select, caption, synthesize, animate, filter, export, finetune,
     evaluate, report.
 
@@ -70,9 +90,9 @@ def run(registry: Registry, recipe: Path, folder: Path | None, settings: tuple[s
     posesyn run examples/mpii.toml --set score.hard=50 --run runs/small
 
     Interrupted, it goes on when started again. The recipe of a run can't change under it, except for --workers,
-    --batch-size and --device; --restart STAGE does a stage and the later ones again.
+    --batch-size, --device and engines; --restart STAGE does a stage and the later ones again.
     """
-    execute(registry, load_recipe(recipe, settings), folder, restart)
+    execute(registry, with_engine(load_recipe(recipe, settings), "run", engine, precision), folder, restart)
 
 
 def execute(registry: Registry, recipe: Recipe, folder: Path | None, restart: str | None = None) -> None:
@@ -100,9 +120,16 @@ def _stage_command(stage: str) -> click.Command:
     @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
     @click.option("--recipe", type=click.Path(path_type=Path), help="Recipe that starts the run, if it is new.")
     @recipe_options
+    @engine_options(stage)
     @click.pass_obj
     def command(
-        registry: Registry, folder: Path, recipe: Path | None, settings: tuple[str, ...], restart: str | None
+        registry: Registry,
+        folder: Path,
+        recipe: Path | None,
+        settings: tuple[str, ...],
+        restart: str | None,
+        engine: str | None = None,
+        precision: str | None = None,
     ) -> None:
         from posesyn_core.pipeline.run import create_run, open_run
         from posesyn_core.pipeline.stages import run_stage
@@ -110,7 +137,8 @@ def _stage_command(stage: str) -> click.Command:
         source = recipe or folder / "recipe.toml"
         if recipe is None:
             open_run(folder, registry)  # says what is wrong if there is no run
-        opened = create_run(folder, load_recipe(source, settings), registry, restart)
+        chosen = with_engine(load_recipe(source, settings), stage, engine, precision)
+        opened = create_run(folder, chosen, registry, restart)
         tell(stage, run_stage(opened, stage))
 
     command.help = (
@@ -127,10 +155,10 @@ def tell(stage: str, summary: Mapping[str, Any]) -> None:
 
 
 def _print_result(opened: "Run") -> None:
-    """The before/after table, if there was test data, and where to look."""
-    variants = (opened.summary("evaluate") or {}).get("variants", {})
-    if variants:
-        _print_table(variants)
+    """The before/after table of every test set, and where to look."""
+    for label, by_variant in (opened.summary("evaluate") or {}).get("sets", {}).items():
+        titles = {VARIANT_TITLES[name]: by_variant[name] for name in VARIANT_TITLES if name in by_variant}
+        print_figures(label, titles)
     click.echo(f"report: {opened.folder / 'report.html'}")
 
 
@@ -148,15 +176,28 @@ VARIANT_TITLES: Mapping[str, str] = {
 }
 
 
-def _print_table(variants: Mapping[str, Mapping[str, float]]) -> None:
+METRIC_TITLES: Mapping[str, str] = {
+    "mpjpe": "MPJPE",
+    "pa_mpjpe": "PA-MPJPE",
+    "n_mpjpe": "N-MPJPE",
+    "pve": "PVE",
+    "nmje": "NMJE",
+    "pck": "PCK %",
+    "auc": "AUC %",
+    "pckh": "PCKh %",
+}
+
+
+def print_figures(label: str, rows: Mapping[str, Mapping[str, float]]) -> None:
+    """The figures of one test set, a row for each estimator."""
     from rich.console import Console
     from rich.table import Table
 
-    samples = next(iter(variants.values()))["samples"]
-    table = Table("estimator", title=f"held-out error in mm ({samples:.0f} samples)")
-    table.add_column("MPJPE", justify="right")
-    table.add_column("PA-MPJPE", justify="right")
-    for name, title in VARIANT_TITLES.items():
-        if name in variants:
-            table.add_row(title, f"{variants[name]['mpjpe']:.1f}", f"{variants[name]['pa_mpjpe']:.1f}")
+    samples = next(iter(rows.values()))["samples"]
+    shown = [name for name in METRIC_TITLES if all(name in figures for figures in rows.values())]
+    table = Table("estimator", title=f"{label}: {samples:.0f} held-out samples, errors in mm")
+    for name in shown:
+        table.add_column(METRIC_TITLES[name], justify="right")
+    for title, figures in rows.items():
+        table.add_row(title, *(f"{figures[name]:.1f}" for name in shown))
     Console().print(table)

@@ -1,71 +1,140 @@
-"""Stage 9: measure the estimator as shipped and after each training on held-out data."""
+"""Stage 9: measure the estimator as shipped and after each training on held-out data.
+
+Beside the figures, ``evaluate/<variant>/`` gets for every test set the values of every sample (Parquet) and a sheet of
+the worst cases (JPEG).
+"""
 
 import statistics
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from attrs import evolve
+import attrs
+from attrs import evolve, frozen
 
+from posesyn_core.body.model import Body, load_body
 from posesyn_core.components import Kind
 from posesyn_core.errors import UserError
-from posesyn_core.pipeline.finetune import weights_of
+from posesyn_core.files import write_atomic
+from posesyn_core.images import encode_jpeg
+from posesyn_core.pipeline.finetune import POSESYN, weights_of
 from posesyn_core.pipeline.run import Run
+from posesyn_core.report.pictures import worst_cases
+from posesyn_core.training.comparison import differences
+from posesyn_core.training.evaluate import Evaluation, load_regressor
 from posesyn_core.training.evaluate import evaluate as measure
+from posesyn_core.training.protocols import Protocol
 from posesyn_core.values import Sample
 
 SHIPPED = "shipped"
 Figures = dict[str, float | int]
 
 
-def evaluate(run: Run) -> dict[str, Any]:
-    """Errors in mm of every variant on each of the recipe's ``test`` sets; per-sample values beside them.
+@frozen
+class TestSet:
+    """One test set: its samples with truth, and how its official evaluation compares."""
 
-    ``sets`` has the figures by set and variant, ``variants`` their means over the sets by variant.
+    label: str
+    samples: Sequence[Sample]
+    protocol: Protocol
+
+
+def evaluate(run: Run) -> dict[str, Any]:
+    """Figures (errors in mm, shares in percent) of every variant on each of the recipe's ``test`` sets.
+
+    ``sets`` has them by set and variant, ``variants`` their means over the sets by variant, and ``differences`` by set
+    and variant what the training on synthesised data changed sample by sample, with a bootstrap interval.
     """
     trained = run.require("finetune")["variants"]
     if not run.recipe.test:
         return {"variants": {}, "sets": {}, "note": "the recipe names no test data"}
-    sets = _test_sets(run)
-    figures: dict[str, dict[str, Figures]] = {label: {} for label in sets}
-    for variant in (SHIPPED, *trained):
-        for label, summary in _measure_variant(run, variant, sets).items():
-            figures[label][variant] = summary
-    means = {variant: mean_over_sets([by[variant] for by in figures.values()]) for variant in (SHIPPED, *trained)}
-    return {"samples": sum(map(len, sets.values())), "variants": means, "sets": figures}
+    variants = (SHIPPED, *trained)
+    sets = test_sets(run)
+    measured = {variant: _measure_variant(run, variant, sets) for variant in variants}
+    by_set = {at.label: {v: measured[v][at.label].summary() for v in variants} for at in sets}
+    means = {variant: mean_over_sets([by_variant[variant] for by_variant in by_set.values()]) for variant in variants}
+    changes = {
+        at.label: {
+            v: [attrs.asdict(d) for d in differences(measured[v][at.label], measured[POSESYN][at.label])]
+            for v in variants
+            if POSESYN in variants and v != POSESYN
+        }
+        for at in sets
+    }
+    return {
+        "samples": sum(len(at.samples) for at in sets),
+        "variants": means,
+        "sets": by_set,
+        "differences": changes,
+    }
 
 
-def _test_sets(run: Run) -> dict[str, list[Sample]]:
-    """The samples with 3D truth of every test set, by label."""
-    sets: dict[str, list[Sample]] = {}
+def test_sets(run: Run) -> list[TestSet]:
+    """The recipe's test sets. UserError if two have the same label, or one has no sample with truth."""
+    sets: list[TestSet] = []
     for at, choice in enumerate(run.recipe.test):
-        if choice.label in sets:
+        if choice.label in (known.label for known in sets):
             raise UserError(f"two test sets are called {choice.label!r}; give one of them another 'label'")
         reader = run.create(Kind.READER, choice, f"test.{at}")
-        sets[choice.label] = [
-            entry for entry in reader.samples() if isinstance(entry, Sample) and entry.joints3d is not None
-        ]
+        samples = [entry for entry in reader.samples() if isinstance(entry, Sample) and _has_truth(entry)]
+        if not samples:
+            raise UserError(f"the test set {choice.label!r} has no sample with 3D joints or a head size to measure by")
+        sets.append(TestSet(choice.label, samples, getattr(reader, "protocol", Protocol())))
     return sets
 
 
-def _measure_variant(run: Run, variant: str, sets: Mapping[str, Sequence[Sample]]) -> dict[str, Figures]:
-    choice, machine = run.recipe.estimator, run.recipe.machine
-    if variant != SHIPPED:
-        choice = evolve(choice, options={**choice.options, "weights": str(weights_of(run, variant))})
+def _has_truth(sample: Sample) -> bool:
+    return sample.joints3d is not None or sample.keypoints3d is not None or sample.head_size is not None
+
+
+def _measure_variant(run: Run, variant: str, sets: Sequence[TestSet]) -> dict[str, Evaluation]:
+    weights = {} if variant == SHIPPED else {"weights": str(weights_of(run, variant))}
+    found = measure_weights(run, weights, sets, f"evaluate {variant}")
+    for at in sets:
+        _write(run.folder / "evaluate" / variant, at, found[at.label])
+    return found
+
+
+def measure_weights(run: Run, options: Mapping[str, Any], sets: Sequence[TestSet], label: str) -> dict[str, Evaluation]:
+    """Evaluate the recipe's estimator with further ``options`` on each set, by label."""
+    machine = run.recipe.machine
+    choice = evolve(run.recipe.estimator, options={**run.recipe.estimator.options, **options})
     estimator = run.create(Kind.ESTIMATOR, choice, "estimator")
     network = run.network(choice, estimator, "estimator")
-    figures = {}
-    for label, samples in sets.items():
-        result = measure(
+    body = _body(run, sets)
+    path = run.recipe.h36m_regressor
+    regressor = load_regressor(Path(path).expanduser(), body) if path and body is not None else None
+    return {
+        at.label: measure(
             estimator,
-            samples,
+            at.samples,
             batch_size=machine.batch_size,
             workers=machine.workers,
             network=network,
-            label=f"evaluate {variant}",
+            body=body,
+            regressor=regressor,
+            protocol=at.protocol,
+            label=label,
         )
-        result.write(run.folder / "evaluate" / variant / f"{label}.parquet")
-        figures[label] = result.summary()
-    return figures
+        for at in sets
+    }
+
+
+def _body(run: Run, sets: Sequence[TestSet]) -> Body | None:
+    """The body that the truth's parameters belong to, if any set has such."""
+    needed = any(sample.smpl is not None for at in sets for sample in at.samples)
+    return load_body(run.recipe.body_file) if needed else None
+
+
+def _write(folder: Path, test_set: TestSet, found: Evaluation) -> None:
+    found.write(folder / f"{test_set.label}.parquet")
+    errors = next((found.values[name] for name in ("mpjpe", "pve") if name in found.values), None)
+    if errors is None and "pckh" in found.values:
+        errors = 100 - found.values["pckh"]
+    by_id = {sample.id: sample for sample in test_set.samples}
+    sheet = None if errors is None else worst_cases([by_id[name] for name in found.ids], found.predictions, errors)
+    if sheet is not None:
+        write_atomic(folder / f"{test_set.label}-worst.jpg", encode_jpeg(sheet))
 
 
 def mean_over_sets(figures: Sequence[Figures]) -> Figures:

@@ -52,7 +52,7 @@ def _train(
 
     def error() -> float:
         found = evaluate(estimator, held_out, batch_size=machine.batch_size, workers=machine.workers, label="validate")
-        return float(found.mpjpe.mean())
+        return float(found.summary()["mpjpe"])
 
     with tensorboard(folder) if options.tensorboard else nullcontext(lambda metrics: None) as track:
 

@@ -127,6 +127,8 @@ VARIANT_TITLES = {
 def variants(run: Run) -> list[Variant]:
     """What the stage ``evaluate`` measured, in the order of training; empty without test data."""
     measured: Mapping[str, Any] = (run.summary("evaluate") or {}).get("variants", {})
+    if not all("mpjpe" in figures for figures in measured.values()):
+        return []
     order = [name for name in VARIANT_TITLES if name in measured] + sorted(measured.keys() - VARIANT_TITLES.keys())
     return [
         Variant(

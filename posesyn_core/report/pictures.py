@@ -1,6 +1,7 @@
 """Photographs for the report: square crops about a person with skeletons on them, as data URIs."""
 
 import base64
+import contextlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,11 +11,12 @@ from numpy.typing import NDArray
 from posesyn_core.errors import SampleError
 from posesyn_core.geometry.crops import apply_affine, crop
 from posesyn_core.images import LEFT, MIDDLE, RIGHT, Colour, draw_skeleton, encode_jpeg
-from posesyn_core.values import FloatArray, LabelledFrame, Sample
+from posesyn_core.values import FloatArray, Image, LabelledFrame, PoseEstimate, Sample
 
 MARGIN = 1.25
 """A crop's side by the longer side of the person's box."""
 QUALITY = 80
+SHEET_TILE, SHEET_COLUMNS, SHEET_ROWS = 180, 6, 2
 
 # Shades for left, right and middle: a pose that is right but for its sides still shows.
 Shades = tuple[Colour, Colour, Colour]
@@ -44,11 +46,46 @@ class Picture:
 def person(of: Sample | LabelledFrame, overlays: Sequence[Overlay], alt: str, side: int = 256) -> Picture:
     """The person's square crop, ``side`` pixels wide, with ``overlays``; an unreadable image gives the reason."""
     try:
-        image, to_crop = crop(of.load_image(), of.box, side, MARGIN)
+        return Picture(alt, uri=data_uri(encode_jpeg(tile(of, overlays, side), QUALITY)))
     except SampleError as error:
         return Picture(alt, fault=str(error))
+
+
+def tile(of: Sample | LabelledFrame, overlays: Sequence[Overlay], side: int) -> Image:
+    """The person's square crop (side, side, 3) with ``overlays``. SampleError if the image can't be read."""
+    image, to_crop = crop(of.load_image(), of.box, side, MARGIN)
     for overlay in overlays:
         joints = apply_affine(to_crop, overlay.joints2d)
         image = draw_skeleton(image, joints, overlay.joint_set, overlay.visible, colours=overlay.colours)
-    encoded = base64.b64encode(encode_jpeg(image, QUALITY)).decode()
-    return Picture(alt, uri=f"data:image/jpeg;base64,{encoded}")
+    return image
+
+
+def data_uri(jpeg: bytes) -> str:
+    """A JPEG as it stands in a page."""
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+
+
+def worst_cases(
+    samples: Sequence[Sample], estimates: Sequence[PoseEstimate], errors: NDArray[np.floating]
+) -> Image | None:
+    """A sheet of the samples with the largest errors, worst first, with true and predicted skeletons.
+
+    Samples whose error is not a number, or whose image can't be read, are passed over; None if nothing is left.
+    """
+    order = [int(at) for at in np.argsort(-np.nan_to_num(errors, nan=-np.inf)) if np.isfinite(errors[at])]
+    tiles = []
+    for at in order:
+        sample, estimate = samples[at], estimates[at]
+        overlays = [
+            Overlay(sample.keypoints2d, sample.joint_set, sample.confidence > 0, LABELLED),
+            Overlay(estimate.joints2d, "smpl24", None, PREDICTED),
+        ]
+        with contextlib.suppress(SampleError):
+            tiles.append(tile(sample, overlays, SHEET_TILE))
+        if len(tiles) == SHEET_COLUMNS * SHEET_ROWS:
+            break
+    if not tiles:
+        return None
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % SHEET_COLUMNS)
+    rows = [np.hstack(tiles[at : at + SHEET_COLUMNS]) for at in range(0, len(tiles), SHEET_COLUMNS)]
+    return np.vstack(rows)

@@ -4,7 +4,7 @@ Everything on the page follows from the run directory alone (no dates, no paths 
 the same run gives the same bytes. Long tables are shown in part, and the page says so: it stays below about 8 MB.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -24,7 +24,7 @@ from posesyn_core.images import LEFT, MIDDLE, RIGHT
 from posesyn_core.pipeline.run import EASY, HARD, FilteredFrame, Run, Selected
 from posesyn_core.recipe import Choice, unstructure
 from posesyn_core.report import charts, figures
-from posesyn_core.report.pictures import LABELLED, PREDICTED, Overlay, Picture, Shades, person
+from posesyn_core.report.pictures import LABELLED, PREDICTED, Overlay, Picture, Shades, data_uri, person
 from posesyn_core.values import Motion, Sample, ScoredSample
 
 HARD_SHOWN, EASY_SHOWN, MOTIONS_SHOWN, CLIPS_SHOWN, FRAMES_SHOWN = 24, 12, 24, 12, 3
@@ -203,13 +203,44 @@ def _comparison(run: Run) -> dict[str, Any] | None:
         for label, value, tone in (("MPJPE", v.mpjpe, "w4"), ("PA-MPJPE", v.pa_mpjpe, "w2"))
     ]
     pairs = [("posesyn", "shipped"), ("posesyn", "real_only"), ("real_only", "shipped")]
+    changes = (run.summary("evaluate") or {}).get("differences", {})
     return {
         "variants": found,
         "base": found[0],
         "sentences": [_difference(by_name[a], by_name[b]) for a, b in pairs if a in by_name and b in by_name],
         "chart": charts.bars(bars, "MPJPE and PA-MPJPE in millimetres of every variant"),
+        "certainty": [
+            _certainty(label, _SHORT.get(variant, variant), change)
+            for label, by_variant in changes.items()
+            for variant, found in by_variant.items()
+            for change in found
+            if change["metric"] in ("mpjpe", "pa_mpjpe")
+        ],
+        "worst": _worst(run),
         "training": run.summary("finetune") or {},
     }
+
+
+def _certainty(label: str, baseline: str, change: Mapping[str, Any]) -> str:
+    """One line on a difference sample by sample, and whether it is more than chance."""
+    metric = change["metric"].replace("_", "-").upper()
+    interval = f"95 % interval {change['low']:+.1f} to {change['high']:+.1f}"
+    chance = ", zero in it: it may be chance" if change["low"] <= 0 <= change["high"] else ""
+    difference = change["second"] - change["first"]
+    return (
+        f"{label}, {metric}: PoseSyn less {baseline} is {difference:+.1f} mm ({interval}{chance}); "
+        f"lower on {change['better']:.0f} % of {change['samples']} samples."
+    )
+
+
+def _worst(run: Run) -> list[Picture]:
+    """The sheets of worst cases of the last training, or of the estimator as shipped."""
+    variant = figures.variants(run)[-1].name
+    found = sorted((run.folder / "evaluate" / variant).glob("*-worst.jpg"))
+    return [
+        Picture(f"Worst cases of {path.name.removesuffix('-worst.jpg')}", uri=data_uri(path.read_bytes()))
+        for path in found
+    ]
 
 
 _SHORT = {"shipped": "shipped", "real_only": "real only", "posesyn": "PoseSyn"}

@@ -1,8 +1,4 @@
-"""Errors of an estimator on samples with 3D truth.
-
-Joints are the first 22 of SMPL (HumanML3D-22), relative to the pelvis: those that motions and estimators share. The
-two hand joints of SMPL depend on the body model more than on the pose and are left out.
-"""
+"""Errors of an estimator on samples with truth, by the protocol of their data set."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,34 +12,37 @@ from posesyn_core import metrics
 from posesyn_core.body.model import Body
 from posesyn_core.components import PoseEstimator, SplitEstimator
 from posesyn_core.engines import LoadedNetwork
-from posesyn_core.errors import SampleError
-from posesyn_core.files import atomic_path
+from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files import atomic_path, existing_file
 from posesyn_core.inference import predict
 from posesyn_core.progress import progress
+from posesyn_core.training.protocols import METRICS, MM, Protocol, compared_3d, compared_regressed, pckh
 from posesyn_core.values import PoseEstimate, Sample, SmplParams
 
-JOINTS = 22
-MM = 1000.0
+PERCENT = ("pck", "auc", "pckh")
+"""Metrics of which more is better; all others are errors in mm."""
+CHUNK = 64
+"""Meshes that are posed at a time."""
+
+Found = Sequence[tuple[Sample, PoseEstimate]]
 
 
 @frozen(eq=False)
 class Evaluation:
-    """Errors per sample, mm: ``mpjpe``, ``pa_mpjpe`` and ``pve`` (N,); the last is NaN where it can't be had.
+    """What was measured: per metric (N,) values of the samples ``ids``, NaN where one can't be had.
 
-    ``rejected`` has the reasons for the samples without an estimate, by id.
+    ``predictions`` are the estimates in the same order, ``rejected`` the reasons for the samples that have none.
     """
 
     ids: tuple[str, ...]
-    mpjpe: NDArray[np.float64]
-    pa_mpjpe: NDArray[np.float64]
-    pve: NDArray[np.float64]
+    values: Mapping[str, NDArray[np.float64]]
     rejected: Mapping[str, str]
+    predictions: tuple[PoseEstimate, ...] = ()
 
     def summary(self) -> dict[str, float | int]:
-        """Means over the samples, mm, and their number; ``pve`` only if there is any."""
+        """Means over the samples (errors in mm, shares in percent) and their number; unknown metrics are left out."""
         figures: dict[str, float | int] = {"samples": len(self.ids), "rejected": len(self.rejected)}
-        for name in ("mpjpe", "pa_mpjpe", "pve"):
-            values = getattr(self, name)
+        for name, values in self.values.items():
             known = values[np.isfinite(values)]
             if len(known):
                 figures[name] = round(float(known.mean()), 3)
@@ -54,9 +53,8 @@ class Evaluation:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        columns = {"id": list(self.ids), "mpjpe": self.mpjpe, "pa_mpjpe": self.pa_mpjpe, "pve": self.pve}
         with atomic_path(path) as temporary:
-            pq.write_table(pa.table(columns), temporary)
+            pq.write_table(pa.table({"id": list(self.ids), **self.values}), temporary)
 
 
 def evaluate(
@@ -67,12 +65,16 @@ def evaluate(
     workers: int,
     network: LoadedNetwork | None = None,
     body: Body | None = None,
+    regressor: NDArray[np.float32] | None = None,
+    protocol: Protocol | None = None,
     label: str = "evaluate",
 ) -> Evaluation:
-    """Predict ``samples``, which must have ``joints3d``, and measure.
+    """Predict ``samples`` and measure by ``protocol`` (None: the default one).
 
-    With a ``body`` the per-vertex error (PVE, relative to the pelvis) is measured too where the truth and the estimate
-    both have SMPL parameters; it must be the body that the truth's parameters belong to.
+    The 3D metrics need ``joints3d`` or ``keypoints3d``, PCKh a ``head_size``. With a ``body`` the per-vertex error
+    (PVE, relative to the pelvis) is measured too where the truth and the estimate both have SMPL parameters; it must
+    be the body that the truth's parameters belong to. ``regressor`` (17, V) takes Human3.6M's joints from its
+    vertices, for protocols that compare those (see :func:`load_regressor`).
     """
     found: list[tuple[Sample, PoseEstimate]] = []
     rejected: dict[str, str] = {}
@@ -85,38 +87,89 @@ def evaluate(
                 else:
                     found.append((sample, result))
             shown.advance(len(batch))
-    return _measure(found, rejected, body, batch_size)
-
-
-def _measure(
-    found: Sequence[tuple[Sample, PoseEstimate]], rejected: Mapping[str, str], body: Body | None, batch_size: int
-) -> Evaluation:
-    predicted = np.array([estimate.joints3d for _, estimate in found], np.float64).reshape(-1, 24, 3)[:, :JOINTS] * MM
-    truth = np.array([sample.joints3d for sample, _ in found], np.float64).reshape(-1, 24, 3)[:, :JOINTS] * MM
+    values = _measure(found, protocol or Protocol(), body, regressor, len(samples))
     return Evaluation(
-        ids=tuple(sample.id for sample, _ in found),
-        mpjpe=metrics.mpjpe(predicted, truth, root=0),
-        pa_mpjpe=metrics.pa_mpjpe(predicted, truth),
-        pve=np.full(len(found), np.nan) if body is None else _vertex_errors(found, body, batch_size),
-        rejected=dict(rejected),
+        tuple(sample.id for sample, _ in found), values, rejected, tuple(estimate for _, estimate in found)
     )
 
 
-def _vertex_errors(found: Sequence[tuple[Sample, PoseEstimate]], body: Body, batch_size: int) -> NDArray[np.float64]:
-    """PVE (N,) in mm; NaN where truth or estimate has no SMPL parameters."""
+def load_regressor(path: Path, body: Body) -> NDArray[np.float32]:
+    """Human3.6M's joint regressor (17, V) from ``J_regressor_h36m.npy``; UserError if it does not fit the body."""
+    try:
+        matrix = np.load(existing_file(path, "joint regressor"), allow_pickle=False)
+    except ValueError as error:
+        raise UserError(f"joint regressor {str(path)!r} is no plain .npy array: {error}") from error
+    if matrix.shape != (17, len(body.v_template)):
+        raise UserError(
+            f"joint regressor {str(path)!r} has shape {matrix.shape}, the body {len(body.v_template)} vertices: "
+            "it belongs to SMPL's mesh, so set body to your SMPL file"
+        )
+    return matrix.astype(np.float32)
+
+
+def _measure(
+    found: Found, protocol: Protocol, body: Body | None, regressor: NDArray[np.float32] | None, total: int
+) -> dict[str, NDArray[np.float64]]:
+    """Every metric of the protocol that some sample has the truth for."""
+    values: dict[str, NDArray[np.float64]] = {}
+    meshes = None if body is None else _meshes(found, body, regressor)
+    in_3d = [name for name in protocol.metrics if name in METRICS]
+    for places in _alike(found):
+        chosen = [found[at] for at in places]
+        if protocol.regressed and meshes is not None and meshes.joints is not None:
+            compared = compared_regressed(meshes.joints[0, places], meshes.joints[1, places], protocol)
+        else:
+            compared = compared_3d([s for s, _ in chosen], [e for _, e in chosen], protocol)
+        for name in in_3d:
+            values.setdefault(name, np.full(len(found), np.nan))[places] = METRICS[name](compared)
+    if meshes is not None and "pve" in protocol.metrics:
+        values["pve"] = meshes.pve
+    if any(sample.head_size is not None for sample, _ in found):
+        values["pckh"] = pckh([s for s, _ in found], [e for _, e in found], protocol.pckh)
+    if "nmje" in protocol.metrics and "mpjpe" in values:
+        recall = len(found) / total
+        values["nmje"] = values["mpjpe"] * (1 + recall) / (2 * recall)
+    return values
+
+
+def _alike(found: Found) -> list[list[int]]:
+    """The places of the samples with 3D truth, those whose truth is in the same joint set together."""
+    groups: dict[str, list[int]] = {}
+    for at, (sample, _) in enumerate(found):
+        if sample.joints3d is not None:
+            groups.setdefault("smpl", []).append(at)
+        elif sample.keypoints3d is not None:
+            groups.setdefault(sample.joint_set, []).append(at)
+    return list(groups.values())
+
+
+@frozen(eq=False)
+class _Meshes:
+    """What follows from the meshes of estimates and truth: PVE (N,) and (estimate/truth, N, 17, 3) regressed joints."""
+
+    pve: NDArray[np.float64]
+    joints: NDArray[np.float64] | None
+
+
+def _meshes(found: Found, body: Body, regressor: NDArray[np.float32] | None) -> _Meshes | None:
+    """In mm, NaN where either side has no SMPL parameters; None if that is so for all."""
+    pairs = [(estimate.smpl, sample.smpl) for sample, estimate in found]
+    places = [at for at, (guess, true) in enumerate(pairs) if guess is not None and true is not None]
+    if not places:
+        return None
     errors = np.full(len(found), np.nan)
-    pairs = [(sample.smpl, estimate.smpl) for sample, estimate in found]
-    places = [at for at, (true, guess) in enumerate(pairs) if true is not None and guess is not None]
-    for chunk in (places[at : at + batch_size] for at in range(0, len(places), batch_size)):
-        truth, truth_root = _surface(body, [pairs[at][0] for at in chunk])
-        guess, guess_root = _surface(body, [pairs[at][1] for at in chunk])
-        errors[chunk] = metrics.pve(guess, truth, guess_root, truth_root)
-    return errors
+    joints = None if regressor is None else np.full((2, len(found), 17, 3), np.nan)
+    for chunk in (places[at : at + CHUNK] for at in range(0, len(places), CHUNK)):
+        guess, truth = (_surface(body, [pairs[at][side] for at in chunk]) for side in range(2))
+        errors[chunk] = metrics.pve(guess, truth)
+        if joints is not None and regressor is not None:
+            joints[:, chunk] = np.einsum("jv,snvc->snjc", regressor, np.stack([guess, truth]))
+    return _Meshes(errors, joints)
 
 
-def _surface(body: Body, bodies: Sequence[SmplParams | None]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Vertices (N, V, 3) and pelvis (N, 3) in mm."""
+def _surface(body: Body, bodies: Sequence[SmplParams | None]) -> NDArray[np.float32]:
+    """Vertices (N, V, 3) in mm relative to the pelvis."""
     fields = [np.stack([getattr(smpl, name) for smpl in bodies]) for name in ("global_orient", "body_pose", "betas")]
     with torch.inference_mode():
         posed = body(*(torch.from_numpy(values) for values in fields))
-    return posed.vertices.numpy() * MM, posed.joints3d[:, 0].numpy() * MM
+    return MM * (posed.vertices - posed.joints3d[:, :1]).numpy()

@@ -9,9 +9,11 @@ import pytest
 import torch
 from attrs import evolve, frozen
 
+from posesyn_core import skeletons
 from posesyn_core.body.model import Body, load_body
-from posesyn_core.errors import SampleError
-from posesyn_core.training.evaluate import evaluate
+from posesyn_core.errors import SampleError, UserError
+from posesyn_core.training.evaluate import evaluate, load_regressor
+from posesyn_core.training.protocols import Protocol
 from posesyn_core.values import Camera, PoseEstimate, Sample, SmplParams
 
 
@@ -67,8 +69,8 @@ class Oracle:
 def test_errors_are_those_of_the_first_22_joints_in_millimetres(samples: list[Sample]) -> None:
     result = evaluate(Oracle(), samples, batch_size=2, workers=1)
     expected = [100 * np.linalg.norm(sample.joints3d[:22], axis=-1).mean() for sample in samples]
-    np.testing.assert_allclose(result.mpjpe, expected, rtol=1e-5)
-    np.testing.assert_allclose(result.pa_mpjpe, 0, atol=1e-3)
+    np.testing.assert_allclose(result.values["mpjpe"], expected, rtol=1e-5)
+    np.testing.assert_allclose(result.values["pa_mpjpe"], 0, atol=1e-3)
     summary = result.summary()
     assert (summary["samples"], summary["rejected"]) == (5, 0)
     assert summary["mpjpe"] == pytest.approx(np.mean(expected), abs=1e-3)
@@ -84,8 +86,8 @@ def test_a_rejected_sample_is_counted_with_its_reason(samples: list[Sample]) -> 
 def test_vertex_errors_need_a_body_and_parameters_on_both_sides(samples: list[Sample], body: Body) -> None:
     taller = [evolve(s, smpl=evolve(s.smpl, transl=np.ones(3))) for s in samples]  # a translation is no error
     result = evaluate(Oracle(without_smpl=("s/1",)), taller, batch_size=2, workers=1, body=body)
-    np.testing.assert_array_equal(np.isnan(result.pve), [False, True, False, False, False])
-    np.testing.assert_allclose(result.pve[[0, 2, 3, 4]], 0, atol=1e-3)
+    np.testing.assert_array_equal(np.isnan(result.values["pve"]), [False, True, False, False, False])
+    np.testing.assert_allclose(result.values["pve"][[0, 2, 3, 4]], 0, atol=1e-3)
     assert result.summary()["pve"] == pytest.approx(0, abs=1e-3)
 
 
@@ -94,8 +96,77 @@ def test_errors_per_sample_are_written(samples: list[Sample], tmp_path: Path) ->
     result.write(tmp_path / "errors.parquet")
     table = pq.read_table(tmp_path / "errors.parquet")
     assert table["id"].to_pylist() == [sample.id for sample in samples]
-    np.testing.assert_array_equal(table["mpjpe"].to_numpy(), result.mpjpe)
+    np.testing.assert_array_equal(table["mpjpe"].to_numpy(), result.values["mpjpe"])
 
 
 def test_nothing_to_evaluate_is_an_empty_result() -> None:
     assert evaluate(Oracle(), [], batch_size=3, workers=1).summary() == {"samples": 0, "rejected": 0}
+
+
+def test_protocols_choose_joints_root_and_metrics(samples: list[Sample]) -> None:
+    protocol = Protocol(("mpjpe", "n_mpjpe", "pck", "auc"), joints=("left_wrist", "right_wrist"), root=("neck",))
+    result = evaluate(Oracle(), samples, batch_size=5, workers=1, protocol=protocol)
+    wrists = [sample.joints3d[[20, 21]] - sample.joints3d[12] for sample in samples]
+    expected = [100 * np.linalg.norm(pair, axis=-1).mean() for pair in wrists]
+    np.testing.assert_allclose(result.values["mpjpe"], expected, rtol=1e-4)
+    np.testing.assert_allclose(result.values["n_mpjpe"], 0, atol=1e-3)
+    assert set(result.values) == {"mpjpe", "n_mpjpe", "pck", "auc"}
+    np.testing.assert_allclose(result.values["pck"], 100.0)
+
+
+def test_truth_in_another_joint_set_is_compared_where_both_have_joints(samples: list[Sample]) -> None:
+    def in_h36m(sample: Sample) -> Sample:
+        points, known = skeletons.convert(sample.joints3d, None, "smpl24", "h36m17")
+        points[~known] = np.nan
+        nowhere = np.zeros((17, 2))
+        return evolve(
+            sample, joint_set="h36m17", keypoints2d=nowhere, confidence=np.ones(17), joints3d=None,
+            keypoints3d=points + 3,
+        )  # fmt: skip
+
+    result = evaluate(Oracle2(samples), [in_h36m(sample) for sample in samples], batch_size=5, workers=1)
+    limbs = [name for name in skeletons.H36M17.joints if name in skeletons.SMPL24.joints and name != "pelvis"]
+    limbs = [name for name in limbs if "hip" in name or name.split("_")[0] in ("left", "right")]
+    expected = []
+    for sample in samples:
+        points, _ = skeletons.convert(sample.joints3d, None, "smpl24", "h36m17")
+        at = [skeletons.H36M17.joints.index(name) for name in limbs]
+        expected.append(100 * np.linalg.norm(points[[0, *at]] - points[0], axis=-1).mean())
+    np.testing.assert_allclose(result.values["mpjpe"], expected, rtol=1e-4)
+
+
+@frozen
+class Oracle2:
+    """Knows the SMPL truth of samples whose own truth is in another joint set, and returns it 10 % too large."""
+
+    known: Sequence[Sample]
+
+    def predict(self, samples: Sequence[Sample]) -> list[PoseEstimate]:
+        by_id = {sample.id: sample for sample in self.known}
+        return Oracle().predict([by_id[sample.id] for sample in samples])
+
+
+def test_joints_regressed_from_the_mesh(samples: list[Sample], body: Body, tmp_path: Path) -> None:
+    vertices = len(body.v_template)
+    matrix = np.zeros((17, vertices), np.float32)
+    matrix[np.arange(17), np.arange(17) * 300] = 1  # "joints" that are vertices
+    np.save(tmp_path / "J.npy", matrix)
+    regressor = load_regressor(tmp_path / "J.npy", body)
+    protocol = Protocol(("mpjpe",), regressed=True)
+    exact = evaluate(Oracle(), samples, batch_size=5, workers=1, body=body, regressor=regressor, protocol=protocol)
+    np.testing.assert_allclose(exact.values["mpjpe"], 0, atol=1e-2)  # same mesh, though the joints are 10 % off
+    np.save(tmp_path / "wrong.npy", matrix[:, :100])
+    with pytest.raises(UserError, match="set body to your SMPL file"):
+        load_regressor(tmp_path / "wrong.npy", body)
+
+
+def test_pckh_needs_a_head_size(samples: list[Sample]) -> None:
+    with_head = [evolve(samples[0], head_size=2.0), evolve(samples[1], joints3d=samples[1].joints3d)]
+    result = evaluate(Oracle(), with_head, batch_size=2, workers=1)
+    assert result.values["pckh"][0] == 100.0 and np.isnan(result.values["pckh"][1])
+
+
+def test_nmje_counts_those_who_were_missed(samples: list[Sample]) -> None:
+    result = evaluate(Oracle(refuses=("s/3",)), samples, batch_size=5, workers=1, protocol=Protocol(("mpjpe", "nmje")))
+    f1 = 2 * 0.8 / 1.8
+    np.testing.assert_allclose(result.values["nmje"], result.values["mpjpe"] / f1)

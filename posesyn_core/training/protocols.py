@@ -1,0 +1,114 @@
+"""How a data set's official evaluation compares estimates with the truth.
+
+A reader whose data set has a protocol of its own carries it as the attribute ``protocol``; others get the default.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from posesyn_core import metrics, skeletons
+from posesyn_core.values import PoseEstimate, Sample
+
+MM = 1000.0
+BODY_JOINTS = skeletons.HUMANML22.joints
+"""SMPL's joints but the hands: those that motions and estimators share; the hands depend on the body model."""
+
+Floats = NDArray[np.float64]
+
+
+@frozen
+class Protocol:
+    """What is measured on a data set.
+
+    ``metrics`` are names of :data:`METRICS`, "pve", or "nmje" (AGORA: MPJPE divided by the F1 score of detection, here
+    2 r / (1 + r) with the share r of people for whom there is an estimate). ``joints`` and ``root`` are joints of the
+    set in which the truth is given; empty = all that the estimate has too (of SMPL-24 without the hands), and the
+    set's own root. With ``regressed`` both sides are the 17 joints of Human3.6M that its regressor takes from the SMPL
+    mesh, where truth and estimate have SMPL parameters and the user gave the regressor's file. ``pckh`` is the share
+    of the head size within which a 2D joint counts as found.
+    """
+
+    metrics: tuple[str, ...] = ("mpjpe", "pa_mpjpe", "pve")
+    joints: tuple[str, ...] = ()
+    root: tuple[str, ...] = ()
+    regressed: bool = False
+    pckh: float = 0.5
+
+
+H36M_14 = (
+    *("right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "thorax", "head"),
+    *("left_shoulder", "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist"),
+)
+"""The 14 of Human3.6M's 17 joints that evaluations on 3DPW and Human3.6M compare (SPIN, HMR, 4DHumans)."""
+
+
+@frozen(eq=False)
+class Compared:
+    """Joints to measure, relative to the root: mm (N, J, 3), and which of them count (N, J)."""
+
+    predicted: Floats
+    truth: Floats
+    valid: NDArray[np.bool_]
+
+
+METRICS: Mapping[str, Callable[[Compared], Floats]] = {
+    "mpjpe": lambda c: metrics.mpjpe(c.predicted, c.truth, valid=c.valid),
+    "pa_mpjpe": lambda c: metrics.pa_mpjpe(c.predicted, c.truth, c.valid),
+    "n_mpjpe": lambda c: metrics.n_mpjpe(c.predicted, c.truth, valid=c.valid),
+    "pck": lambda c: metrics.pck(c.predicted, c.truth, valid=c.valid),
+    "auc": lambda c: metrics.auc(c.predicted, c.truth, valid=c.valid),
+}
+"""Metrics of 3D joints; the first three in mm, PCK (150 mm) and AUC in percent."""
+
+
+def compared_3d(samples: Sequence[Sample], estimates: Sequence[PoseEstimate], protocol: Protocol) -> Compared:
+    """The joints of samples that all have ``joints3d``, or all ``keypoints3d`` of one joint set."""
+    if all(sample.joints3d is not None for sample in samples):
+        name, truth = "smpl24", np.array([sample.joints3d for sample in samples], np.float64)
+    else:
+        name, truth = samples[0].joint_set, np.array([sample.keypoints3d for sample in samples], np.float64)
+    given = np.array([estimate.joints3d for estimate in estimates], np.float64)
+    predicted, derivable = skeletons.convert(given, None, "smpl24", name)
+    return compare_joints(MM * predicted, MM * truth, derivable, name, protocol)
+
+
+def compared_regressed(predicted: Floats, truth: Floats, protocol: Protocol) -> Compared:
+    """Joints (N, 17, 3) in mm that Human3.6M's regressor took from the meshes of both sides."""
+    return compare_joints(predicted, truth, np.ones(predicted.shape[:2], bool), "h36m17", protocol)
+
+
+def compare_joints(
+    predicted: NDArray[np.floating], truth: Floats, known: NDArray[np.bool_], name: str, protocol: Protocol
+) -> Compared:
+    """The joints of set ``name`` that the protocol counts, relative to its root.
+
+    ``known`` (N, J) says which the prediction has; a joint whose truth is not finite does not count, and without its
+    root none of a sample's does.
+    """
+    joint_set = skeletons.joint_set(name)
+    known = known & np.isfinite(truth).all(-1)
+    root = [joint_set.joints.index(joint) for joint in protocol.root] or list(joint_set.root)
+    known &= known[:, root].all(1, keepdims=True)
+    everything = [joint for joint in joint_set.joints if name != "smpl24" or joint in BODY_JOINTS]
+    places = [joint_set.joints.index(joint) for joint in protocol.joints or everything]
+    moved = predicted - predicted[:, root].mean(1, keepdims=True)
+    fixed = np.where(known[..., None], truth - truth[:, root].mean(1, keepdims=True), 0)
+    return Compared(moved[:, places], fixed[:, places], known[:, places])
+
+
+def pckh(samples: Sequence[Sample], estimates: Sequence[PoseEstimate], alpha: float) -> Floats:
+    """(N,) PCKh in percent over the labelled joints that the estimate has too; NaN without a head size."""
+    errors = np.full(len(samples), np.nan)
+    for name in sorted({sample.joint_set for sample in samples}):
+        at = [i for i, sample in enumerate(samples) if sample.joint_set == name and sample.head_size is not None]
+        if at:
+            given = np.stack([estimates[i].joints2d for i in at])
+            predicted, derivable = skeletons.convert(given, None, "smpl24", name)
+            truth = np.stack([samples[i].keypoints2d for i in at])
+            labelled = np.stack([samples[i].confidence for i in at]) > 0
+            heads = np.array([samples[i].head_size for i in at], np.float64)
+            errors[at] = metrics.pckh(predicted, truth, heads, alpha, labelled & derivable)
+    return errors
