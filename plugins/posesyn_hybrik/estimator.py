@@ -1,0 +1,118 @@
+"""HybrIK as a target pose estimator: preprocess, network, decode; and its training."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from attrs import frozen
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from posesyn_core.geometry.cameras import focal_length_in_image, project
+from posesyn_core.geometry.crops import square
+from posesyn_core.geometry.rotations import matrix_to_axis_angle
+from posesyn_core.values import Camera, FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample, SmplParams
+from posesyn_hybrik.camera import CROP, FOCAL_LENGTH, lift
+from posesyn_hybrik.inputs import Augmentation, crop_person, training_inputs
+from posesyn_hybrik.losses import hybrik_loss
+from posesyn_hybrik.people import MARGIN, Person, joints_and_twists, person_of
+from posesyn_hybrik.plugin import HybrikConfig
+from posesyn_hybrik.smpl import body_of_smpl
+from posesyn_hybrik.weights import Loaded, load_network, save_network
+
+
+@frozen(eq=False)
+class Place:
+    """Where a sample's crop lies: its square's ``centre`` (2,) and ``side``, and the camera's ``principal_point``."""
+
+    centre: NDArray[np.float64]
+    side: float
+    principal_point: NDArray[np.float64]
+
+
+class Hybrik:
+    """A TrainableEstimator. The network maps ``images`` (B, 3, S, S) and ``offset`` (B, 2) to a posed SMPL body."""
+
+    keep_fp32 = ("soft_argmax", "smpl", "solver")
+    """Parts of the network that half precision would spoil."""
+
+    training_defaults: Mapping[str, float | int] = {"learning_rate": 1e-4, "epochs": 40, "batch_size": 64}
+    """How PoseSyn's paper fine-tunes HybrIK (supplement A)."""
+
+    def __init__(self, config: HybrikConfig) -> None:
+        """UserError if the weights or the body can't be loaded."""
+        self.config = config
+        self.augmentation = Augmentation(
+            scale=config.scale_factor,
+            rotation=config.rot_factor,
+            colour=config.noise_factor,
+            flip_chance=config.flip_chance,
+            occlusion=config.occlusion,
+        )
+        self.loaded = load_network(config)
+        channels_last = self.loaded.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = channels_last.to(config.device).eval()
+        self.body = body_of_smpl(self.network.smpl, self.loaded.shape_space).to(config.device)
+        self.image_size = self.loaded.image_size
+
+    def preprocess(self, sample: Sample) -> Prepared:
+        """Cut out the person: a square of 1.25 times the box. SampleError for a bad image or box."""
+        image = sample.load_image()
+        pixels = crop_person(image, sample.box, self.image_size)
+        centre, side = square(sample.box, MARGIN)
+        middle = np.array(image.shape[1::-1]) / 2 if self.config.principal_point == "image" else centre
+        offset = ((centre - middle) / side).astype(np.float32)
+        return Prepared({"images": pixels, "offset": offset}, Place(centre, float(side), middle))
+
+    def decode(self, outputs: Mapping[str, NDArray[np.float32]], contexts: Sequence[Place]) -> list[PoseEstimate]:
+        """The posed body seen by the full image's camera: focal length 1000 / 256 * side of the square crop (Table 6)."""
+        side = np.array([place.side for place in contexts])
+        focal = np.repeat(focal_length_in_image(FOCAL_LENGTH, CROP, side)[:, None], 2, axis=1)
+        middle = np.stack([place.principal_point for place in contexts])
+        joints2d = project(outputs["joints"] + outputs["root"][:, None], focal, middle)
+        axis_angle = matrix_to_axis_angle(torch.from_numpy(outputs["rotmat"])).numpy()
+        return [
+            PoseEstimate(
+                joints3d=outputs["joints"][at],
+                joints2d=joints2d[at],
+                camera=Camera(focal[at], middle[at]),
+                smpl=SmplParams(axis_angle[at, 0], axis_angle[at, 1:], outputs["shape"][at], outputs["transl"][at]),
+            )
+            for at in range(len(contexts))
+        ]
+
+    def training_inputs(self, frame: LabelledFrame | Person, rng: np.random.Generator) -> dict[str, FloatArray]:
+        """One augmented crop with its labels (see ``posesyn_hybrik.inputs``). SampleError for a bad image.
+
+        Besides our frames it takes the people of an official file (``posesyn_hybrik.annotations``).
+        """
+        skin = partial(joints_and_twists, self.network.smpl)
+        person = frame if isinstance(frame, Person) else person_of(frame, skin)
+        return training_inputs(person, self.image_size, self.augmentation, rng)
+
+    def training_loss(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """HybrIK's loss (see ``posesyn_hybrik.losses``); a frame adds the terms that it has labels for.
+
+        The rotations are those of naive HybrIK about the predicted joints, which get no gradient from them.
+        """
+        found = self.network.heads(batch["images"])
+        still = torch.zeros_like(found["uvd"][:, 0, :2])
+        skeleton, _ = lift(found["uvd"], found["scale"], still, found.get("trans", still))
+        rest = self.network.smpl(found["shape"])
+        rotmat, _ = self.network.solver.kinematics.naive(skeleton.detach(), rest, found["phi"])
+        config = self.config
+        weights = {
+            "uvd": config.uvd_loss_weight, "betas": config.beta_loss_weight,
+            "pose": config.pose_loss_weight, "twist": config.twist_loss_weight,
+        }  # fmt: skip
+        return hybrik_loss({**found, "rotmat": rotmat}, batch, uvd=config.uvd_loss, weights=weights)
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """All weights of the network."""
+        return self.network.parameters()
+
+    def save(self, path: Path) -> None:
+        """Write the weights: ``.pth`` in HybrIK's own layout, else safetensors."""
+        save_network(Loaded(self.network, self.image_size, self.loaded.shape_space), path)
