@@ -109,13 +109,13 @@ class KeypointEstimator(Protocol):
 
 @runtime_checkable
 class SplitEstimator(Protocol):
-    """A TPE in three parts, so that an engine can replace ``network`` alone."""
+    """A TPE in three parts, so that an engine can replace ``network`` alone.
+
+    If it has an attribute ``keep_fp32``, the names of submodules of ``network``, engines compute those in float32 always.
+    """
 
     network: "torch.nn.Module"
-    """Tensors in, tensors out (keyword arguments in, dict out), batch first, no data-dependent control flow.
-
-    If it has an attribute ``keep_fp32``, a tuple of its submodules' names, engines compute those in float32 always.
-    """
+    """Tensors in, tensors out (keyword arguments in, dict out), batch first, no data-dependent control flow."""
 
     def preprocess(self, sample: Sample) -> Prepared:
         """Decode and crop on the CPU; runs in worker threads, must be thread-safe. Tensors without batch axis."""

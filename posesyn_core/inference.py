@@ -58,7 +58,7 @@ def exportable(name: str, estimator: SplitEstimator) -> ExportableModule:
     """The estimator's network with an example batch of two, as an engine wants it."""
     prepared = estimator.preprocess(probe_sample())
     example = {key: torch.from_numpy(np.stack([value, value])) for key, value in prepared.tensors.items()}
-    return ExportableModule(name, estimator.network, example, tuple(getattr(estimator.network, "keep_fp32", ())))
+    return ExportableModule(name, estimator.network, example, tuple(getattr(estimator, "keep_fp32", ())))
 
 
 def _device(estimator: SplitEstimator) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -24,6 +25,9 @@ from posesyn_spin.weights import load_network, save_network
 
 class Spin:
     """A TrainableEstimator. The network maps ``images`` (B, 3, S, S) to ``rotmat``, ``shape`` and ``cam``."""
+
+    keep_fp32: ClassVar[tuple[str, ...]] = ("rotations",)
+    """Submodules of the network for which half precision is too coarse."""
 
     def __init__(self, config: SpinConfig) -> None:
         """UserError if the weights or the body can't be loaded."""

@@ -26,6 +26,14 @@ class Sizes:
     hidden: int = 1024
 
 
+class Rotations(nn.Module):
+    """The 6D form of rotations made matrices; a module of its own, which half-precision engines leave in float32."""
+
+    def forward(self, pose: Tensor) -> Tensor:
+        """(B, 144) -> (B, 24, 3, 3)."""
+        return six_d_to_matrix(pose.unflatten(1, (24, 6)), "interleaved")
+
+
 class SpinNetwork(nn.Module):
     """Crops in, SMPL parameters out.
 
@@ -57,6 +65,7 @@ class SpinNetwork(nn.Module):
         self.decpose = nn.Linear(sizes.hidden, POSE)
         self.decshape = nn.Linear(sizes.hidden, SHAPE)
         self.deccam = nn.Linear(sizes.hidden, CAMERA)
+        self.rotations = Rotations()
         rotations = torch.eye(3).repeat(24, 1, 1)
         rotations[0] = torch.diag(torch.tensor([1.0, -1.0, -1.0]))  # upright in a frame whose y points down
         self.register_buffer("init_pose", matrix_to_six_d(rotations, "interleaved").reshape(1, POSE))
@@ -85,7 +94,7 @@ class SpinNetwork(nn.Module):
             x = self.drop2(self.fc2(x))  # no activation in between, as published
             state = state + torch.cat([self.decpose(x), self.decshape(x), self.deccam(x)], dim=1)
         pose, shape, cam = state.split([POSE, SHAPE, CAMERA], dim=1)
-        return {"rotmat": six_d_to_matrix(pose.unflatten(1, (24, 6)), "interleaved"), "shape": shape, "cam": cam}
+        return {"rotmat": self.rotations(pose), "shape": shape, "cam": cam}
 
     def features(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, 32 width): the backbone, pooled."""
