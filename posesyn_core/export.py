@@ -1,6 +1,7 @@
 """A network as an ONNX file, and its fingerprint: what every engine that takes over a graph starts from."""
 
 import hashlib
+import importlib.metadata
 import inspect
 import logging
 import math
@@ -17,6 +18,7 @@ import torch
 from torch import nn
 
 from posesyn_core.components import ExportableModule
+from posesyn_core.engine_cache import EngineCache, EngineKey
 from posesyn_core.errors import UserError
 from posesyn_core.precision import in_precision
 
@@ -50,6 +52,17 @@ def export_onnx(module: ExportableModule, path: Path, precision: str = "fp32") -
         for file in sorted(Path(folder).iterdir(), reverse=True):  # the weights first: the graph is nothing without
             shutil.move(file, path.parent / file.name)
     return path
+
+
+def exported(module: ExportableModule, precision: str, cache: EngineCache) -> Path:
+    """The ONNX file of ``module`` from the cache, where all engines share it; exported if none there is intact."""
+    version = f"{importlib.metadata.version('posesyn')}, torch {torch.__version__}"
+    key = EngineKey(module.name, fingerprint(module), "onnx", version, "any", "", precision, (1, 2**31))
+
+    def build(path: Path) -> None:
+        export_onnx(module, path, precision)
+
+    return cache.get(key, build)
 
 
 def _require_onnx() -> None:
@@ -115,8 +128,6 @@ def check_onnx(path: Path) -> None:
 
 
 def _metadata(module: ExportableModule, precision: str) -> dict[str, str]:
-    import importlib.metadata
-
     return {
         "posesyn.model": module.name,
         "posesyn.precision": precision,
@@ -129,18 +140,30 @@ def _metadata(module: ExportableModule, precision: str) -> dict[str, str]:
 def fingerprint(module: ExportableModule) -> str:
     """A digest (64 hex digits) of what determines a network's graph; cheap, so that a cache is asked before exporting.
 
-    It covers the weights and buffers, the structure as printed, the source files of the modules' classes outside torch,
-    the example's names, dtypes and sizes, the parts kept in float32, and torch's version.
+    It covers the weights and buffers, the structure as printed, the plain attributes of all modules (numbers of heads
+    and the like), the source files of their classes outside torch, the example's names, dtypes and sizes, the parts
+    kept in float32, and torch's version.
     """
     digest = hashlib.sha256(f"{torch.__version__}\n{module.module!r}\n{sorted(module.keep_fp32)}\n".encode())
     for name, tensor in module.example.items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape[1:])}\n".encode())
+    digest.update(repr(_plain_attributes(module.module)).encode())
     for source in sorted(_sources(module.module)):
         digest.update(source.read_bytes())
     for name, tensor in (*module.module.named_parameters(), *module.module.named_buffers()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _plain_attributes(network: nn.Module) -> list[tuple[str, str, object]]:
+    """Module, name and value of what a forward may compute with though it is no tensor."""
+    return [
+        (name, attribute, value)
+        for name, part in network.named_modules()
+        for attribute, value in sorted(vars(part).items())
+        if isinstance(value, (int, float, str, tuple)) and attribute != "training"
+    ]
 
 
 def _sources(network: nn.Module) -> set[Path]:

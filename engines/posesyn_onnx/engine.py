@@ -12,10 +12,10 @@ from attrs import field, frozen
 from torch import Tensor
 
 from posesyn_core.components import ExportableModule, NetworkCall
-from posesyn_core.engine_cache import EngineCache, EngineKey
+from posesyn_core.engine_cache import EngineCache
 from posesyn_core.engines import check_batch
 from posesyn_core.errors import UserError
-from posesyn_core.export import export_onnx, fingerprint
+from posesyn_core.export import exported
 from posesyn_onnx.plugin import OnnxConfig
 
 PROVIDERS: Mapping[str, str] = {
@@ -50,7 +50,8 @@ class OnnxEngine:
         """
         provider = choose_provider(self.config.provider, self.config.device, onnxruntime.get_available_providers())
         threads = self.config.threads or torch.get_num_threads()
-        session = _session(self.graph(module), provider, _index(self.config.device), threads)
+        graph = exported(module, self.config.precision, self.cache)
+        session = _session(graph, provider, _index(self.config.device), threads)
         run = _bound(session, self.config.device) if provider in SUITED["cuda"] else _unbound(session)
 
         def call(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -60,16 +61,6 @@ class OnnxEngine:
         example = {name: tensor[:1] for name, tensor in module.example.items()}
         run({name: tensor.repeat(self.config.batch[0], *[1] * (tensor.ndim - 1)) for name, tensor in example.items()})
         return call
-
-    def graph(self, module: ExportableModule) -> Path:
-        """The ONNX file of ``module``; exported if the cache has none that is intact."""
-        precision = self.config.precision
-        key = EngineKey(module.name, fingerprint(module), "onnx", torch.__version__, "any", "", precision, (1, 2**31))
-
-        def build(path: Path) -> None:
-            export_onnx(module, path, precision)
-
-        return self.cache.get(key, build)
 
 
 def choose_provider(wanted: str, device: str, available: list[str]) -> str:

@@ -13,7 +13,7 @@ from attrs import field, frozen
 from posesyn_core.components import ExportableModule, NetworkCall
 from posesyn_core.engine_cache import EngineCache, EngineKey, file_digest
 from posesyn_core.errors import UserError
-from posesyn_core.export import export_onnx, fingerprint
+from posesyn_core.export import exported
 from posesyn_tensorrt.plugin import LIBRARIES, TensorRTConfig
 
 
@@ -51,7 +51,7 @@ class TensorRTEngine:
 
     def plan(self, module: ExportableModule, version: str, gpu: Gpu) -> Path:
         """The serialized plan of ``module`` for this GPU, built if the cache has none that is intact."""
-        graph = self.graph(module)
+        graph = exported(module, self.config.precision, self.cache)
         key = plan_key(module.name, graph, self.config, version, gpu)
 
         def build(path: Path) -> None:
@@ -62,21 +62,10 @@ class TensorRTEngine:
 
         return self.cache.get(key, build)
 
-    def graph(self, module: ExportableModule) -> Path:
-        """The ONNX file of ``module`` in the precision wanted; the graph has every cast, so TensorRT chooses none."""
-        key = EngineKey(
-            module.name, fingerprint(module), "onnx", torch.__version__, "any", "", self.config.precision, (1, 2**31)
-        )
-        return self.cache.get(key, lambda path: _export(module, path, self.config.precision))
-
     def timing_cache(self, version: str, gpu: Gpu) -> Path:
         """Where TensorRT keeps what it measured of kernels on this kind of GPU, to build the next plan sooner."""
         name = f"tensorrt-{version}-{gpu.name}-{gpu.capability}.timing"
         return self.cache.folder / "timing" / name.replace(" ", "-").replace("/", "-")
-
-
-def _export(module: ExportableModule, path: Path, precision: str) -> None:
-    export_onnx(module, path, precision)
 
 
 def plan_key(name: str, graph: Path, config: TensorRTConfig, version: str, gpu: Gpu) -> EngineKey:

@@ -22,6 +22,7 @@ import torch
 from posesyn_core import UserError
 from posesyn_core.components import ExportableModule
 from posesyn_core.engine_cache import EngineCache
+from posesyn_core.export import exported
 from posesyn_tensorrt.engine import Gpu, TensorRTEngine, plan_key
 from posesyn_tensorrt.plugin import TensorRTConfig
 
@@ -52,7 +53,7 @@ CONFIG = TensorRTConfig(batch=(1, 8))
 def with_graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder that has the module's graph: its export takes seconds."""
     folder = tmp_path_factory.mktemp("exported")
-    TensorRTEngine(CONFIG, EngineCache(folder)).graph(module())
+    exported(module(), CONFIG.precision, EngineCache(folder))
     return folder
 
 
@@ -60,28 +61,6 @@ def with_graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def engine(tmp_path: Path, with_graph: Path) -> TensorRTEngine:
     shutil.copytree(with_graph, tmp_path / "engines")
     return TensorRTEngine(CONFIG, EngineCache(tmp_path / "engines"))
-
-
-def test_a_graph_is_exported_once(engine: TensorRTEngine) -> None:
-    graph = engine.graph(module())
-    written = graph.stat().st_mtime_ns
-    assert engine.graph(module()) == graph
-    assert graph.stat().st_mtime_ns == written
-
-
-def test_other_weights_are_another_graph(engine: TensorRTEngine) -> None:
-    other = module()
-    with torch.no_grad():
-        other.module.linear.bias[0] += 1  # type: ignore[union-attr, index, operator]
-    assert engine.graph(other) != engine.graph(module())
-
-
-def test_a_graph_with_a_wrong_hash_is_exported_again(engine: TensorRTEngine) -> None:
-    graph = engine.graph(module())
-    whole = graph.read_bytes()
-    graph.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    damaged = graph.read_bytes()
-    assert engine.graph(module()).read_bytes() != damaged
 
 
 def test_a_plan_is_for_one_graph_one_gpu_one_version_and_one_range(tmp_path: Path) -> None:
