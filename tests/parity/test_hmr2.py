@@ -398,6 +398,7 @@ def test_training(io: Arrays, train: Arrays, network: Hmr2Network, joints: Joint
     for name in gradients:
         expected = train[f"grad/{name}"]
         gradient = network.get_parameter(name).grad
+        assert gradient is not None
         np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max(), err_msg=name)
 
 
@@ -508,7 +509,8 @@ def test_a_shard(dataset: Arrays, tmp_path: Path) -> None:
 
 def test_the_extreme_crop_is_part_of_the_view(dataset: Arrays) -> None:
     keypoints, box = dataset["crop_kp_full"], dataset["crop_in"]
-    person = Person("x", b"", keypoints, np.zeros((44, 4)), box[:2], box[2:], np.zeros(72), np.zeros(10), True, True)
+    none, pose, betas = (np.zeros(shape, np.float32) for shape in ((44, 4), (72,), (10,)))
+    person = Person("x", b"", keypoints, none, box[:2], box[2:], pose, betas, True, True)
     centre, side = View(extreme=0.95).square(person)
     np.testing.assert_allclose([*centre, side], dataset["extreme_l1_full"][-1, :3], rtol=1e-6)
     tiny = evolve(person, keypoints_2d=keypoints * np.array([0.01, 0.01, 1], np.float32))

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import tomli_w
 import torch
 from attrs import evolve, frozen
 from hypothesis import given, settings
@@ -20,6 +21,9 @@ from posesyn_core.components import Kind, SplitEstimator, TrainableEstimator
 from posesyn_core.errors import PoseSynWarning, SampleError, UserError
 from posesyn_core.images import encode_png
 from posesyn_core.inference import exportable, predict
+from posesyn_core.pipeline.run import create_run
+from posesyn_core.pipeline.score import score
+from posesyn_core.recipe import parse_recipe
 from posesyn_core.registry import Registry
 from posesyn_core.seeds import rng
 from posesyn_core.skeletons import SMPL24
@@ -65,8 +69,15 @@ def mirror_spin(outputs: Outputs) -> Outputs:
     return {**outputs, "rotmat": mirror_rotations(outputs["rotmat"]), "cam": camera}
 
 
+def mirror_hmr2(outputs: Outputs) -> Outputs:
+    rotmat = mirror_rotations(np.concatenate([outputs["global_orient"], outputs["body_pose"]], axis=1))
+    camera = outputs["cam"] * np.array([1, -1, 1], np.float32)
+    return {**outputs, "global_orient": rotmat[:, :1], "body_pose": rotmat[:, 1:], "cam": camera}
+
+
 ESTIMATORS = [
     Row("spin", ".pt", mirror_spin),
+    Row("hmr2", ".ckpt", mirror_hmr2),
 ]
 
 
@@ -269,6 +280,31 @@ def test_twenty_steps_on_eight_frames_lower_the_loss_and_the_weights_load_again(
         assert state_of(again).keys() == state_of(estimator).keys()
         for name, tensor in state_of(estimator).items():
             torch.testing.assert_close(state_of(again)[name], tensor)
+
+
+DATA = {"mpii": ("mpii", "test_mpii.json"), "coco": ("coco", "test_coco.json")}
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_real_pictures_are_ranked_alike_by_eager_torch_and_onnx_runtime(
+    row: Row, data: str, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSESYN_CACHE", str(tmp_path / "cache"))
+    made(row.name).save(tmp_path / "w.safetensors")
+    folder, annotations = DATA[data]
+    choice = {"name": row.name, **row.options, "weights": str(tmp_path / "w.safetensors"), "body": "free"}
+    dataset = {"name": data, "root": str(shared / "data" / "images" / folder), "annotations": annotations}
+    errors: dict[str, dict[str, float]] = {}
+    for engine in ("torch", "onnx"):
+        estimator = {**choice, "engine": engine}
+        recipe = parse_recipe(tomli_w.dumps({"dataset": dataset, "estimator": estimator, "score": {"min_weight": 0.2}}))
+        run = create_run(tmp_path / engine, recipe, registry())
+        score(run)
+        errors[engine] = {name: scored.error for name, scored in run.scored.items()}
+    eager, onnx = errors["torch"], errors["onnx"]
+    assert len(eager) >= 4
+    assert sorted(eager, key=lambda name: eager[name]) == sorted(onnx, key=lambda name: onnx[name])
+    assert [onnx[name] for name in eager] == pytest.approx(list(eager.values()), rel=1e-3)
 
 
 def state_of(estimator: SplitEstimator) -> dict[str, torch.Tensor]:
