@@ -111,7 +111,7 @@ class KeypointEstimator(Protocol):
 class SplitEstimator(Protocol):
     """A TPE in three parts, so that an engine can replace ``network`` alone.
 
-    If it has an attribute ``keep_fp32``, the names of submodules of ``network``, engines compute those in float32 always.
+    If it has an attribute ``keep_fp32``, names of submodules of ``network``, engines compute those in float32 always.
     """
 
     network: "torch.nn.Module"

@@ -1,7 +1,7 @@
 """Engines: their common options, the batches that they are given, and the two that need nothing but torch."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from attrs import field, frozen
@@ -133,12 +133,11 @@ def _on(module: ExportableModule, precision: str, device: "torch.device") -> "nn
     return copy.deepcopy(network).to(device)
 
 
-def _compile(network: "nn.Module", device: "torch.device") -> "nn.Module":
+def _compile(network: "nn.Module", device: "torch.device") -> "Callable[..., Mapping[str, torch.Tensor]]":
     """Compiled for the first batch size it meets, and for any size if it meets another."""
     import torch
 
-    compiled: nn.Module = torch.compile(network, mode="reduce-overhead" if device.type == "cuda" else "default")
-    return compiled
+    return torch.compile(network, mode="reduce-overhead" if device.type == "cuda" else "default")
 
 
 def _own(tensor: "torch.Tensor", home: "torch.device", reused: bool) -> "torch.Tensor":

@@ -17,7 +17,8 @@ from posesyn_core.values import Camera, Image, MotionRequest, Sample
 
 PICTURES = 16
 SIZE = 192
-CAMERA = Camera([260.0, 260.0], [SIZE / 2, SIZE / 2])
+CAMERA = Camera(np.full(2, 260, np.float32), np.full(2, SIZE / 2, np.float32))
+SEEN = np.ones(24, np.float32)
 CAPTIONS = (
     "a person walks forward and waves",
     "a man crouches down, then jumps to the left",
@@ -67,7 +68,7 @@ def _sample(
     picture = composite(seen, draw.uniform(60, 255, 3).astype(np.float32) * light, _background(draw))
     joints2d = project(joints, CAMERA.focal_length, CAMERA.principal_point)
     return Sample(
-        f"probe{number}", encode_png(picture), joint_boxes(joints2d[None])[0], "smpl24", joints2d, np.ones(24), CAMERA
+        f"probe{number}", encode_png(picture), joint_boxes(joints2d[None])[0], "smpl24", joints2d, SEEN, CAMERA
     )
 
 

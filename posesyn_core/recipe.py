@@ -242,7 +242,7 @@ ENGINE_OF_STAGE: Mapping[str, tuple[str, ...]] = {
 
 def with_engine(recipe: Recipe, stage: str, name: str | None, precision: str | None) -> Recipe:
     """The recipe with another engine (and its default options) or precision for the networks of a stage."""
-    changed = {}
+    changed: dict[str, Any] = {}
     for section in ENGINE_OF_STAGE.get(stage, ()):
         choice: Choice | None = getattr(recipe, section)
         if choice is None or (name is None and precision is None):
