@@ -14,6 +14,7 @@ from posesyn_core.components import ExportableModule, NetworkCall
 from posesyn_core.engine_cache import EngineCache, EngineKey, file_digest
 from posesyn_core.errors import UserError
 from posesyn_core.export import exported
+from posesyn_core.progress import tell
 from posesyn_tensorrt.plugin import LIBRARIES, TensorRTConfig
 
 
@@ -57,6 +58,7 @@ class TensorRTEngine:
         def build(path: Path) -> None:
             from posesyn_tensorrt.build import build_plan
 
+            tell(f"TensorRT builds {module.name!r} for {gpu.name}: this takes minutes, once")
             with torch.cuda.device(gpu.device):
                 build_plan(graph, path, module.name, self.config.batch, self.timing_cache(version, gpu))
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from queue import LifoQueue
+from threading import Lock
 
 import tensorrt as trt
 import torch
@@ -30,6 +31,9 @@ _DTYPES: Mapping[trt.DataType, torch.dtype] = {
     trt.DataType.UINT8: torch.uint8,
     trt.DataType.BOOL: torch.bool,
 }
+
+_CAPTURES = Lock()
+"""One capture at a time: each begins by waiting for the whole GPU, which another's capture does not allow."""
 
 
 class Bound:
@@ -62,7 +66,7 @@ class Graph:
         self.bound = Bound(engine, engine.create_execution_context(), inputs)
         self.bound.enqueue()  # does what a new shape leaves to the first run; it may not happen during the capture
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
+        with _CAPTURES, torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
             self.bound.enqueue()
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
