@@ -31,6 +31,7 @@ def cli(debug: bool) -> None:
       posesyn demo                  the whole loop on free components, in minutes
       posesyn run RECIPE            the whole loop on your data
       posesyn predict IMAGE         what an estimator sees in a picture
+      posesyn doctor                what this machine has, and what it lacks
       posesyn plugins               what is installed, and what it needs
 
     A run is a folder. Every stage can be run by itself on it (score, select, caption, synthesize, animate, filter,
