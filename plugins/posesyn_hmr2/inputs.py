@@ -160,7 +160,7 @@ def crop_mask(person: Person, image: Image, view: View, size: int) -> FloatArray
     Without one all of the image counts, and all of the crop if nothing of it would be left.
     """
     silhouette = np.ones(image.shape[:2], bool) if person.mask is None else person.mask
-    mask: FloatArray = view.cut(silhouette.astype(np.uint8) * 255, person, size).astype(np.float32) / 255
+    mask: FloatArray = view.cut(silhouette.astype(np.uint8) * 255, person, size).astype(np.float32) / np.float32(255)
     return mask if (mask > 0.5).any() else np.ones_like(mask)
 
 

@@ -10,11 +10,10 @@ from attrs import evolve
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from posesyn_core.body.decoding import decode_smpl
 from posesyn_core.body.model import body_for_checkpoint
-from posesyn_core.geometry.cameras import crop_translation, focal_length_in_image, project
 from posesyn_core.geometry.crops import square
-from posesyn_core.geometry.rotations import matrix_to_axis_angle
-from posesyn_core.values import Camera, FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample, SmplParams
+from posesyn_core.values import FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample
 from posesyn_spin.crops import CropKind
 from posesyn_spin.inputs import MARGIN, Augmentation, Person, crop_person, person_of, training_inputs
 from posesyn_spin.losses import CROP, FOCAL_LENGTH, spin_loss
@@ -54,27 +53,10 @@ class Spin:
         the crop's centre, so that it sees what the crop's camera sees.
         """
         centre, side = square(np.stack(contexts), MARGIN)
-        focal = np.repeat(focal_length_in_image(FOCAL_LENGTH, CROP, side)[:, None], 2, axis=1)
-        transl = crop_translation(outputs["cam"], FOCAL_LENGTH, CROP)
-        joints, axis_angle = self._pose(outputs["rotmat"], outputs["shape"])
-        joints2d = project(joints + transl[:, None], focal, centre)
-        return [
-            PoseEstimate(
-                joints3d=joints[at] - joints[at, :1],
-                joints2d=joints2d[at],
-                camera=Camera(focal[at], centre[at]),
-                smpl=SmplParams(axis_angle[at, 0], axis_angle[at, 1:], outputs["shape"][at], transl[at]),
-            )
-            for at in range(len(contexts))
-        ]
-
-    def _pose(self, rotmat: FloatArray, shape: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Joints (B, 24, 3) before translation, and axis-angles (B, 24, 3)."""
-        device = self.config.device
-        with torch.inference_mode():
-            rotations, betas = torch.from_numpy(rotmat).to(device), torch.from_numpy(shape).to(device)
-            joints = self.body.pose_joints(rotations, betas)
-            return joints.cpu().numpy(), matrix_to_axis_angle(rotations).cpu().numpy()
+        return decode_smpl(
+            self.body, outputs["rotmat"], outputs["shape"], outputs["cam"], centre, side,
+            focal_length=FOCAL_LENGTH, size=CROP,
+        )  # fmt: skip
 
     def training_inputs(
         self, frame: LabelledFrame | Person, rng: np.random.Generator
