@@ -107,7 +107,7 @@ class OnnxKeypoints:
         points, confidence = decode_heatmaps(outputs[0])
         rows, columns = outputs[0].shape[2:]
         cell = np.array([(self.width - 1) / (columns - 1), (self.height - 1) / (rows - 1)], np.float32)
-        return points * cell, confidence
+        return (points * cell).astype(np.float32), confidence
 
 
 def decode_simcc(x: Floats, y: Floats) -> tuple[Floats, Floats]:
