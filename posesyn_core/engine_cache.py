@@ -184,19 +184,21 @@ class EngineCache:
             if excess <= 0 or time.time() - entry.last_used < IN_USE_SECONDS:
                 return
             if entry.path.parent.name != spare:
-                excess -= self._remove(entry.path.parent.name)
+                excess -= self._remove(entry.path.parent.name, unless_used=entry)
 
-    def _remove(self, digest: str) -> int:
-        """Delete an entry and its half-built leftover, unless someone holds its lock; returns the bytes freed."""
-        folders = [folder for folder in (self._entry(digest), self._partial(digest)) if folder.is_dir()]
-        try:
-            with self._lock(digest, timeout=0):
-                freed = sum(_size(folder) for folder in folders)
+    def _remove(self, digest: str, *, unless_used: Entry | None = None) -> int:
+        """Delete an entry and its half-built leftover; returns the bytes freed.
+
+        It stays while someone holds its lock, or if it is no longer as ``unless_used`` says it was.
+        """
+        with contextlib.suppress(Timeout), self._lock(digest, timeout=0):
+            folders = [folder for folder in (self._entry(digest), self._partial(digest)) if folder.is_dir()]
+            freed = sum(_size(folder) for folder in folders)
+            if unless_used is None or self._read(self._entry(digest)) == unless_used:
                 for folder in folders:
                     shutil.rmtree(folder, ignore_errors=True)
                 return freed
-        except Timeout:
-            return 0
+        return 0
 
 
 def file_digest(paths: Iterable[Path]) -> str:

@@ -7,12 +7,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import attrs
 import pytest
 
-from posesyn_core import UserError
+from posesyn_core import UserError, engine_cache
 from posesyn_core.engine_cache import EngineCache, EngineKey, cache_root, file_digest
 
 KEY = EngineKey("net", "c0ffee", "tensorrt", "10.16.1", "NVIDIA H200", "9.0", "fp16", (1, 64))
@@ -230,6 +231,19 @@ def test_what_was_just_asked_for_stays_even_past_the_limit(tmp_path: Path) -> No
     cache = EngineCache(tmp_path, limit_bytes=10)
     paths = [cache.get(keyed(name), Builder(bytes(1000))) for name in "ab"]
     assert all(path.exists() for path in paths)
+
+
+def test_many_may_evict_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_cache, "IN_USE_SECONDS", 0)
+    cache = EngineCache(tmp_path, limit_bytes=3000)
+
+    def use(thread: int) -> int:
+        names = [f"net{(thread + step * 7) % 20}" for step in range(40)]
+        return len([cache.get(keyed(name), Builder(bytes(1000))) for name in names])
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(use, range(4))) == [40] * 4
+    assert sum(entry.bytes for entry in cache.entries()) < 5 * 1500
 
 
 def test_entries_tell_key_size_and_order(cache: EngineCache) -> None:
