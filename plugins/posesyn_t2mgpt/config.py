@@ -38,6 +38,7 @@ class TrainingOptions:
     rate: float = option(1e-4, "learning rate after the warm-up")
     warmup: int = option(0, "steps of linear warm-up")
     schedule: str = option("step", SCHEDULES)
+    initial: str = option("", "weights to go on from, 'starter' or as in a recipe (sizes are theirs; default: random)")
     device: str = option("cpu", "torch device: cpu, cuda, cuda:1")
     precision: str = option("float32", "'float32', or 'bfloat16': mixed precision (the codebook stays in float32)")
     seed: int = option(0, "seed of all draws")

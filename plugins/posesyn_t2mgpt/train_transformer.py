@@ -35,6 +35,9 @@ LONGEST, SHORTEST = 196, 16
 WHOLE = 0.7
 """Share of the sequences without held pose that begin with the motion's own first frame."""
 
+LENGTH_GROUPS = 4
+"""A batch is computed in as many parts, sequences of like length together, each part as long as its longest."""
+
 ENCODED_AT_ONCE = 64
 VALIDATION_SEQUENCES = 256
 
@@ -66,41 +69,58 @@ def train_transformer(
     """
     weights = load_weights(str(vqvae))
     model_vq, statistics = weights.vqvae(), weights.statistics()
-    if options.dim % options.heads:
-        raise UserError(f"{options.heads} heads don't divide {options.dim} channels; set --heads")
-    shape = TransformerShape(model_vq.shape.codes, options.dim, options.layers, options.heads)
+    model = _start(model_vq.shape.codes, options).to(options.device)
     encode = partial(
         draw_sequences,
         vqvae=model_vq.to(options.device),
         statistics=statistics,
         text=text,
-        shape=shape,
+        shape=model.shape,
         options=options,
     )
     pool = encode(training, rng(options.seed, "pool", "train-transformer"), options.pool)
     unseen = encode(validation, rng(options.seed, "validation", "train-transformer"), VALIDATION_SEQUENCES)
-    torch.manual_seed(seed_of(options.seed, "initial", "train-transformer"))
-    model = T2MTransformer(shape).to(options.device)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, betas=(0.5, 0.9), weight_decay=1e-6)
 
     def step(number: int) -> Tensor:
-        return _step(model, pool, options, rng(options.seed, str(number), "train-transformer"))
+        return batch_loss(model, pool, options, rng(options.seed, str(number), "train-transformer"))
 
     train(model, optimizer, step, lambda: foresight(model, unseen), target, options, log)
     save_weights(target, statistics, model_vq, model, text_name)
 
 
-def _step(model: T2MTransformer, pool: Sequences, options: TransformerOptions, draw: np.random.Generator) -> Tensor:
+def _start(codes: int, options: TransformerOptions) -> T2MTransformer:
+    """A random network for so many codes, or that of ``options.initial``. UserError if it does not fit."""
+    if options.initial:
+        weights = load_weights(options.initial)
+        model = weights.transformer()
+        if model.shape.codes != codes:
+            raise UserError(f"the transformer of {weights.source} is for {model.shape.codes} codes, not {codes}")
+        return model
+    if options.dim % options.heads:
+        raise UserError(f"{options.heads} heads don't divide {options.dim} channels; set --heads")
+    torch.manual_seed(seed_of(options.seed, "initial", "train-transformer"))
+    return T2MTransformer(TransformerShape(codes, options.dim, options.layers, options.heads))
+
+
+def batch_loss(
+    model: T2MTransformer, pool: Sequences, options: TransformerOptions, draw: np.random.Generator
+) -> Tensor:
     """The loss of one random batch, its input codes corrupted and some of its texts left out."""
     chosen = torch.from_numpy(draw.integers(len(pool.tokens), size=options.batch))
     tokens, counts = pool.tokens[chosen], pool.counts[chosen]
     texts = pool.texts[chosen] * torch.from_numpy(draw.random((options.batch, 1)) >= options.wordless)
     keep = torch.from_numpy(draw.random(tokens[:, :-1].shape) < options.keep)
     random = torch.from_numpy(draw.integers(model.shape.codes, size=keep.shape))
-    inputs = (part.to(options.device) for part in (texts, corrupt(tokens[:, :-1], keep, random), tokens, counts))
-    texts, corrupted, tokens, counts = inputs
-    return transformer_loss(model(texts, corrupted), tokens, counts)
+    inputs = corrupt(tokens[:, :-1], keep, random)
+    losses = []
+    for group in counts.sum(1).argsort().chunk(LENGTH_GROUPS):  # Pads at the end change nothing: they are not read
+        length = int(counts[group].any(0).nonzero().max()) + 1
+        parts = (texts[group], inputs[group, : length - 1], tokens[group, :length], counts[group, :length])
+        text, read, target, counted = (part.to(options.device) for part in parts)
+        losses.append(transformer_loss(model(text, read), target, counted) * len(group) / options.batch)
+    return torch.stack(losses).sum()
 
 
 def draw_sequences(

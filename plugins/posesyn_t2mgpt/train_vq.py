@@ -2,7 +2,7 @@
 
 Published: the losses, the codebook's moving averages with reset, AdamW with its betas, warm-up, and the schedule.
 Ours: windows are mirrored and played faster or slower; some begin with a held pose or have turned limbs, because
-PoseSyn encodes one repeated pose (MR_init of Eq. 4) with an estimator's errors in it, which no recorded motion contains.
+PoseSyn encodes one repeated pose (MR_init of Eq. 4) with an estimator's errors in it, which no recording contains.
 """
 
 from pathlib import Path
@@ -30,20 +30,14 @@ LARGEST_TURN = 20.0
 """Degrees: the most by which limbs are turned."""
 
 
-def train_vq(
-    training: MotionSet, validation: MotionSet, target: Path, options: VqOptions, log: Log = print
-) -> None:
+def train_vq(training: MotionSet, validation: MotionSet, target: Path, options: VqOptions, log: Log = print) -> None:
     """Learn a VQ-VAE (and measure statistics) from ``training`` and write them to ``target`` (safetensors).
 
     ``log`` gets a line with the measures of :func:`reconstruction` at every validation; see
     :mod:`posesyn_t2mgpt.loop` for what else is written.
     """
-    if options.statistics:
-        statistics = load_weights(options.statistics).statistics()
-    else:
-        statistics = measure(_rows(training))
-    torch.manual_seed(seed_of(options.seed, "initial", "train-vq"))
-    model = MotionVqVae(VqVaeShape(options.width, options.codes, options.code_dim)).to(options.device)
+    model, statistics = _start(training, options)
+    model.to(options.device)
     model.quantizer.decay, model.quantizer.reset_below = options.decay, options.reset_below
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=0.0)
 
@@ -58,6 +52,19 @@ def train_vq(
 
     train(model, optimizer, step, lambda: reconstruction(model, statistics, validation), target, options, log)
     save_weights(target, statistics, model)
+
+
+def _start(training: MotionSet, options: VqOptions) -> tuple[MotionVqVae, Statistics]:
+    """A random network with measured statistics, or both from ``options.initial``; ``options.statistics`` wins."""
+    torch.manual_seed(seed_of(options.seed, "initial", "train-vq"))
+    given = load_weights(options.statistics).statistics() if options.statistics else None
+    if not options.initial:
+        model = MotionVqVae(VqVaeShape(options.width, options.codes, options.code_dim))
+        return model, given or measure(_rows(training))
+    weights = load_weights(options.initial)
+    model = weights.vqvae()
+    model.quantizer.keep()
+    return model, given or weights.statistics()
 
 
 def _rows(motions: MotionSet) -> Tensor:
@@ -112,9 +119,7 @@ def reconstruction(model: MotionVqVae, statistics: Statistics, motions: MotionSe
 
 
 @torch.inference_mode()
-def _errors(
-    model: MotionVqVae, statistics: Statistics, joints: Tensor, lengths: Tensor
-) -> tuple[Tensor, Tensor]:
+def _errors(model: MotionVqVae, statistics: Statistics, joints: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """Mean joint error in metres of every real frame (N,) of auto-encoding (B, T, 22, 3), and the codes used."""
     features = features_from_joints(joints, lengths, continuous_heading=True)
     counts = (lengths - 1) // FRAMES_PER_CODE

@@ -165,6 +165,11 @@ class Quantizer(nn.Module):
     def start(self, latents: Tensor) -> None:
         """Take the codebook from the rows of the first training batch (N, dim)."""
         self.codebook.copy_(self._rows(latents))
+        self.keep()
+
+    @torch.no_grad()
+    def keep(self) -> None:
+        """Go on learning from the codebook as it is, each code as if chosen once per batch."""
         self.code_sum.copy_(self.codebook)
         self.code_count.fill_(1)
 
@@ -261,9 +266,8 @@ class MotionVqVae(nn.Module):
             perplexity=torch.exp(-(share * torch.log(share + 1e-7)).sum()),
         )
 
-
     def _quantize(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Indices (N,) and codes (N, dim) for latents (N, dim), with the codebook as it was; it then learns, if it may."""
+        """Indices (N,) and codes (N, dim) for latents (N, dim), by the codebook as it was before it learns from them."""
         if self.training and not self.quantizer.initialised:
             self.quantizer.start(rows.detach())
         indices = self.quantizer.nearest(rows)

@@ -18,9 +18,9 @@ from posesyn_t2mgpt.generator import T2MGpt, T2MGptConfig
 from posesyn_t2mgpt.motions import load_motions
 from posesyn_t2mgpt.plugin import register_commands
 from posesyn_t2mgpt.text import HashedText
-from posesyn_t2mgpt.train_transformer import draw_sequences, train_transformer
+from posesyn_t2mgpt.train_transformer import batch_loss, draw_sequences, train_transformer
 from posesyn_t2mgpt.train_vq import train_vq
-from posesyn_t2mgpt.transformer import TransformerShape
+from posesyn_t2mgpt.transformer import T2MTransformer, TransformerShape, transformer_loss
 from posesyn_t2mgpt.weights import load_weights
 
 VQ = VqOptions(
@@ -109,6 +109,52 @@ def test_given_statistics(motions_file: Path, tmp_path: Path) -> None:
     train_vq(motions, motions, target, evolve(VQ, statistics=str(tmp_path)), log=lambda _line: None)
     statistics = load_weights(str(target)).statistics()
     assert set(statistics.mean.tolist()) == {0.25} and set(statistics.std.tolist()) == {0.5}
+
+
+def test_going_on_from_weights(vq_file: Path, motions_file: Path, tmp_path: Path) -> None:
+    """With a rate of almost nothing the network stays what it was, statistics too; the codebook is not begun anew."""
+    motions, target = load_motions(motions_file), tmp_path / "more.safetensors"
+    more = evolve(VQ, initial=str(vq_file), rate=1e-9, unquantized=0, steps=1, width=8, decay=0.999, reset_below=0.0)
+    train_vq(motions, motions, target, more, log=lambda _line: None)
+    before, after = load_weights(str(vq_file)).tensors, load_weights(str(target)).tensors
+    assert before.keys() == after.keys()
+    for name in before:
+        torch.testing.assert_close(before[name], after[name], atol=0.05, rtol=0)
+    options = TransformerOptions(steps=1, batch=4, dim=16, layers=1, heads=2, pool=8, rate=1e-9)
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    for path, initial in ((first, ""), (second, str(first))):
+        chosen = evolve(options, initial=initial, dim=16 if not initial else 64)
+        train_transformer(motions, motions, vq_file, path, chosen, HashedText(), "hashed", lambda _line: None)
+    before, after = load_weights(str(first)).tensors, load_weights(str(second)).tensors
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_transformer_of_other_codes(weights_file: Path, vq_file: Path, motions_file: Path, tmp_path: Path) -> None:
+    motions, options = load_motions(motions_file), TransformerOptions(initial=str(weights_file))
+    with pytest.raises(UserError, match="is for 24 codes, not 16"):
+        train_transformer(motions, motions, vq_file, tmp_path / "x.safetensors", options, HashedText(), "hashed")
+
+
+def test_length_groups_change_nothing(vq_file: Path, motions_file: Path) -> None:
+    """The loss of a batch computed in parts as long as their longest is that of the whole, Pads read and all."""
+    motions, weights = load_motions(motions_file), load_weights(str(vq_file))
+    model = T2MTransformer(TransformerShape(codes=16, dim=16, layers=1, heads=2)).eval()
+    options = TransformerOptions(batch=10, keep=1.0, wordless=0.0)
+    pool = draw_sequences(
+        motions,
+        np.random.default_rng(0),
+        30,
+        vqvae=weights.vqvae(),
+        statistics=weights.statistics(),
+        text=HashedText(),
+        shape=model.shape,
+        options=options,
+    )
+    chosen = torch.from_numpy(np.random.default_rng(1).integers(30, size=10))
+    tokens, counts = pool.tokens[chosen], pool.counts[chosen]
+    expected = transformer_loss(model(pool.texts[chosen], tokens[:, :-1]), tokens, counts)
+    loss = batch_loss(model, pool, options, np.random.default_rng(1))
+    torch.testing.assert_close(loss, expected)
 
 
 @pytest.mark.parametrize(
