@@ -75,9 +75,22 @@ def mirror_hmr2(outputs: Outputs) -> Outputs:
     return {**outputs, "global_orient": rotmat[:, :1], "body_pose": rotmat[:, 1:], "cam": camera}
 
 
+def mirror_crowdnet(outputs: Outputs) -> Outputs:
+    camera = outputs["cam"] * np.array([-1, 1, 1], np.float32)
+    return {**outputs, "rotmat": mirror_rotations(outputs["rotmat"]), "cam": camera}
+
+
+def mirror_hybrik(outputs: Outputs) -> Outputs:
+    mirrored = {name: outputs[name] * MIRROR for name in ("root", "transl")}
+    joints = outputs["joints"][:, SMPL24.flip] * MIRROR
+    return {**outputs, **mirrored, "joints": joints, "rotmat": mirror_rotations(outputs["rotmat"])}
+
+
 ESTIMATORS = [
     Row("spin", ".pt", mirror_spin),
+    Row("crowdnet", ".pth.tar", mirror_crowdnet, centre=0.88, rate=1e-3),  # its boxes lose a pixel on the right
     Row("hmr2", ".ckpt", mirror_hmr2),
+    Row("hybrik", ".pth", mirror_hybrik, brings_body=True, rate=1e-3),
 ]
 
 
@@ -282,29 +295,32 @@ def test_twenty_steps_on_eight_frames_lower_the_loss_and_the_weights_load_again(
             torch.testing.assert_close(state_of(again)[name], tensor)
 
 
-DATA = {"mpii": ("mpii", "test_mpii.json"), "coco": ("coco", "test_coco.json")}
+DATA = {"mpii": "test_mpii.json", "coco": "test_coco.json"}
 
 
-@pytest.mark.parametrize("data", DATA)
+@pytest.mark.slow
 def test_real_pictures_are_ranked_alike_by_eager_torch_and_onnx_runtime(
-    row: Row, data: str, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    row: Row, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POSESYN_CACHE", str(tmp_path / "cache"))
     made(row.name).save(tmp_path / "w.safetensors")
-    folder, annotations = DATA[data]
-    choice = {"name": row.name, **row.options, "weights": str(tmp_path / "w.safetensors"), "body": "free"}
-    dataset = {"name": data, "root": str(shared / "data" / "images" / folder), "annotations": annotations}
-    errors: dict[str, dict[str, float]] = {}
-    for engine in ("torch", "onnx"):
-        estimator = {**choice, "engine": engine}
-        recipe = parse_recipe(tomli_w.dumps({"dataset": dataset, "estimator": estimator, "score": {"min_weight": 0.2}}))
-        run = create_run(tmp_path / engine, recipe, registry())
-        score(run)
-        errors[engine] = {name: scored.error for name, scored in run.scored.items()}
-    eager, onnx = errors["torch"], errors["onnx"]
-    assert len(eager) >= 4
-    assert sorted(eager, key=lambda name: eager[name]) == sorted(onnx, key=lambda name: onnx[name])
-    assert [onnx[name] for name in eager] == pytest.approx(list(eager.values()), rel=1e-3)
+    options = {"name": row.name, **row.options, "weights": str(tmp_path / "w.safetensors"), "body": "free"}
+    for name, annotations in DATA.items():
+        dataset = {"name": name, "root": str(shared / "data" / "images" / name), "annotations": annotations}
+        eager, onnx = (
+            scores(tmp_path / name / engine, dataset, {**options, "engine": engine}) for engine in ("torch", "onnx")
+        )
+        assert len(eager) >= 4
+        assert sorted(eager, key=lambda sample: eager[sample]) == sorted(onnx, key=lambda sample: onnx[sample])
+        assert [onnx[sample] for sample in eager] == pytest.approx(list(eager.values()), rel=1e-3)
+
+
+def scores(folder: Path, dataset: Mapping[str, Any], estimator: Mapping[str, Any]) -> dict[str, float]:
+    """Eq. 1 of every sample, by its id."""
+    recipe = {"dataset": dataset, "estimator": estimator, "score": {"min_weight": 0.2}}
+    run = create_run(folder, parse_recipe(tomli_w.dumps(recipe)), registry())
+    score(run)
+    return {scored.sample.id: scored.error for scored in run.scored.values()}
 
 
 def state_of(estimator: SplitEstimator) -> dict[str, torch.Tensor]:
