@@ -50,13 +50,7 @@ def tables(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def compare(left: Any, right: Any, where: str, tolerance: float) -> None:
-    """Equality, but for numbers within ``tolerance`` and for paths, which differ by the run folder.
-
-    The errors that the estimator measures (mm, pixels) are no labels: the network's last bits depend on the batch
-    size, and a pixel of a reference's mask may hang on them. They may differ by half a unit.
-    """
-    if tolerance and where.rpartition(".")[2] in ("error", "error_mm", "joint_errors"):
-        tolerance = 0.5
+    """Equality, but for numbers within ``tolerance`` and for paths, which differ by the run folder."""
     if isinstance(left, dict):
         assert left.keys() == right.keys(), where
         for key in left:
