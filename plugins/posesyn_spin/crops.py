@@ -83,5 +83,7 @@ def _pasted(image: Image, first: Integers, end: Integers) -> Image:
 def _stretched(part: Image) -> Image:
     """The darkest value to 0 and the brightest to 255, rounded half up: ``scipy.misc.bytescale`` of a float image."""
     low, high = int(part.min()), int(part.max())
+    if (low, high) == (0, 255):
+        return part
     levels = (np.arange(256.0) - low) * (255.0 / max(high - low, 1))
     return cv2.LUT(part, (np.clip(levels, 0, 255) + 0.5).astype(np.uint8))
