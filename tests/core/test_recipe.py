@@ -7,7 +7,16 @@ from attrs import frozen
 
 from posesyn_core.components import option
 from posesyn_core.errors import UserError
-from posesyn_core.recipe import Choice, EngineChoice, Recipe, load_recipe, parse_recipe, structure, unstructure
+from posesyn_core.recipe import (
+    Choice,
+    EngineChoice,
+    Recipe,
+    load_recipe,
+    parse_recipe,
+    structure,
+    unstructure,
+    with_engine,
+)
 
 MINIMAL = 'dataset = { name = "folder", root = "pictures" }\n'
 
@@ -35,6 +44,34 @@ def test_engine_is_a_subsection_of_the_estimator() -> None:
     assert estimator.options == {}
 
 
+def test_an_engine_may_be_told_how_far_it_may_be_off() -> None:
+    recipe = parse_recipe(MINIMAL, ['estimator.engine={name="onnx", batch=[1, 8], tolerance=3}'])
+    assert recipe.estimator.engine == EngineChoice("onnx", {"batch": [1, 8]}, tolerance=3.0)
+    with pytest.raises(UserError, match=r"estimator.*must be a number"):
+        parse_recipe(MINIMAL, ['estimator.engine={name="onnx", tolerance="much"}'])
+
+
+def test_an_override_reaches_into_a_component_that_is_given_by_its_name() -> None:
+    recipe = parse_recipe(
+        MINIMAL + 'estimator = "spin"\n', ["estimator.engine=onnx", "estimator.engine.precision=fp16"]
+    )
+    assert recipe.estimator == Choice("spin", {}, EngineChoice("onnx", {"precision": "fp16"}))
+
+
+def test_a_stage_chooses_the_engine_of_its_networks() -> None:
+    given = ['eem={name="spin"}', 'estimator.engine={name="tensorrt", graphs=2, tolerance=5}']
+    recipe = parse_recipe(MINIMAL, given)
+    onnx = EngineChoice("onnx", {"precision": "fp16"})
+    assert with_engine(recipe, "score", "onnx", "fp16").eem == Choice("spin", {}, onnx)
+    filtering = with_engine(recipe, "filter", None, "fp16")
+    assert filtering.estimator.engine == EngineChoice("tensorrt", {"graphs": 2, "precision": "fp16"}, 5.0)
+    assert filtering.eem == recipe.eem
+    assert with_engine(recipe, "filter", "onnx", None).estimator.engine == EngineChoice("onnx", tolerance=5.0)
+    assert with_engine(recipe, "synthesize", "onnx", "fp16").motion.engine == onnx
+    assert with_engine(recipe, "animate", "onnx", "fp16").animator.engine == onnx
+    assert with_engine(recipe, "filter", None, None) == with_engine(recipe, "select", None, None) == recipe
+
+
 def test_a_section_without_a_name_sets_options_of_the_default() -> None:
     recipe = parse_recipe(MINIMAL, ["filter.tau=40", "estimator.engine=onnx"])
     assert recipe.filter == Choice("tpe_error", {"tau": 40})
@@ -45,7 +82,7 @@ def test_what_is_written_reads_back_the_same() -> None:
     import tomli_w
 
     text = MINIMAL + '[[real]]\nname = "coco"\n[eem]\nname = "other"\n'
-    text += '[estimator]\nname = "spin"\nengine = {name = "onnx"}\n'
+    text += '[estimator]\nname = "spin"\nengine = {name = "onnx", batch = [1, 8], tolerance = 3}\n'
     recipe = parse_recipe(text, ["score.method=random", "export.formats=['coco']"])
     assert parse_recipe(tomli_w.dumps(unstructure(recipe))) == recipe
 

@@ -58,3 +58,11 @@ def test_an_engine_outside_the_tolerance_is_refused_unless_told_otherwise(
     assert "engine 'torch' (bf16) for 'spin' is refused: joints differ by" in capsys.readouterr().err
     main(["score", str(tmp_path / "b"), "--recipe", str(recipe), "--set", engine % "50"])
     assert "samples 12" in capsys.readouterr().out
+
+
+def test_the_command_line_exports_every_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], graphs: Path
+) -> None:
+    main(["engine", "export", "spin", "--out", str(tmp_path / "out"), "--set", "weights=random"])
+    assert "spin.fp32.onnx" in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["spin.fp32.onnx"]
