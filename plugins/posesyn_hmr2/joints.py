@@ -115,7 +115,7 @@ class Joints44(nn.Module):
 
 
 def _hips_moved(joints: Tensor) -> Tensor:
-    """The official ``UPDATE_HIPS``: hips (9 and 12) a quarter of their distance outwards, their middle at joint 8."""
+    """The official ``UPDATE_HIPS``: hips (9 and 12) a quarter of their distance outwards, and half way to joint 8."""
     hips, opposite = joints[:, [9, 12]], joints[:, [12, 9]]
     moved = hips + 0.25 * (hips - opposite) + 0.5 * (joints[:, 8:9] - 0.5 * (hips + opposite))
     return torch.cat([joints[:, :9], moved[:, :1], joints[:, 10:12], moved[:, 1:], joints[:, 13:]], dim=1)
