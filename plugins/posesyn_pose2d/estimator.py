@@ -115,8 +115,8 @@ def decode_simcc(x: Floats, y: Floats) -> tuple[Floats, Floats]:
 
     The confidence is the smaller of the two peaks, as in RTMPose; a peak that is not positive means 0.
     """
-    points = np.stack([x.argmax(-1), y.argmax(-1)], axis=-1).astype(np.float32) / SIMCC_BINS
-    return points, np.clip(np.minimum(x.max(-1), y.max(-1)), 0, 1)
+    points = np.stack([x.argmax(-1), y.argmax(-1)], axis=-1) / SIMCC_BINS
+    return points.astype(np.float32), np.clip(np.minimum(x.max(-1), y.max(-1)), 0, 1)
 
 
 def decode_heatmaps(maps: Floats) -> tuple[Floats, Floats]:

@@ -118,7 +118,7 @@ def finetune(
     arguments = {**asdict(plan), "batch_size": batch_size, "ratio": ratio, "seed": seed}
     arguments |= {"real": len(real), "synthesised": len(synthesised)}
     arguments |= {} if validation is None else {"validate_every": validation.every, "patience": validation.patience}
-    training = _Training(estimator, plan, seed)
+    training = Trainer(estimator, plan, seed)
     metrics = _resume(folder, training, arguments)
 
     def save() -> None:
@@ -162,7 +162,7 @@ def _validated(metrics: Sequence[Mapping[str, float]]) -> list[float]:
     return [line["validation"] for line in metrics if "validation" in line]
 
 
-def _validate(training: "_Training", validation: Validation, before: Sequence[float], weights: Path) -> float:
+def _validate(training: "Trainer", validation: Validation, before: Sequence[float], weights: Path) -> float:
     """Measure the estimator as it is at inference; keep its weights if none were better."""
     training.estimator.network.eval()
     value = validation.measure()
@@ -172,8 +172,8 @@ def _validate(training: "_Training", validation: Validation, before: Sequence[fl
     return value
 
 
-class _Training:
-    """The estimator with its optimiser, on the device and in the precision that ``accelerate`` provides."""
+class Trainer:
+    """An estimator with its optimiser, on its device and in the precision that ``accelerate`` provides."""
 
     def __init__(self, estimator: TrainableEstimator, schedule: Schedule, seed: int) -> None:
         self.estimator, self.schedule, self.seed = estimator, schedule, seed
@@ -245,7 +245,7 @@ def _accelerator(device: torch.device, precision: str) -> "Accelerator":
         raise UserError(f"finetune.precision = {precision!r} does not run on {device}: {error}") from error
 
 
-def _resume(folder: Path, training: _Training, arguments: Mapping[str, Any]) -> list[dict[str, float]]:
+def _resume(folder: Path, training: Trainer, arguments: Mapping[str, Any]) -> list[dict[str, float]]:
     """Take up the folder's checkpoint if there is one; return the metrics of the steps that are done."""
     checkpoint = folder / CHECKPOINT
     if not checkpoint.exists():
