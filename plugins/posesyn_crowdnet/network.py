@@ -68,8 +68,8 @@ class CrowdNetwork(nn.Module):
         self.vposer = VPoserHolder(sizes.prior)
         self.root_rotation = SixDToMatrix()
         self.human_model_layer = BodyBuffers(sizes.vertices, sizes.faces) if sizes.vertices else None
-        self.backbone.apply(_initialise)
-        self.pose2feat.apply(_initialise)
+        for part in (self.backbone, self.pose2feat, self.rotation_net):
+            part.apply(_initialise)
 
     def forward(self, images: Tensor, joints: Tensor, joints_mask: Tensor) -> dict[str, Tensor]:
         """``images`` (B, 3, 256, 256) RGB in 0..1, ``joints`` (B, 30, 2) in 0..64, ``joints_mask`` (B, 30, 1) 0 or 1.
@@ -358,6 +358,15 @@ def sizes_of(state: Mapping[str, Tensor]) -> Sizes:
 
 
 def _initialise(module: nn.Module) -> None:
-    """He's random weights for convolutions; the official code starts from a pretrained backbone."""
+    """Random weights: the official N(0, 0.01) for linear layers, He's for convolutions.
+
+    Official training starts from a pretrained backbone. Blocks that begin as little more than their shortcut keep the
+    features of a random one in bounds.
+    """
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out")
+    elif isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=0.01)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, Bottleneck):
+        nn.init.constant_(module.bn3.weight, 0.1)
