@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from attrs import evolve
 
 from posesyn_core.components import ExportableModule
 from posesyn_core.export import export_onnx
@@ -46,8 +47,6 @@ def test_blocks_are_left_out_in_training_alone(network: Hmr2Network, images: tor
 
 
 def test_the_token_of_the_estimate_is_refined(images: torch.Tensor) -> None:
-    from attrs import evolve
-
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         refining = Hmr2Network(evolve(SMALL, refines=True)).eval()
@@ -59,6 +58,7 @@ def test_the_token_of_the_estimate_is_refined(images: torch.Tensor) -> None:
     assert (once - twice).abs().max() > 1e-3
 
 
+@pytest.mark.slow
 def test_it_exports_with_a_free_batch(network: Hmr2Network, images: torch.Tensor, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     path = export_onnx(ExportableModule("hmr2", network, {"images": images[:2]}), tmp_path / "hmr2.onnx")
