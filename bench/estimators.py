@@ -22,10 +22,12 @@ from scipy import ndimage
 
 from posesyn_core.components import Kind
 from posesyn_core.engine_check import bench
+from posesyn_core.geometry.crops import square
 from posesyn_core.inference import exportable
 from posesyn_core.registry import Registry
 from posesyn_core.values import FloatArray, Image
 from posesyn_hmr2 import crops as hmr2
+from posesyn_hmr2.network import IMAGE_SIZE
 from posesyn_spin import inputs as spin
 
 ESTIMATORS: Mapping[str, tuple[str, Mapping[str, str]]] = {
@@ -65,16 +67,15 @@ def blurred_whole(image: Image, box: FloatArray) -> FloatArray:
     centre, side = hmr2.person_square(box)
     sigma = hmr2.blur_deviation(float(side))
     soft = ndimage.gaussian_filter(image.astype(np.float64), (sigma, sigma, 0), mode="nearest", truncate=4.0)
-    size = hmr2.IMAGE_SIZE
-    pixels = cv2.warpAffine(soft, hmr2.crop_matrix(centre, float(side)), (size, size), flags=cv2.INTER_LINEAR)
+    size = (IMAGE_SIZE, IMAGE_SIZE)
+    pixels = cv2.warpAffine(soft, hmr2.crop_matrix(centre, float(side)), size, flags=cv2.INTER_LINEAR)
     return _normalised(pixels)
 
 
 def pasted_in_float(image: Image, box: FloatArray) -> FloatArray:
     """SPIN as described: paste into a float64 canvas of the box's size, stretch it to 0..255, resize, normalise."""
-    centre, side = (np.asarray(value) for value in spin.square(box, spin.MARGIN))
-    first = (centre - side / 2).astype(int)
-    extent = int(side)
+    centre, side = square(box, spin.MARGIN)
+    first, extent = (centre - side / 2).astype(int), int(side)
     canvas = np.zeros((extent, extent, 3))
     low, high = np.maximum(first, 0), np.minimum(first + extent, image.shape[1::-1])
     inside = image[low[1] : high[1], low[0] : high[0]]
@@ -87,7 +88,8 @@ def pasted_in_float(image: Image, box: FloatArray) -> FloatArray:
 
 def _normalised(pixels: NDArray) -> FloatArray:
     values = pixels.astype(np.float32).transpose(2, 0, 1) / 255
-    return (values - hmr2.MEAN[:, None, None]) / hmr2.DEVIATION[:, None, None]
+    normalised = (values - hmr2.MEAN[:, None, None]) / hmr2.DEVIATION[:, None, None]
+    return normalised.astype(np.float32)
 
 
 def crops() -> None:

@@ -103,7 +103,7 @@ def _bodies(arrays: Arrays, count: int, fits: tuple[NDArray, NDArray] | None) ->
         table, valid = fits
         labels = np.where(known[:, None], labels, table)
         known = known | valid
-    origin = np.zeros(3)  # the files say nothing of it, and the loss needs none
+    origin = np.zeros(3, np.float32)  # the files say nothing of it, and the loss needs none
     return [
         SmplParams(row[:3], row[3:72].reshape(23, 3), row[72:], origin) if has_body else None
         for row, has_body in zip(labels, known, strict=True)

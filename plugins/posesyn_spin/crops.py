@@ -41,7 +41,7 @@ def transform_matrix(centre: ArrayLike, scale: float, size: int, rotation: float
     return middle @ turn @ np.linalg.inv(middle) @ matrix
 
 
-def transform(points: ArrayLike, matrix: Floats) -> Integers:
+def transform(points: ArrayLike, matrix: NDArray[np.floating]) -> Integers:
     """Points (..., 2) that count pixels from 1, by ``matrix``: truncated to whole pixels, counted from 1 again."""
     moved = (np.asarray(points, np.float64) - 1) @ matrix[:2, :2].T + matrix[:2, 2]
     return moved.astype(np.int64) + 1
@@ -54,7 +54,7 @@ def official_crop(
 
     SampleError if the box has no pixel or more than ``LARGEST`` along a side.
     """
-    inverse: Floats = np.linalg.inv(transform_matrix(centre, scale, size))
+    inverse = np.linalg.inv(transform_matrix(centre, scale, size))
     first, end = transform([[1, 1], [size + 1, size + 1]], inverse) - 1
     extent = end - first
     if extent.min() < 1 or extent.max() > LARGEST:
