@@ -170,7 +170,8 @@ class Recipe:
     def choices(self) -> list[tuple[Kind, Choice, str]]:
         """Every component that the recipe names: its kind, the choice, and the section that it stands in."""
         engines = (
-            (self.estimator, "estimator"), (self.eem, "eem"), (self.motion, "motion"), (self.animator, "animator")
+            (self.estimator, "estimator"), (self.eem, "eem"), (self.labeller, "labeller"), (self.motion, "motion"),
+            (self.animator, "animator"),
         )  # fmt: skip
         found = [
             (Kind.READER, self.dataset, "dataset"),

@@ -95,6 +95,8 @@ def _session(graph: Path, provider: str, device: int, threads: int) -> onnxrunti
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     settings: dict[str, Any] = {"device_id": device} if provider in SUITED["cuda"] else {}
+    if provider == "cuda":
+        settings |= {"use_tf32": 0}  # float32 means float32, as with the other engines
     if provider == "tensorrt":
         settings |= {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(_plans(graph))}
     try:

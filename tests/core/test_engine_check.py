@@ -68,8 +68,10 @@ def test_half_precision_is_judged_by_the_mean(spin: Subject, motions: Subject) -
     assert verify(spin, half).error > 0.1  # bfloat16 it was
 
 
-def test_an_engine_that_is_off_is_refused_unless_told_otherwise(spin: Subject) -> None:
-    wrong = Off("shape", 0.05)
+@pytest.mark.parametrize("output", ["rotmat", "shape", "cam"])
+def test_an_engine_that_is_off_is_refused_unless_told_otherwise(spin: Subject, output: str) -> None:
+    """Also if only the camera is wrong: scoring compares projections."""
+    wrong = Off(output, 0.02)
     agreement = verify(spin, wrong)
     assert not agreement.accepted
     with pytest.raises(UserError, match=r"mine is refused: joints differ by .* mm at most.*'tolerance'"):
