@@ -46,7 +46,7 @@ def test_openposes_orders(tmp_path: Path, rows: int, neck: int) -> None:
 @pytest.mark.parametrize("labelled", [True, False])
 def test_the_samples_person_is_found_among_all_of_the_image(tmp_path: Path, labelled: bool) -> None:
     """By the labelled joints, and by the box where there are none."""
-    other = PERSON + [100, 0, 0]
+    other = PERSON + np.array([100, 0, 0])
     joints, _ = detections(tmp_path, {"1.jpg": [other.tolist(), PERSON.tolist()]}).joints(sample(labelled))
     np.testing.assert_allclose(joints[:17], PERSON)
     with pytest.raises(SampleError, match="none of the detected people"):

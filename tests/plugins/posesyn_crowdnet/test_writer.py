@@ -135,7 +135,7 @@ def test_broken_entries_are_told_apart_from_a_broken_file(tmp_path: Path) -> Non
     write("mscoco", tmp_path)
     path = tmp_path / FILES["mscoco"][0]
     document = json.loads(path.read_text())
-    first, second, third = document["annotations"]
+    _, second, third = document["annotations"]
     second["keypoints"] = second["keypoints"][:9]
     third["bbox"] = [500, 500, 0, 0]
     document["images"][0]["file_name"] = "../../../secret.jpg"
@@ -146,7 +146,7 @@ def test_broken_entries_are_told_apart_from_a_broken_file(tmp_path: Path) -> Non
     assert "malformed" in reasons["crowdnet/mscoco/2"]
     assert "no area" in reasons["crowdnet/mscoco/3"]
     path.write_text('{"images": []}')
-    with pytest.raises(UserError, match="person_keypoints_train2017.*annotations"):
+    with pytest.raises(UserError, match=r"person_keypoints_train2017.*annotations"):
         list(CrowdNetReader(config).samples())
     with pytest.raises(UserError, match="not a folder"):
         list(CrowdNetReader(CrowdNetReaderConfig(tmp_path / "nowhere")).samples())
