@@ -1,0 +1,80 @@
+"""The stage `synthesize`: interrupted and resumed without repeating work; captions and poses of any kind."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from attrs import evolve
+
+from posesyn_core.pipeline import synthesize as stage
+from posesyn_core.pipeline.run import HARD, Run
+from posesyn_core.pipeline.stages import run_stage
+from posesyn_core.pipeline.tables import Row
+from posesyn_core.values import Motion, MotionRequest
+from posesyn_t2mgpt.generator import T2MGpt
+from tests.hard import hard_run
+
+SETTINGS = ["synthesize.max_frames=40", "synthesize.motions_per_sample=2"]
+CAPTIONS = ["A person walks.", "A person jumps.", "A person kicks.", "A person crawls."]
+
+
+def stored(run: Run) -> dict[str, np.ndarray]:
+    return {motion.id: motion.joints for motion in run.motions.values()}
+
+
+def test_an_interrupted_synthesis_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "PART", 2)
+    undisturbed = hard_run(tmp_path / "undisturbed", 4, SETTINGS, CAPTIONS)
+    run_stage(undisturbed, "synthesize")
+    run = hard_run(tmp_path / "run", 4, SETTINGS, CAPTIONS)
+    generate, asked = T2MGpt.generate, list[str]()
+
+    def interrupted(self: T2MGpt, requests: Sequence[MotionRequest]) -> list[Motion]:
+        if len(asked) >= 4:
+            raise KeyboardInterrupt
+        asked.extend(request.id for request in requests)
+        return generate(self, requests)
+
+    monkeypatch.setattr(T2MGpt, "generate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_stage(run, "synthesize")
+    assert run.summary("synthesize") is None
+    before = {part: part.stat().st_mtime_ns for part in run.motions.parts()}
+    assert len(before) == 2 and list(stored(run)) == asked
+
+    def counting(self: T2MGpt, requests: Sequence[MotionRequest]) -> list[Motion]:
+        asked.extend(request.id for request in requests)
+        return generate(self, requests)
+
+    monkeypatch.setattr(T2MGpt, "generate", counting)
+    assert run_stage(run, "synthesize")["motions"] == 8
+    assert len(asked) == len(set(asked)) == 8
+    assert {part: part.stat().st_mtime_ns for part in before} == before
+    for one, other in zip(run.motions.parts(), undisturbed.motions.parts(), strict=True):
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_captions_of_any_kind_give_motions(tmp_path: Path) -> None:
+    captions = ["", "A person " + "jumps and kicks and " * 60, "Человек прыгает через забор.", "人が右手を振っている"]
+    run = hard_run(tmp_path / "run", 4, ["synthesize.max_frames=40"], captions)
+    assert run_stage(run, "synthesize") == {"motions": 4, "rejected": 0, "frames": 160}
+    assert [motion.caption for motion in run.motions.values()] == captions
+    assert all(np.isfinite(joints).all() for joints in stored(run).values())
+
+
+def test_a_broken_pseudo_label_rejects_itself_alone(tmp_path: Path) -> None:
+    run = hard_run(tmp_path / "run", 4, ["synthesize.max_frames=40"], CAPTIONS)
+    rows = list(run.selected.rows())
+    for at, joints in ((1, np.full((24, 3), np.nan)), (2, np.zeros((24, 3)))):
+        selected = rows[at].value
+        assert selected is not None and selected.role == HARD
+        broken = evolve(selected.scored.estimate, joints3d=joints)
+        rows[at] = Row(rows[at].unit, evolve(selected, scored=evolve(selected.scored, estimate=broken)))
+    run.selected.write_part(0, rows)
+    figures = run_stage(run, "synthesize")
+    assert figures["rejected"] == 2
+    reasons = dict(run.motions.rejections())
+    assert "not finite" in reasons[f"{rows[1].unit}#0"]
+    assert "no body" in reasons[f"{rows[2].unit}#0"]
+    assert list(stored(run)) == [f"{rows[0].unit}#0", f"{rows[3].unit}#0"]
