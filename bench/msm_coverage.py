@@ -13,8 +13,8 @@ standard deviation and minimum are taken over a motion's frames, then averaged o
 The claim is the order of the minima, (c) < (b) < (a). A minimum over more frames is lower by itself, so all generated
 motions have the same length, --frames (the longest that the paper makes; 0: what the recipe's default and the end token
 make of it). The difference (c) - (b) is given with its standard error over the samples. Captions are what the loop
-uses, posecodes of the pseudo-label; --texts takes the descriptions of the motion capture instead, as a perfect captioner
-of the action would give them.
+uses, posecodes of the pseudo-label; --texts takes the motion capture's own descriptions instead, as a captioner that
+recognises the action would give them.
 
     python bench/msm_coverage.py [--motions val.npz] [--hard 60] [--people 160] [--frames 196] [--texts]
 """
