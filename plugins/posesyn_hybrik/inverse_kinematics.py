@@ -19,8 +19,9 @@ from posesyn_hybrik.skeleton import BONE_CHILD, LEVELS, PARENTS
 _SMALLEST = 1e-8  # the official guard of every division by a length
 REACH = 0.015
 """Metres. Where body and skeleton disagree by more, an adaptive bone takes the skeleton's direction alone."""
-SQUARINGS = 24
-"""2^24 times a matrix: its eigenvectors are told apart as well as single precision can."""
+SQUARINGS, AT_ONCE = 24, 4
+"""2^24 times a matrix: its eigenvectors are told apart as well as single precision can. After four squarings a matrix
+of trace 1 has not yet shrunk out of its range."""
 
 
 class InverseKinematics(nn.Module):
@@ -57,44 +58,44 @@ class InverseKinematics(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """The rotations of joints 1..23, level by level down the tree."""
         rest_bones = rest.index_select(1, self.ends) - rest[:, :24]
+        lengths = rest_bones.norm(dim=-1, keepdim=True)
+        offsets = rest[:, 1:24] - rest.index_select(1, self.parents[1:])
         bones = skeleton.index_select(1, self.ends) - skeleton[:, :24]
         goals = (skeleton - skeleton[:, :1] + rest[:, :1]).index_select(1, self.ends)
+        wanted, known = to_length(bones, lengths)
         guard = 0.0 if adaptive else _SMALLEST  # as in the official code
-        axes = rest_bones[:, 1:] / (rest_bones[:, 1:].norm(dim=-1, keepdim=True) + guard)
-        twists = rotation_about(axes, *unit_twist(twist).split(1, dim=-1))
+        twists = rotation_about(rest_bones / (lengths + guard), *_twist_of_all(twist))
         local, carried, places = root[:, None], root[:, None], rest[:, :1]
         for first, last in LEVELS:
-            above = self.parents[first:last]
+            above, here = self.parents[first:last], slice(first, last)
             carrier = carried.index_select(1, above)
-            offset = rest[:, first:last] - rest.index_select(1, above)
-            place = places.index_select(1, above) + _turn(carrier, offset)
-            wanted = bones[:, first:last]
+            place = places.index_select(1, above) + _turn(carrier, offsets[:, first - 1 : last - 1])
             if adaptive:
-                wanted = adapted(goals[:, first:last] - place, wanted, rest_bones[:, first:last])
-            rotation = swing(rest_bones[:, first:last], _turn(carrier.mT, wanted)) @ twists[:, first - 1 : last - 1]
+                target = adapted(goals[:, here] - place, wanted[:, here], known[:, here])
+            else:
+                target = bones[:, here]
+            rotation = swing(rest_bones[:, here], _turn(carrier.mT, target)) @ twists[:, here]
             local = torch.cat([local, rotation], dim=1)
             carried = torch.cat([carried, carrier @ rotation], dim=1)
             places = torch.cat([places, place], dim=1)
         return local, places
 
 
-def adapted(reach: Tensor, bone: Tensor, rest_bone: Tensor) -> Tensor:
-    """The bone that an adaptive step turns to: all (..., 3) metres.
+def to_length(bone: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+    """``bone`` (..., 3) brought to ``length`` (..., 1), and where that is possible: a bone of no length has no direction."""
+    own = bone.norm(dim=-1, keepdim=True)
+    known = own > 0
+    return bone / torch.where(known, own, 1) * length, known
 
-    ``reach`` leads from the body's joint to where the bone should end; where it is more than ``REACH`` away from the
-    skeleton's own ``bone``, brought to the length of ``rest_bone``, the latter is taken. A bone of no length has no
-    direction of its own.
+
+def adapted(reach: Tensor, bone: Tensor, known: Tensor) -> Tensor:
+    """The bone (..., 3) in metres that an adaptive step turns to.
+
+    ``reach`` leads from the body's joint to where the bone should end. Where it is more than ``REACH`` away from the
+    skeleton's own ``bone``, brought to the body's length (:func:`to_length`), the latter is taken.
     """
-    length = bone.norm(dim=-1, keepdim=True)
-    known = length > 0
-    plain = bone / torch.where(known, length, 1) * rest_bone.norm(dim=-1, keepdim=True)
-    return torch.where(known & (disagreement(reach, bone, rest_bone) > REACH), plain, reach)
-
-
-def disagreement(reach: Tensor, bone: Tensor, rest_bone: Tensor) -> Tensor:
-    """(..., 1) metres between the two bones of :func:`adapted`; NaN for a bone of no length."""
-    plain = bone / bone.norm(dim=-1, keepdim=True) * rest_bone.norm(dim=-1, keepdim=True)
-    return (reach - plain).norm(dim=-1, keepdim=True)
+    far = (reach - bone).norm(dim=-1, keepdim=True) > REACH
+    return torch.where(far & known, bone, reach)
 
 
 def swing(source: Tensor, target: Tensor) -> Tensor:
@@ -112,20 +113,20 @@ def swing(source: Tensor, target: Tensor) -> Tensor:
 def rotation_about(axis: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     """Eq. 7, Rodrigues: I + sin K + (1 - cos) K^2 (..., 3, 3), K the cross product with ``axis`` (..., 3).
 
-    ``cosine``, ``sine`` (..., 1). K^2 = a a^T - |a|^2 I, also where the axis is not quite of unit length.
+    ``cosine``, ``sine`` (..., 1).
     """
     x, y, z = axis.unbind(-1)
     zero = torch.zeros_like(x)
     cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).unflatten(-1, (3, 3))
-    rest = (1 - cosine)[..., None]
-    outer = axis[..., :, None] * axis[..., None, :]
-    square = outer - (axis * axis).sum(-1)[..., None, None] * torch.eye(3, dtype=axis.dtype, device=axis.device)
-    return torch.eye(3, dtype=axis.dtype, device=axis.device) + sine[..., None] * cross + rest * square
+    identity = torch.eye(3, dtype=axis.dtype, device=axis.device)
+    return identity + sine[..., None] * cross + (1 - cosine)[..., None] * (cross @ cross)
 
 
-def unit_twist(twist: Tensor) -> Tensor:
-    """Predicted (cos, sin) (..., 2) brought to unit length."""
-    return twist / (twist.norm(dim=-1, keepdim=True) + _SMALLEST)
+def _twist_of_all(twist: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosine and sine (B, 24, 1) of all joints' twists from predicted (cos, sin) (B, 23, 2); the root's is not used."""
+    unit = twist / (twist.norm(dim=-1, keepdim=True) + _SMALLEST)
+    cosine, sine = torch.cat([unit[:, :1], unit], dim=1).split(1, dim=-1)
+    return cosine, sine
 
 
 def nearest_rotation(source: Tensor, target: Tensor, horn: Tensor) -> Tensor:
@@ -140,18 +141,20 @@ def nearest_rotation(source: Tensor, target: Tensor, horn: Tensor) -> Tensor:
     size = products.flatten(1).norm(dim=-1)[:, None, None]
     power = torch.einsum("nab,abij->nij", products, horn)
     power = power + 3**0.5 * size * torch.eye(4, dtype=power.dtype, device=power.device)
-    for _ in range(SQUARINGS):
-        power = power / _trace(power).clamp_min(torch.finfo(power.dtype).tiny)
-        power = power @ power
-    power = power / _trace(power).clamp_min(torch.finfo(power.dtype).tiny)
+    for _ in range(SQUARINGS // AT_ONCE):
+        power = _unit_trace(power)
+        for _ in range(AT_ONCE):
+            power = power @ power
+    power = _unit_trace(power)
     rotation = torch.einsum("nij,abij->nba", power, horn)
     nothing = (products.sum((1, 2)) == 0)[:, None, None]
     return torch.where(nothing, torch.eye(3, dtype=rotation.dtype, device=rotation.device), rotation)
 
 
-def _trace(matrix: Tensor) -> Tensor:
-    """(B, N, N) -> (B, 1, 1); no entry of the diagonal is negative."""
-    return matrix.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None]
+def _unit_trace(matrix: Tensor) -> Tensor:
+    """(B, 4, 4) positive matrices, scaled to the trace 1; nothing stays nothing."""
+    trace = matrix.diagonal(dim1=-2, dim2=-1).sum(-1)
+    return matrix / trace.clamp_min(torch.finfo(matrix.dtype).tiny)[:, None, None]
 
 
 def horn_tensor() -> Tensor:
