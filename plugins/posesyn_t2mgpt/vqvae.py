@@ -267,7 +267,7 @@ class MotionVqVae(nn.Module):
         )
 
     def _quantize(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Indices (N,) and codes (N, dim) for latents (N, dim), by the codebook as it was before it learns from them."""
+        """Indices (N,) and codes (N, dim) of latents (N, dim), by the codebook as it was before it learns of them."""
         if self.training and not self.quantizer.initialised:
             self.quantizer.start(rows.detach())
         indices = self.quantizer.nearest(rows)
