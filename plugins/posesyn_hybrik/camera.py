@@ -42,9 +42,7 @@ class Solver(nn.Module):
         rotmat, joints = self.kinematics(xyz, rest, twist)
         return {"xyz": xyz, "joints": joints - joints[:, :1], "rotmat": rotmat, "root": root, "scale": scale}
 
-    def refined(
-        self, uvd: Tensor, rest: Tensor, twist: Tensor, scale: Tensor, sigma: Tensor, offset: Tensor
-    ) -> Tensor:
+    def refined(self, uvd: Tensor, rest: Tensor, twist: Tensor, scale: Tensor, sigma: Tensor, offset: Tensor) -> Tensor:
         """The scale (B, 1) at which the body posed by naive HybrIK lies best over the heatmaps' joints.
 
         Least squares for x = 1 / s in :meth:`equations`. A sample of which no joint counts, or whose scale would not be

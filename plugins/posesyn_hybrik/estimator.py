@@ -67,7 +67,7 @@ class Hybrik:
         return Prepared({"images": pixels, "offset": offset}, Place(centre, float(side), middle))
 
     def decode(self, outputs: Mapping[str, NDArray[np.float32]], contexts: Sequence[Place]) -> list[PoseEstimate]:
-        """The posed body seen by the full image's camera: focal length 1000 / 256 * side of the square crop (Table 6)."""
+        """The posed body seen by the full image's camera, of focal length 1000 / 256 * side of the crop (Table 6)."""
         side = np.array([place.side for place in contexts])
         focal = np.repeat(focal_length_in_image(FOCAL_LENGTH, CROP, side)[:, None], 2, axis=1)
         middle = np.stack([place.principal_point for place in contexts])

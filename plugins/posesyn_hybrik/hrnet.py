@@ -7,6 +7,7 @@ uncertainties. Parameter names are the official ones.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import torch
 from attrs import frozen
@@ -109,9 +110,7 @@ class HRNet(nn.Module):
         self.incre_modules = nn.ModuleList(
             residual_group(Bottleneck, channel, inner, 1) for channel, inner in zip(channels, sizes.heads, strict=True)
         )
-        self.downsamp_modules = nn.ModuleList(
-            _convolution(one, other, 2, bias=True) for one, other in zip(wide, wide[1:], strict=False)
-        )
+        self.downsamp_modules = nn.ModuleList(_convolution(one, other, 2, bias=True) for one, other in pairwise(wide))
         self.final_feat_layer = _convolution(wide[-1], sizes.feature, 1, bias=True, size=1)
         self.final_layer = nn.Conv2d(channels[0], JOINTS * sizes.depth, 1)
 
@@ -129,7 +128,10 @@ class HRNet(nn.Module):
 
 def _transition(before: Sequence[int], after: Sequence[int]) -> nn.ModuleList:
     """To the branches of the next stage: a change of width where there is one, and a new branch of half the size."""
-    same = [nn.Identity() if one == other else _convolution(one, other, 1) for one, other in zip(before, after, strict=False)]
+    same = [
+        nn.Identity() if one == other else _convolution(one, other, 1)
+        for one, other in zip(before, after, strict=False)
+    ]
     return nn.ModuleList([*same, nn.Sequential(_convolution(before[-1], after[-1], 2))])
 
 
@@ -233,7 +235,11 @@ def hrnet_sizes(state: Mapping[str, Tensor]) -> HRNetSizes:
 
     def count(prefix: str) -> int:
         """How many numbers follow ``prefix`` in the names."""
-        starts = {name.removeprefix(f"preact.{prefix}.").split(".")[0] for name in state if name.startswith(f"preact.{prefix}.")}
+        starts = {
+            name.removeprefix(f"preact.{prefix}.").split(".")[0]
+            for name in state
+            if name.startswith(f"preact.{prefix}.")
+        }
         return len(starts)
 
     branches = {stage: range(stage) for stage in STAGES}

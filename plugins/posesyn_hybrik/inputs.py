@@ -65,7 +65,9 @@ def normalise(pixels: NDArray[np.uint8], gain: ArrayLike = (1, 1, 1)) -> FloatAr
     By table look-up. A crop without a value over 1 is not divided by 255, as published.
     """
     unit = 255 if pixels.max(initial=0) > 1 else 1
-    levels = np.clip(np.arange(256, dtype=np.float32)[:, None] * np.asarray(gain, np.float32), 0, 255) / np.float32(unit)
+    levels = np.clip(np.arange(256, dtype=np.float32)[:, None] * np.asarray(gain, np.float32), 0, 255) / np.float32(
+        unit
+    )
     table = (levels - MEAN) / DEVIATION
     return np.stack([table[:, channel].take(pixels[..., channel]) for channel in range(3)])
 
@@ -163,7 +165,7 @@ def targets(person: Person, view: View, size: int) -> dict[str, FloatArray]:
 
 
 def fit_camera(joints: Floats, places: Floats, valid: NDArray[np.bool_]) -> tuple[float, Floats]:
-    """The camera that sees ``joints`` (J, 3), metres from the pelvis, at ``places`` (J, 2) = u, v: scale s and (tx, ty).
+    """Scale s and (tx, ty) of the camera that sees ``joints`` (J, 3), metres from the pelvis, at ``places`` (J, 2).
 
     Least squares over the ``valid`` (J,) in u (z 256 / f + 1 / s) = x + tx and the same for v and y (see
     ``posesyn_hybrik.camera``). All 0 with fewer than two.

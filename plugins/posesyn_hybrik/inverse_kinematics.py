@@ -70,10 +70,8 @@ class InverseKinematics(nn.Module):
             above, here = self.parents[first:last], slice(first, last)
             carrier = carried.index_select(1, above)
             place = places.index_select(1, above) + _turn(carrier, offsets[:, first - 1 : last - 1])
-            if adaptive:
-                target = adapted(goals[:, here] - place, wanted[:, here], known[:, here])
-            else:
-                target = bones[:, here]
+            reach = goals[:, here] - place
+            target = adapted(reach, wanted[:, here], known[:, here]) if adaptive else bones[:, here]
             rotation = swing(rest_bones[:, here], _turn(carrier.mT, target)) @ twists[:, here]
             local = torch.cat([local, rotation], dim=1)
             carried = torch.cat([carried, carrier @ rotation], dim=1)
@@ -82,7 +80,7 @@ class InverseKinematics(nn.Module):
 
 
 def to_length(bone: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-    """``bone`` (..., 3) brought to ``length`` (..., 1), and where that is possible: a bone of no length has no direction."""
+    """``bone`` (..., 3) brought to ``length`` (..., 1), and where that can be: a bone of no length has no direction."""
     own = bone.norm(dim=-1, keepdim=True)
     known = own > 0
     return bone / torch.where(known, own, 1) * length, known

@@ -40,8 +40,8 @@ class Person:
     The square to cut out has ``centre`` (2,) and ``side`` in pixels. ``joints2d`` (29, 2) are pixels of the full image;
     ``joints3d`` (29, 3) metres in the camera frame, relative to the pelvis; ``weights`` (29, 3) say which of u, v and
     depth is known. ``twist`` (23, 2) are (cos, sin) of joints 1..23, ``twist_known`` (23,) which of them are known.
-    ``pelvis`` (3,) is the first joint, metres in the camera frame; ``joints17`` (17, 3), Human3.6M's joints in the same frame, serve
-    evaluations.
+    ``pelvis`` (3,) is the first joint, metres in the camera frame; ``joints17`` (17, 3), Human3.6M's joints in the same
+    frame, serve evaluations.
     """
 
     id: str
@@ -93,7 +93,9 @@ def person_of(frame: LabelledFrame, skin: "Callable[[SmplParams], tuple[Floats, 
             joints2d[24:] = project(posed[24:], frame.camera.focal_length, frame.camera.principal_point)
             weights[24:] = 1
     smpl = frame.smpl
-    pose = None if smpl is None else Pose(np.vstack([smpl.global_orient, smpl.body_pose]), smpl.betas.astype(np.float64))
+    pose = (
+        None if smpl is None else Pose(np.vstack([smpl.global_orient, smpl.body_pose]), smpl.betas.astype(np.float64))
+    )
     return Person(
         id=frame.id, image=frame.image, centre=centre, side=float(side), joints2d=joints2d, joints3d=joints3d,
         weights=weights, pose=pose, twist=twist, twist_known=twist_known, camera=frame.camera,

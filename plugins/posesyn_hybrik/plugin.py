@@ -20,8 +20,8 @@ class HybrikConfig:
 
     weights: str = option(
         "random",
-        "'random' (a small network, untrained), 'random-full' (untrained, of the published size), or a file: an official "
-        ".pth or a .safetensors written here",
+        "'random' (a small network, untrained), 'random-full' (untrained, of the published size), or a file: an "
+        "official .pth or a .safetensors written here",
     )
     variant: Literal["", "resnet34", "hrnet_w48"] = option(
         "", "the network: 'resnet34' or 'hrnet_w48'; empty = that of the file, else 'resnet34'; a file must fit it"
@@ -36,7 +36,8 @@ class HybrikConfig:
         True, "correct HRNet's camera by the posed body, as the official code does since May 2023; not in the scores"
     )
     principal_point: Literal["box", "image"] = option(
-        "box", "the camera's principal point: 'box' (centre of the crop; the paper's Table 6) or 'image' (official demo)"
+        "box",
+        "the camera's principal point: 'box' (centre of the crop; the paper's Table 6) or 'image' (official demo)",
     )
     device: str = option("cpu", "torch device for training: cpu, cuda, cuda:1, mps")
     uvd_loss: Literal["laplace", "l1"] = option(
@@ -49,7 +50,9 @@ class HybrikConfig:
     scale_factor: float = option(0.3, "augmentation: deviation of the crop's scale")
     rot_factor: float = option(30.0, "augmentation: deviation of the crop's rotation, degrees")
     noise_factor: float = option(0.2, "augmentation: range of the factor of each colour channel about 1")
-    flip_chance: float = option(0.25, "augmentation: share of mirrored crops; twice that for frames with 2D labels alone")
+    flip_chance: float = option(
+        0.25, "augmentation: share of mirrored crops; twice that for frames with 2D labels alone"
+    )
     occlusion: float = option(1.0, "augmentation: share of the crops of which noise covers a rectangle")
 
 

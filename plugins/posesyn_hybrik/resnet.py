@@ -57,7 +57,9 @@ class HybrikResNet(nn.Module):
     init_shape: Tensor
     init_cam: Tensor
 
-    def __init__(self, sizes: ResNetSizes | None = None, smpl: HybrikSmpl | None = None, flip_test: bool = False) -> None:
+    def __init__(
+        self, sizes: ResNetSizes | None = None, smpl: HybrikSmpl | None = None, flip_test: bool = False
+    ) -> None:
         """Random weights; ``smpl`` is the body, by default SMPL's with all arrays still to be loaded."""
         super().__init__()
         self.sizes = sizes = sizes or ResNetSizes()

@@ -5,9 +5,9 @@ older ResNet-34 files lack ``decsigma.*``, which nothing but the training loss n
 names, whose metadata say what the tensors don't: ``image_size`` (the crop's side) and ``body`` (whose betas they are).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, TypeVar, cast
 
 import torch
 from attrs import frozen
@@ -32,6 +32,7 @@ from posesyn_hybrik.smpl import HybrikSmpl, smpl_of_body, smpl_of_state
 
 Variant = Literal["resnet34", "hrnet_w48"]
 Network = HybrikResNet | HybrikHRNet
+Sizes = TypeVar("Sizes")
 
 OFFICIAL_IMAGE_SIZE, SMALL_IMAGE_SIZE = 256, 64
 SMALL_RESNET = ResNetSizes(width=8, layers=(1, 1, 1, 1), deconv=(16, 16, 16), hidden=32, depth=16)
@@ -132,7 +133,8 @@ def _network(variant: Variant, state: Mapping[str, Tensor], smpl: HybrikSmpl, co
     return HybrikResNet(_sizes(resnet_sizes, state), smpl, config.flip_test)
 
 
-def _sizes(find, state):  # type: ignore[no-untyped-def]
+def _sizes(find: Callable[[Mapping[str, Tensor]], Sizes], state: Mapping[str, Tensor]) -> Sizes | None:
+    """The sizes that a state dict shows; None (the published ones) if it is not this model's."""
     try:
         return find(state)
     except (KeyError, IndexError):
@@ -152,8 +154,8 @@ def _named(variant: Variant, network: Network) -> str:
 def save_network(loaded: Loaded, path: Path) -> None:
     """Write the weights, atomically: ``.pth`` in the official layout, else safetensors.
 
-    Both hold the body as ``smpl.*``, as official files do; SMPL's licence goes with it. The official layout has no place
-    for the crop's size.
+    Both hold the body as ``smpl.*``, as official files do; SMPL's licence goes with it. The official layout has no
+    place for the crop's size.
     """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in loaded.network.state_dict().items()}
     if path.suffix == ".pth":

@@ -3,8 +3,8 @@
 ``annotations.json`` beside ``images/<number>.jpg``. Its two lists are paired by position, one person each:
 
 - image: ``id``, ``file_name`` (below ``images/``), ``width``, ``height``;
-- annotation: ``id``, ``image_id``; ``bbox`` [x, y, w, h] in pixels, the square of 1.25 times the person's box, which the
-  loader does not widen; ``cam_param`` {``f`` [fx, fy], ``c`` [cx, cy]} in pixels; ``smpl_joints`` (29, 3) and
+- annotation: ``id``, ``image_id``; ``bbox`` [x, y, w, h] in pixels, the square of 1.25 times the person's box, which
+  the loader does not widen; ``cam_param`` {``f`` [fx, fy], ``c`` [cx, cy]} in pixels; ``smpl_joints`` (29, 3) and
   ``h36m_joints`` (17, 3) in **millimetres**, camera frame (x right, y down, z away), absolute; ``root_coord`` (3,), the
   first of the latter; ``betas`` (10,); ``thetas`` (24, 3) axis-angle, the root's in the camera frame; ``angle_twist``
   {``angle``, ``cos``, ``sin``} of joints 1..23, radians.
@@ -69,8 +69,8 @@ class HybrikWriter:
         smpl, camera = frame.smpl, frame.camera
         if smpl is None or camera is None:
             raise UserError(
-                f"frame {frame.id!r} has no {'SMPL parameters' if smpl is None else 'camera'}, which HybrIK's annotations "
-                "need; export real frames with 2D labels in another format (coco)"
+                f"frame {frame.id!r} has no {'SMPL parameters' if smpl is None else 'camera'}, which HybrIK's format "
+                "needs; export real frames with 2D labels in another one (coco)"
             )
         joints, angles = joints_and_twists(self.smpl, smpl)
         h36m = self._h36m_joints(smpl, joints)

@@ -32,7 +32,7 @@ from posesyn_hybrik.heatmaps import marginals, mirrored_twist
 from posesyn_hybrik.hrnet import HRNetSizes, HybrikHRNet, hrnet_sizes
 from posesyn_hybrik.inverse_kinematics import InverseKinematics, to_length, twist_angles
 from posesyn_hybrik.people import LIMBS_2D, MARGIN, Person, Pose
-from posesyn_hybrik.resnet import HybrikResNet, ResNetSizes, resnet_sizes
+from posesyn_hybrik.resnet import HybrikResNet, resnet_sizes
 from posesyn_hybrik.skeleton import BONE_CHILD, FLIP, JOINTS, LEAF_VERTICES, SMPL_VERTICES
 from posesyn_hybrik.smpl import SMPL_FACES, HybrikSmpl, smpl_of_body
 
@@ -263,9 +263,7 @@ def gaps(skeleton: Tensor, rest: Tensor, places: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize(("dtype", "suffix"), PRECISIONS)
-def test_the_camera_is_refined_as_published(
-    pack: Path, toy: Arrays, run: str, dtype: torch.dtype, suffix: str
-) -> None:
+def test_the_camera_is_refined_as_published(pack: Path, toy: Arrays, run: str, dtype: torch.dtype, suffix: str) -> None:
     network, io = small(pack, toy, "hrnet").to(dtype), load(pack / "io_hrnet.npz")
     network.flip_test = run == "flip"
     given = offsets(io, run)
@@ -429,7 +427,9 @@ def test_inverse_kinematics(
     if not suffix:
         close(rest, ik, f"{case}.rest_joints29")
     if kind == "adaptive":
-        close(gaps(skeleton, rest, places), ik, f"{case}.adaptive.gap{suffix}", 1e-3 if case == "antiparallel" else None)
+        close(
+            gaps(skeleton, rest, places), ik, f"{case}.adaptive.gap{suffix}", 1e-3 if case == "antiparallel" else None
+        )
     if case == "fit" and kind == "adaptive":
         close(rotations, ik, "fit.true_rot_mats")
         np.testing.assert_allclose(twist_angles(rotations, rest), ik["fit.true_angle"], atol=2e-4)
@@ -505,7 +505,9 @@ def test_preprocessing(data: Arrays) -> None:
     names = ("pre.crop_norm_0", "pre.crop_norm_1_sub", "pre.crop_norm_2_sub")
     for at, (name, box) in enumerate(zip(names, data["pre.tight_boxes"], strict=True)):
         centre, side = square(box, MARGIN)
-        np.testing.assert_allclose(np.concatenate([centre - side / 2, centre + side / 2]), data["pre.bboxes_out"][at], rtol=1e-6)
+        np.testing.assert_allclose(
+            np.concatenate([centre - side / 2, centre + side / 2]), data["pre.bboxes_out"][at], rtol=1e-6
+        )
         np.testing.assert_allclose(crop_matrix(box, size, MARGIN), data["pre.affine"][at], atol=1e-4)
         found = inputs.crop_person(image, box, size)
         close(found if at == 0 else found[:, 3::5, 2::5], data, name)
@@ -525,7 +527,9 @@ def style(request: pytest.FixtureRequest, pack: Path) -> tuple[str, float, list[
     return request.param, unit, list(read_people(pack / name)), json.loads((pack / name).read_text())["images"]
 
 
-def test_labels_of_the_official_files(style: tuple[str, float, list[Person], list[dict[str, Any]]], data: Arrays) -> None:
+def test_labels_of_the_official_files(
+    style: tuple[str, float, list[Person], list[dict[str, Any]]], data: Arrays
+) -> None:
     name, unit, people, images = style
     assert len(people) == 2
     for at, (person, image) in enumerate(zip(people, images, strict=True)):
@@ -573,7 +577,9 @@ def test_labels_of_the_official_files(style: tuple[str, float, list[Person], lis
         assert not label
 
 
-def test_targets_of_the_official_files(style: tuple[str, float, list[Person], list[dict[str, Any]]], data: Arrays) -> None:
+def test_targets_of_the_official_files(
+    style: tuple[str, float, list[Person], list[dict[str, Any]]], data: Arrays
+) -> None:
     name, unit, people, images = style
     picture = data["pre.src_rgb_u8"]
     for at, (person, image) in enumerate(zip(people, images, strict=True)):
@@ -781,4 +787,3 @@ def test_no_array_of_the_pack_is_forgotten(data: Arrays, ik: Arrays) -> None:
     kinds = {name.split(".")[0] for name in data}
     assert kinds == {"pre", "h36m", "pw3d", "coco", "aug", "camtgt", "loss", "acc", "metric"}
     assert {name.split(".")[0] for name in ik} == {*CASES, "fk", "fk_transl", "fk_quat"}
-

@@ -49,7 +49,9 @@ def test_the_pose_of_a_skeleton_is_found_again(seed: int) -> None:
     rest = smpl()(betas)
     skeleton = smpl().posed_joints(rotations, betas)
     skeleton[:, 24:] = bone_ends(rotations, rest)
-    found, joints = InverseKinematics().double()(skeleton - skeleton[:, :1], rest, twists(twist_angles(rotations, rest)))
+    found, joints = InverseKinematics().double()(
+        skeleton - skeleton[:, :1], rest, twists(twist_angles(rotations, rest))
+    )
     torch.testing.assert_close(found, rotations, atol=1e-3, rtol=0)  # lengths are guarded by 1e-8, as published
     torch.testing.assert_close(joints - joints[:, :1], (skeleton - skeleton[:, :1])[:, :24], atol=1e-5, rtol=0)
 
