@@ -35,7 +35,7 @@ SMALL = Sizes(
     channels=80, depth=2, decoder_channels=64, decoder_depth=2, decoder_heads=1, decoder_hidden=64, discriminator=32
 )
 """The sizes of "random", for tests."""
-_REGRESSOR = "smpl.joint_regressor_extra"
+_REGRESSOR, _PARENTS, _POSEDIRS = "smpl.joint_regressor_extra", "smpl.parents", "smpl.posedirs"
 _BODY = {
     "smpl.v_template": "v_template", "smpl.shapedirs": "shapedirs", "smpl.J_regressor": "J_regressor",
     "smpl.lbs_weights": "weights", "smpl.faces_tensor": "f",
@@ -44,10 +44,7 @@ _BODY = {
 
 @frozen(eq=False)
 class Loaded:
-    """What a weight file gives: the network, whose betas it predicts, and SMPL's parts where the file has them.
-
-    ``state`` is what the file says of SMPL: entries ``smpl.*``.
-    """
+    """What a weight file gives: the network, whose betas it predicts, and its entries ``smpl.*``, if it has any."""
 
     network: Hmr2Network
     body: ShapeSpace = "free"
@@ -60,7 +57,7 @@ class Loaded:
 
     def load_body(self, option: str) -> Body:
         """The body of the option ``body``; empty = that of the checkpoint, or as ``body_for_checkpoint`` decides."""
-        if option == "" and self.smpl.keys() >= _BODY.keys():
+        if option == "" and self.smpl.keys() >= {*_BODY, _PARENTS, _POSEDIRS}:
             return _body_of(self.smpl)
         return body_for_checkpoint(option, needs_smpl=self.body == "smpl")
 
@@ -128,9 +125,9 @@ def _variant(sizes: Sizes) -> str:
 
 
 def _body_of(smpl: Mapping[str, Tensor]) -> Body:
-    """The body in a checkpoint."""
+    """The body in a checkpoint, whose ``posedirs`` are (207, V * 3)."""
     arrays = {name: smpl[stored].numpy() for stored, name in _BODY.items()}
-    parents = smpl["smpl.parents"].numpy()
+    parents = smpl[_PARENTS].numpy()
     arrays["kintree_table"] = np.stack([parents, np.arange(len(parents))])
-    arrays["posedirs"] = smpl["smpl.posedirs"].numpy().T.reshape(-1, 3, 207)
+    arrays["posedirs"] = smpl[_POSEDIRS].numpy().T.reshape(-1, 3, 207)
     return Body(arrays)
