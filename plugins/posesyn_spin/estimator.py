@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from posesyn_core.body.decoding import decode_smpl
 from posesyn_core.body.model import body_for_checkpoint
+from posesyn_core.geometry.cameras import crop_translation
 from posesyn_core.geometry.crops import square
 from posesyn_core.values import FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample
 from posesyn_spin.crops import CropKind
@@ -19,6 +20,7 @@ from posesyn_spin.inputs import MARGIN, Augmentation, Person, crop_person, perso
 from posesyn_spin.losses import CROP, FOCAL_LENGTH, spin_loss
 from posesyn_spin.network import SpinNetwork
 from posesyn_spin.plugin import SpinConfig
+from posesyn_spin.smplify import MixturePrior, fit
 from posesyn_spin.weights import load_network, save_network
 
 
@@ -39,6 +41,8 @@ class Spin:
         self.network: SpinNetwork = channels_last.to(config.device).eval()
         needs_smpl = self.setting.body == "smpl"
         self.body = body_for_checkpoint(config.body, needs_smpl=needs_smpl).to(config.device)
+        prior = Path(config.pose_prior).expanduser() if config.pose_prior else None
+        self.prior = None if prior is None else MixturePrior(prior).to(config.device)
         self.crop: CropKind = config.crop or self.setting.crop
 
     def preprocess(self, sample: Sample) -> Prepared:
@@ -69,8 +73,13 @@ class Spin:
         return training_inputs(person, self.setting.image_size, self.augmentation, rng, self.crop)
 
     def training_loss(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """SPIN's loss (see ``posesyn_spin.losses``); a frame adds the terms that it has labels for."""
+        """SPIN's loss (see ``posesyn_spin.losses``); a frame adds the terms that it has labels for.
+
+        With a pose prior, frames without a body get one that is fitted to their 2D labels, where that succeeds.
+        """
         outputs = self.network(batch["images"])
+        if self.prior is not None and not batch["has_smpl"].all():
+            batch = {**batch, **self._fitted(outputs, batch, self.prior)}
         joints = self.body.pose_joints(outputs["rotmat"], outputs["shape"])
         return spin_loss(
             outputs,
@@ -80,6 +89,20 @@ class Spin:
             pose=self.config.pose_loss_weight,
             betas=self.config.beta_loss_weight,
         )
+
+    def _fitted(
+        self, outputs: Mapping[str, Tensor], batch: Mapping[str, Tensor], prior: MixturePrior
+    ) -> dict[str, Tensor]:
+        """``rotmat``, ``betas`` and ``has_smpl`` of a batch with fits in the place of missing bodies."""
+        lacking = batch["has_smpl"] == 0
+        chosen = {name: values[lacking] for name, values in outputs.items()}
+        keypoints = batch["keypoints2d"][lacking] * batch["keypoints2d"].new_tensor([CROP / 2, CROP / 2, 1])
+        transl = crop_translation(chosen["cam"].detach(), FOCAL_LENGTH, CROP)
+        fits = fit(self.body, prior, chosen, transl, keypoints, FOCAL_LENGTH)
+        labels = {name: batch[name].clone() for name in ("rotmat", "betas", "has_smpl")}
+        labels["rotmat"][lacking], labels["betas"][lacking] = fits.rotmat, fits.betas
+        labels["has_smpl"][lacking] = fits.valid.to(labels["has_smpl"])
+        return labels
 
     def parameters(self) -> Iterable[nn.Parameter]:
         """All weights of the network."""

@@ -18,7 +18,7 @@ from posesyn_core.geometry.rotations import axis_angle_to_matrix, matrix_to_axis
 from posesyn_core.images import encode_png
 from posesyn_core.skeletons import LSP14, OPENPOSE25, convert
 from posesyn_core.values import SmplParams
-from posesyn_spin import losses
+from posesyn_spin import losses, smplify
 from posesyn_spin.annotations import read_people
 from posesyn_spin.crops import official_crop, transform, transform_matrix
 from posesyn_spin.inputs import MARGIN, Person, View, crop_person, training_item
@@ -132,11 +132,13 @@ def test_projection_into_the_crop(io: Arrays) -> None:
     )
 
 
-def test_keypoint_loss_2d(io: Arrays) -> None:
+@pytest.mark.parametrize(("recorded", "openpose"), [("op0_gt1", 0.0), ("op0p7_gt1", 0.7)])
+def test_keypoint_loss_2d(io: Arrays, recorded: str, openpose: float) -> None:
+    """The official default is that OpenPose's part counts nothing."""
     labels = tensor(io, "in/loss_gt_kp2d").clone()
-    labels[:, :25, 2] = 0  # the official default: OpenPose's part counts nothing
+    labels[:, :25, 2] *= openpose
     loss = losses.keypoint_loss_2d(tensor(io, "in/loss_pred_kp2d"), labels)
-    np.testing.assert_allclose(loss, io["out/loss_keypoints_op0_gt1"], rtol=1e-5)
+    np.testing.assert_allclose(loss, io[f"out/loss_keypoints_{recorded}"], rtol=1e-5)
 
 
 @pytest.mark.parametrize(("recorded", "known"), [("loss_keypoints_3d", [1, 1]), ("loss_keypoints_3d_only0", [1, 0])])
@@ -304,6 +306,41 @@ def test_mirrored_keypoints(io: Arrays) -> None:
         (LSP14, part[:14], io["out/flip_kp49"][25:39]),
     ):
         np.testing.assert_allclose(ours[joints.flip] * [-1, 1, 1], theirs, atol=1e-9)
+
+
+# Fitting in the loop
+
+
+@pytest.fixture
+def projected(io: Arrays) -> torch.Tensor:
+    """The recorded joints in pixels from the crop's middle."""
+    points = tensor(io, "in/proj_points") + tensor(io, "in/proj_trans")[:, None]
+    return project(points, torch.full((2, 2), 5000.0), torch.zeros(2, 2))
+
+
+def labels(io: Arrays) -> torch.Tensor:
+    return tensor(io, "in/est_joints2d") - torch.tensor([112.0, 112.0, 0.0])
+
+
+def test_objective_that_bends(io: Arrays, projected: torch.Tensor) -> None:
+    error = smplify.reprojection_error(projected, labels(io))
+    np.testing.assert_allclose(error, io["out/smplify_reprojection"], rtol=1e-3, atol=1e-3)  # float32 at 5000 pixels
+    pose, betas = tensor(io, "in/smplify_body_pose"), tensor(io, "in/loss_gt_betas")
+    np.testing.assert_allclose(smplify.angle_prior(pose), io["out/angle_prior"], rtol=1e-5)
+    total = smplify.bending_objective(projected, labels(io), pose, betas, tensor(io, "in/smplify_pose_prior_value"))
+    np.testing.assert_allclose(total.sum(), io["out/smplify_body_total"], rtol=1e-5)
+
+
+def test_objective_that_places(io: Arrays, projected: torch.Tensor) -> None:
+    """The official code takes OpenPose's hips and shoulders where all are seen, else the annotated ones."""
+    openpose, annotated = [9, 12, 2, 5], [27, 28, 33, 34]
+    depth = tensor(io, "in/proj_trans")[:, 2]
+    total = 0.0
+    for at in range(2):
+        joints = openpose if (labels(io)[at, openpose, 2] > 0).all() else annotated
+        points, wanted = projected[at : at + 1, joints], labels(io)[at : at + 1, joints]
+        total += float(smplify.placing_objective(points, wanted, depth[at : at + 1], depth[at : at + 1] + 0.5))
+    assert total == pytest.approx(float(io["out/smplify_camera_total"]), rel=1e-5)
 
 
 # Evaluation
