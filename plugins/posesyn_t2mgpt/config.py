@@ -20,6 +20,7 @@ class T2MGptConfig:
     clip: str = option("openai/clip-vit-base-patch32", "folder or hub id of the CLIP text model")
     temperature: float = option(1.0, "of the drawing of codes; 0 always takes the best code")
     top_k: int = option(0, "draw among the best k codes only (0 = all)")
+    still_feet: bool = option(False, "move the body so that feet that the motion has in contact do not slide")
     heads: int | None = option(None, "attention heads, where the checkpoint does not say (official: 16)")
     precision: str = option(
         "float64",

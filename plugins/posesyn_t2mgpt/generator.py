@@ -1,5 +1,6 @@
 """The component ``t2mgpt``: motions that start at a pose and follow a text (MSM, Eq. 4-5)."""
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,7 +12,14 @@ from posesyn_core.errors import SampleError, UserError
 from posesyn_core.seeds import rng
 from posesyn_core.values import Motion, MotionRequest
 from posesyn_t2mgpt.config import T2MGptConfig
-from posesyn_t2mgpt.representation import FPS, PARENTS, features_from_joints, joints_from_features
+from posesyn_t2mgpt.representation import (
+    CONTACTS,
+    FPS,
+    PARENTS,
+    features_from_joints,
+    joints_from_features,
+    still_feet,
+)
 from posesyn_t2mgpt.sampling import PREFILL, STEP, eager, gumbel, sample
 from posesyn_t2mgpt.text import make_text_encoder
 from posesyn_t2mgpt.transformer import TEXT_DIM, Prefill, Step
@@ -25,6 +33,7 @@ POSE_CODES = (POSE_FRAMES - 1) // FRAMES_PER_CODE
 """M = 7 codes of S_MR, and so the first 28 frames of the motion."""
 
 GUIDANCES = ("full", "text_only", "pose_only")
+TEXT_GUIDED = ("full", "text_only")
 SHORTEST_BONE, LONGEST_BONE = 1e-3, 2.0
 """Metres: a pose with a bone outside these is no body, and its directions or scale mean nothing."""
 
@@ -87,7 +96,8 @@ class T2MGpt:
 
         Motions are (L, 22, 3) on HumanML3D's reference skeleton, standing on y = 0, starting at x = z = 0 and facing
         +z, with L a multiple of 4 between the request's ``min_frames`` and ``max_frames`` (and at most 200). Each
-        depends on its request and seed alone. Raises SampleError for a request that can't be met.
+        depends on its request and seed alone. A caption longer than its encoder reads (CLIP: 77 tokens) is cut there,
+        as published. Raises SampleError for a request that can't be met.
         """
         for request in requests:
             check_request(request)
@@ -102,7 +112,10 @@ class T2MGpt:
     def _generate(self, requests: Sequence[MotionRequest]) -> list[Motion]:
         codes, lengths = self.codes(requests)
         features = self.statistics.denormalize(self.vqvae.decode(codes, lengths))
-        joints = joints_from_features(features).cpu().numpy()
+        joints = joints_from_features(features)
+        if self.config.still_feet:
+            joints = still_feet(joints, features[..., CONTACTS])
+        joints = joints.cpu().numpy()
         frames = (lengths * FRAMES_PER_CODE).tolist()
         return [self._motion(request, joints[row, : frames[row]]) for row, request in enumerate(requests)]
 
@@ -179,8 +192,21 @@ def check_request(request: MotionRequest) -> None:
             f"max_frames {request.max_frames} is below min_frames {request.min_frames} "
             f"or the {shortest} frames that guidance {request.guidance!r} takes"
         )
+    if request.guidance in TEXT_GUIDED:
+        _check_caption(request)
     if request.guidance != "text_only":
         _check_pose(request)
+
+
+def _check_caption(request: MotionRequest) -> None:
+    """The text encoders know words in Latin letters; of anything else they would make an arbitrary text."""
+    letters = [letter for letter in request.caption if letter.isalpha()]
+    if not letters:
+        raise SampleError(
+            f"the caption {request.caption!r} has no words; guidance {request.guidance!r} needs some (or 'pose_only')"
+        )
+    if sum(unicodedata.name(letter, "").startswith("LATIN") for letter in letters) < len(letters) / 2:
+        raise SampleError(f"the caption {request.caption[:40]!r} is not in Latin letters; translate it into English")
 
 
 def _check_pose(request: MotionRequest) -> None:

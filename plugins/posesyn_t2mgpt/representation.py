@@ -81,6 +81,8 @@ LEFT_HIP, RIGHT_HIP, LEFT_SHOULDER, RIGHT_SHOULDER = 1, 2, 16, 17
 CONTACT_JOINTS = (7, 10, 8, 11)
 CONTACT_THRESHOLD = 0.002
 """Squared metres per frame."""
+CONTACT_LIKELY = 0.5
+"""Above it a predicted contact counts as one."""
 
 SMOOTHING_SIGMA = 20.0
 SMOOTHING_RADIUS = 80
@@ -124,10 +126,14 @@ def _root_and(root: Tensor, others: Tensor) -> Tensor:
     return _frames_first(torch.cat([_frames_last(root), _frames_last(others)], dim=-3))
 
 
-def _length(vectors: Tensor) -> Tensor:
-    """(..., C) -> (...)."""
+def _square(vectors: Tensor) -> Tensor:
+    """Squared lengths: (..., C) -> (...)."""
     first, *others = vectors.unbind(-1)
-    return sum((other.square() for other in others), first.square()).sqrt()
+    return sum((other.square() for other in others), first.square())
+
+
+def _length(vectors: Tensor) -> Tensor:
+    return _square(vectors).sqrt()
 
 
 def _unit(vectors: Tensor) -> Tensor:
@@ -159,8 +165,7 @@ def features_from_joints(
     root_velocity = turn_about_y(steps[:, :, :1], heading[:, 1:, None])[..., ::2]
     local = turn_about_y(positions[:, :-1, 1:] - pelvis * pelvis.new_tensor([1, 0, 1]), now)
     rotations = rotation_columns(bone_rotations(positions, heading)[:, :-1, 1:])
-    speeds = _length(_taken(steps, CONTACT_JOINTS)).square()
-    contacts = (speeds < CONTACT_THRESHOLD).to(positions.dtype)[..., None]
+    contacts = (_square(_taken(steps, CONTACT_JOINTS)) < CONTACT_THRESHOLD).to(positions.dtype)[..., None]
     velocities = turn_about_y(steps, now)
     groups = (turn[..., None, None], root_velocity, pelvis[..., 1:2], local, rotations, velocities, contacts)
     columns = torch.cat([_frames_last(group).flatten(1, 2) for group in groups], dim=1)
@@ -330,6 +335,22 @@ def joints_from_features(features: Array) -> Array:
     local = rows[..., POSITIONS].unflatten(-1, (JOINTS - 1, 3))
     others = turn_about_y(local, -heading[..., None]) + (pelvis * pelvis.new_tensor([1, 0, 1]))[..., None, :]
     return as_given(torch.cat([pelvis[..., None, :], others], dim=-2).contiguous(), features)
+
+
+def still_feet(joints: Array, contacts: Array) -> Array:
+    """Move the whole body, frame by frame, so that feet in contact with the floor stay where they are.
+
+    ``joints`` (..., N, 22, 3) metres, ``contacts`` (..., N, 4) as in the features: those above one half count. Between
+    two frames the body moves back along x and z by what the feet in contact moved in the mean; poses and heights stay
+    as they are. (Ours, a common way to clean generated motion; the published recovery leaves feet to slide.)
+    """
+    positions, flags = to_tensor(joints), to_tensor(contacts)
+    down = (flags[..., :-1, :] > CONTACT_LIKELY).to(positions)[..., None]
+    feet = positions[..., CONTACT_JOINTS, :]
+    moved = (feet[..., 1:, :, :] - feet[..., :-1, :, :]) * down
+    slide = moved.sum(-2) / down.sum(-2).clamp(min=1) * positions.new_tensor([1, 0, 1])
+    path = functional.pad(torch.cumsum(slide, dim=-2), (0, 0, 1, 0))
+    return as_given(positions - path[..., None, :], joints)
 
 
 def root_path(features: Tensor) -> tuple[Tensor, Tensor]:

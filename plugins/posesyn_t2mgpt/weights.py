@@ -13,7 +13,7 @@ from torch import Tensor
 
 from posesyn_core.errors import UserError
 from posesyn_core.files import atomic_path
-from posesyn_t2mgpt.representation import FEATURES
+from posesyn_t2mgpt.representation import CONTACTS, FEATURES
 from posesyn_t2mgpt.statistics import Statistics
 from posesyn_t2mgpt.transformer import T2MTransformer, TransformerShape
 from posesyn_t2mgpt.vqvae import MotionVqVae, VqVaeShape
@@ -23,6 +23,8 @@ OFFICIAL_HEADS = 16
 _LAYOUTS = ("net", "trans")
 """The one key at the top of the official VQ-VAE's and transformer's files."""
 _STATISTICS = ("mean", "std")
+EVALUATORS_CONTACT_STD = 0.1
+"""Between the standard deviation of a contact (0.36 in HumanML3D's file) and a 25th of it (in the evaluator's)."""
 
 
 @frozen(eq=False)
@@ -30,21 +32,33 @@ class Weights:
     """All tensors of a set by their official names, with ``mean`` and ``std`` beside them.
 
     ``heads`` is the one size that no tensor tells; None where the files don't say. ``text_encoder`` is the one that
-    the transformer was trained with.
+    the transformer was trained with. ``official`` sets come in the layout of the published files.
     """
 
     tensors: Mapping[str, Tensor]
     source: str
     heads: int | None = None
     text_encoder: str = "clip"
+    official: bool = False
 
     def statistics(self) -> Statistics:
-        """Raises UserError if there are none or they are not (263,)."""
+        """Raises UserError if there are none, they are not (263,), or they can't be this checkpoint's."""
         values = [self._get(name, "put mean.npy and std.npy beside the checkpoint") for name in _STATISTICS]
         if any(value.shape != (FEATURES,) for value in values):
             shapes = " and ".join(str(tuple(value.shape)) for value in values)
             raise UserError(f"mean and std of {self.source} have shapes {shapes}, not ({FEATURES},)")
-        return Statistics(*(value.double() for value in values))
+        mean, std = (value.double() for value in values)
+        if not (mean.isfinite().all() and std.isfinite().all() and (std > 0).all()):
+            raise UserError(
+                f"mean or std of {self.source} has values that are not finite, or a std that is not positive"
+            )
+        if self.official and std[CONTACTS].min() > EVALUATORS_CONTACT_STD:
+            raise UserError(
+                f"std of {self.source} looks like HumanML3D's own Std.npy; official checkpoints go with the mean.npy "
+                "and std.npy of the text-to-motion evaluator (VQVAEV3_CB1024_CMT_H1024_NRES3/meta), in which those of "
+                "root and contacts are 25 times smaller"
+            )
+        return Statistics(mean, std)
 
     def vqvae(self) -> MotionVqVae:
         """The VQ-VAE in evaluation mode. Raises UserError if tensors are missing, too many or of the wrong size."""
@@ -89,7 +103,7 @@ def load_weights(name: str) -> Weights:
 
     A folder may hold official checkpoints under any name (``*.pth``: a dict with the one key ``net`` or ``trans``),
     safetensors files, and ``mean.npy`` and ``std.npy`` (also ``t2m_mean.npy`` ...).
-    Raises UserError naming the file that is missing, truncated or of unknown content.
+    Raises UserError naming the file that is missing, truncated, of unknown content, or one too many.
     """
     path = STARTER if name == "starter" else Path(name)
     if path.is_dir():
@@ -106,10 +120,15 @@ def load_weights(name: str) -> Weights:
         except (OSError, ValueError, EOFError, RuntimeError, pickle.UnpicklingError, SafetensorError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"weights {str(file)!r} can't be read ({reason}); is the file complete?") from error
+        if twice := found.keys() & tensors.keys():
+            raise UserError(
+                f"{str(path)!r} holds {min(twice)!r} twice, once in {file.name}; leave one of the files there"
+            )
         tensors.update(found)
         facts.update(metadata)
     heads = int(facts["heads"]) if "heads" in facts else None
-    return Weights(tensors, repr(str(path)), heads, facts.get("text_encoder", "clip"))
+    official = any(file.suffix in (".pth", ".pt") for file in files)
+    return Weights(tensors, repr(str(path)), heads, facts.get("text_encoder", "clip"), official)
 
 
 Read = tuple[dict[str, Tensor], Mapping[str, str]]

@@ -114,7 +114,13 @@ def test_cold_sampling_is_greedy(request_: MotionRequest) -> None:
         ({"pose": np.full((22, 3), np.nan)}, "not finite"),
         ({"pose": np.zeros((22, 3))}, "no body"),
         ({"pose": np.random.default_rng(0).normal(size=(22, 3)) * 100}, "no body"),
+        ({"pose": make_pose(5, 0, 0) * 1000}, "no body: its bones measure .* m"),
         ({"pose": None}, "needs a pose"),
+        ({"caption": ""}, "has no words"),
+        ({"caption": " ... 🏃"}, "has no words"),
+        ({"caption": "", "guidance": "text_only"}, "needs some"),
+        ({"caption": "人が跳ぶ。"}, "not in Latin letters; translate"),
+        ({"caption": "Человек прыгает"}, "not in Latin letters; translate"),
         ({"guidance": "both"}, "none of full"),
         ({"max_frames": 24}, "28 frames"),
         ({"min_frames": 80, "max_frames": 60}, "below min_frames"),
@@ -125,6 +131,24 @@ def test_bad_requests_are_rejected(
 ) -> None:
     with pytest.raises(SampleError, match=message):
         generator.generate([evolve(request_, **change)])
+
+
+def test_captions_of_any_length_and_accent(generator: MotionGenerator, request_: MotionRequest) -> None:
+    """Longer than CLIP's 77 tokens, with accents, a foreign word, or nothing where only the pose guides."""
+    captions = ["run " * 200, "Une personne danse à l'étranger.", "He writes 跳 on the wall."]
+    wanted = [evolve(request_, caption=caption) for caption in captions]
+    wanted.append(evolve(request_, caption="", guidance="pose_only"))
+    assert all(len(motion.joints) >= 40 for motion in generator.generate(wanted))
+
+
+def test_still_feet(request_: MotionRequest) -> None:
+    """The option moves the body as a whole, so that feet in contact slide less."""
+    wanted = [evolve(request_, seed=seed, id=f"m{seed}") for seed in range(4)]
+    plain, still = (T2MGpt(T2MGptConfig(still_feet=on)).generate(wanted) for on in (False, True))
+    for one, other in zip(plain, still, strict=True):
+        poses = [motion.joints - motion.joints[:, :1] for motion in (one, other)]
+        np.testing.assert_allclose(*poses, atol=1e-5)
+    assert not all(np.allclose(one.joints, other.joints, atol=1e-3) for one, other in zip(plain, still, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -17,23 +17,16 @@ Load = Callable[[ExportableModule], NetworkCall]
 
 
 def onnx_runtime(module: ExportableModule, folder: Path) -> NetworkCall:
-    """``module`` exported with any number of rows and run by ONNX Runtime."""
-    pytest.importorskip("onnxscript")
+    """``module`` exported, with any number of rows, and run by ONNX Runtime."""
     runtime = pytest.importorskip("onnxruntime")
-    rows = {name: {0: torch.export.Dim.DYNAMIC} for name in module.example}
-    program = torch.onnx.export(
-        module.module, kwargs=dict(module.example), dynamo=True, dynamic_shapes=rows, verbose=False
-    )
-    assert program is not None
-    program.save(folder / f"{module.name}.onnx")
-    session = runtime.InferenceSession(folder / f"{module.name}.onnx", providers=["CPUExecutionProvider"])
+    pytest.importorskip("onnxscript")
+    path = export_onnx(module, folder / f"{module.name}.onnx")
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    with torch.inference_mode():
-        expected = list(module.module(**module.example))
 
     def call(tensors: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
         results = session.run(names, {name: tensor.numpy() for name, tensor in tensors.items()})
-        return {name: torch.from_numpy(result) for name, result in zip(expected, results, strict=True)}
+        return dict(zip(names, map(torch.from_numpy, results), strict=True))
 
     return call
 

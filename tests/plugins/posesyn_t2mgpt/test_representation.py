@@ -117,3 +117,33 @@ def test_impossible_lengths(motion: Motion, frames: int, lengths: list[int] | No
     joints = motion(0, 5)[None, :frames]
     with pytest.raises(ValueError, match="two frames"):
         r.features_from_joints(joints, None if lengths is None else np.array(lengths))
+
+
+def test_feet_in_contact_stand_still(motion: Motion) -> None:
+    """With one foot down at a time none slides; poses, heights and frames in the air stay as they are."""
+    joints = motion(8, 40, 1.0)
+    contacts = np.zeros((40, 4), dtype=np.float32)
+    contacts[:15, 0], contacts[20:, 3] = 0.9, 0.6
+    clean = r.still_feet(joints, contacts)
+    assert isinstance(clean, np.ndarray)
+    left, right = (np.diff(clean[:, joint], axis=0)[:, ::2] for joint in (r.CONTACT_JOINTS[0], r.CONTACT_JOINTS[3]))
+    np.testing.assert_allclose(left[:15], 0, atol=1e-6)
+    np.testing.assert_allclose(right[20:], 0, atol=1e-6)
+    np.testing.assert_allclose(clean - clean[:, :1], joints - joints[:, :1], atol=1e-6)
+    np.testing.assert_array_equal(clean[..., 1], joints[..., 1])
+    np.testing.assert_allclose(np.diff(clean[15:21], axis=0), np.diff(joints[15:21], axis=0), atol=1e-6)
+    assert np.abs(np.diff(joints[:, r.CONTACT_JOINTS[0]], axis=0)[:15]).max() > 1e-3
+    both = r.still_feet(
+        torch.from_numpy(np.stack([joints, joints])), torch.from_numpy(np.stack([contacts, contacts * 0]))
+    )
+    np.testing.assert_array_equal(both[0], clean)
+    np.testing.assert_array_equal(both[1], joints)
+
+
+def test_feet_of_a_real_step_hardly_move(motion: Motion) -> None:
+    """Where the contacts are the features' own, cleaning moves a body by less than the contact's threshold a frame."""
+    joints = canonical(motion(4, 30))
+    contacts = r.features_from_joints(joints[None])[0][:, r.CONTACTS]
+    clean = r.still_feet(joints[:-1], contacts)
+    moved = np.linalg.norm(np.diff(clean - joints[:-1], axis=0), axis=-1)
+    assert moved.max() <= np.sqrt(r.CONTACT_THRESHOLD)

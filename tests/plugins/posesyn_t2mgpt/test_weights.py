@@ -22,7 +22,7 @@ def official(tmp_path: Path, models: Models) -> Path:
     torch.save({"net": models[1].state_dict()}, tmp_path / "net_last.pth")
     torch.save({"trans": models[2].state_dict()}, tmp_path / "net_best_fid.pth")
     np.save(tmp_path / "mean.npy", np.arange(263.0))
-    np.save(tmp_path / "std.npy", np.ones(263))
+    np.save(tmp_path / "std.npy", np.full(263, 0.02))
     return tmp_path
 
 
@@ -46,6 +46,18 @@ def test_official_folder(official: Path, models: Models) -> None:
     assert weights.statistics().mean.tolist() == list(range(263))
 
 
+def test_humanml3d_statistics_are_refused(shared: Path, official: Path) -> None:
+    """The published data set's own file scales root motion by 25; the evaluator's is the right one."""
+    pack = shared / "parity"
+    for source, target in (("Mean", "mean"), ("Std", "std")):
+        (official / f"{target}.npy").write_bytes((pack / "humanml" / f"{source}.npy").read_bytes())
+    with pytest.raises(UserError, match=r"HumanML3D's own Std\.npy"):
+        load_weights(str(official)).statistics()
+    for name in ("mean", "std"):
+        (official / f"{name}.npy").write_bytes((pack / "t2mgpt" / f"t2m_{name}.npy").read_bytes())
+    assert load_weights(str(official)).statistics().std[0] < 0.001
+
+
 def test_vqvae_alone(tmp_path: Path, models: Models) -> None:
     path = tmp_path / "vq.safetensors"
     save_weights(path, models[0], models[1])
@@ -62,6 +74,10 @@ Spoil = Callable[[Path], object]
     [
         (lambda folder: (folder / "std.npy").unlink(), "put mean.npy and std.npy"),
         (lambda folder: np.save(folder / "std.npy", np.ones(251)), r"not \(263,\)"),
+        (lambda folder: np.save(folder / "std.npy", np.zeros(263)), "not positive"),
+        (lambda folder: np.save(folder / "mean.npy", np.full(263, np.nan)), "not finite"),
+        (lambda folder: np.save(folder / "std.npy", np.full(263, 0.36)), "HumanML3D's own Std.npy.*25 times"),
+        (lambda folder: np.save(folder / "t2m_std.npy", np.ones(263)), "'std' twice, once in t2m_std.npy"),
         (lambda folder: (folder / "net_last.pth").unlink(), "add the VQ-VAE's checkpoint"),
         (lambda folder: _truncate(folder / "net_last.pth"), "net_last.pth.* is the file complete"),
         (lambda folder: (folder / "net_last.pth").write_bytes(b""), "net_last.pth.* is the file complete"),
@@ -69,6 +85,7 @@ Spoil = Callable[[Path], object]
         (lambda folder: torch.save({"model": {}}, folder / "net_last.pth"), "neither 'net' nor 'trans'"),
         (lambda folder: torch.save([Path("x")], folder / "net_last.pth"), "net_last.pth"),
         (lambda folder: _resize(folder / "net_last.pth", "vqvae.decoder.model.6.bias"), "does not fit.*model.6.bias"),
+        (lambda folder: _resize(folder / "net_last.pth", "vqvae.encoder.model.0.weight", 16, 251, 3), "model.0.weight"),
         (lambda folder: _drop(folder / "net_best_fid.pth", "trans_head.ln_f.bias"), "does not fit.*ln_f.bias"),
     ],
 )
@@ -117,8 +134,9 @@ def _edit(path: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> No
     torch.save(content, path)
 
 
-def _resize(path: Path, name: str) -> None:
-    _edit(path, lambda state: state.update({name: torch.zeros(251)}))
+def _resize(path: Path, name: str, *shape: int) -> None:
+    """As the checkpoints for KIT's 251 features have it."""
+    _edit(path, lambda state: state.update({name: torch.zeros(*(shape or (251,)))}))
 
 
 def _drop(path: Path, name: str) -> None:
