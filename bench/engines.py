@@ -12,6 +12,7 @@ does not come this far: ``score`` refuses it.
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -115,9 +116,11 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=96, help="0 = leave scoring out")
     parser.add_argument("--engine", nargs="*", default=["torch", "onnx"], help="for scoring")
     parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--cpu-time", action="store_true", help="seconds of this process, for a busy machine, 1 thread")
     parser.add_argument("--device", default="")
     options = parser.parse_args()
     registry, sizes = Registry.discover(), batch_sizes(options.batches)
+    clock = time.process_time if options.cpu_time else time.perf_counter
     torch.manual_seed(0)
     given = {"precision": options.precision, "batch": (1, max(sizes))}
     engines, missing = present_engines(registry, given | ({"device": options.device} if options.device else {}))
@@ -126,8 +129,9 @@ def main() -> None:
         save_network(SpinNetwork(), Setting(body="free"), weights)
         for name, module in networks(registry, weights).items():
             if name in options.networks:
-                timings, refused = bench(module, engines, sizes, options.seconds)
+                timings, refused = bench(module, engines, sizes, options.seconds, clock)
                 table(name, timings)
+                sys.stdout.flush()
                 missing |= refused
         print("".join(f"\nwithout {name}: {reason}" for name, reason in missing.items()), "\n")
         for engine in options.engine if options.images else ():
