@@ -1,0 +1,1 @@
+"""Champ: human image animation guided by depth, normal, semantic and skeleton maps of a parametric body."""

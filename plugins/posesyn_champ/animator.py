@@ -1,0 +1,243 @@
+"""The component ``champ``: a plan's bodies as guidance maps, and the reference person animated by them."""
+
+import copy
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from posesyn_champ.guidance import fuse
+from posesyn_champ.memory import Placement, rejecting_what_does_not_fit
+from posesyn_champ.motion import PLACES
+from posesyn_champ.pipeline import (
+    DENOISER,
+    SHRINK,
+    UNCONDITIONAL,
+    Appearance,
+    clip_input,
+    decode,
+    encode,
+    guidance_input,
+    image_token,
+    remember,
+    sample,
+    to_image,
+    vae_input,
+)
+from posesyn_champ.plugin import ChampConfig
+from posesyn_champ.unet import Denoiser, UnconditionalDenoiser
+from posesyn_champ.weights import load_networks
+from posesyn_champ.windows import closed_windows, open_windows
+from posesyn_core.body.model import load_body
+from posesyn_core.components import ExportableModule, NetworkCall
+from posesyn_core.errors import SampleError, UserError
+from posesyn_core.precision import DTYPES
+from posesyn_core.seeds import rng
+from posesyn_core.values import ClipPlan, FloatArray, Image
+
+LEVELS = 64
+"""Width and height are multiples of it: 8 pixels per latent, halved three times."""
+
+POSED_AT_ONCE = 16
+"""Frames whose bodies are posed in one batch."""
+
+
+class ChampAnimator:
+    """Draws a reference person in the poses of a plan; see :class:`~posesyn_champ.plugin.ChampConfig`.
+
+    Fits ``Animator`` and ``Accelerated``. Thread-safe: maps are drawn by all threads, the networks run one clip at a
+    time. A clip depends on its plan alone.
+    """
+
+    def __init__(self, config: ChampConfig) -> None:
+        """Load the networks. UserError for a bad option, a missing file or weights that don't fit."""
+        _check(config)
+        self.config, self.guidance = config, config.guidance
+        self.size = config.height, config.width
+        self.body = load_body(Path(config.body).expanduser() if config.body else None)
+        self.place = Placement(torch.device(config.device), DTYPES[config.precision], config.offload)
+        self.champ = load_networks(config.weights, config.guidance)
+        for network in self.champ.all():
+            self.place.settle(network)
+        for block in self.champ.denoiser.transformers().values():
+            block.attn1.rows = config.attention_frames
+        if config.vae_tiling:
+            self.champ.vae.enable_tiling()
+        self.calls = self._eager_calls()
+        self.on_engine = False
+        self.lock = threading.Lock()
+
+    def animate(self, plan: ClipPlan) -> Iterator[Image]:
+        """One image of the reference's size per frame.
+
+        SampleError for a broken reference, bodies that are not finite or leave the image, and a clip for which memory
+        does not suffice.
+        """
+        image = plan.reference.load_image()
+        self._check_plan(plan, image)
+        maps = {kind: guidance_input(frames, self.size) for kind, frames in self._maps(plan, image.shape[:2]).items()}
+        subject = f"{len(plan.transl)} frames of {self.config.width} x {self.config.height}"
+        with self.lock, rejecting_what_does_not_fit(subject), torch.inference_mode():
+            latents = self._latents(plan, image, maps)
+        for part in latents[0].transpose(0, 1).split(self.config.vae_chunk):
+            with self.lock, rejecting_what_does_not_fit(subject), torch.inference_mode():
+                with self.place.using(self.champ.vae):
+                    pixels = decode(self.champ.vae, self.place.take(part))
+                frames = to_image(pixels, image.shape[:2])
+            yield from frames
+
+    def networks(self) -> list[ExportableModule]:
+        """The denoising network in float32, for batches of windows of ``context_frames`` frames; with classifier-free
+        guidance also without the reference. UserError with sequential offload, whose weights are nowhere as a whole.
+        """
+        if self.config.offload == "sequential":
+            raise UserError("an engine keeps the denoising network itself: set the animator's offload to 'none'")
+        unet = self.champ.denoiser
+        if self.place != Placement(torch.device("cpu"), torch.float32):
+            unet = copy.deepcopy(unet).float().cpu()
+        inputs, reference = self._example()
+        modules = [ExportableModule(DENOISER, Denoiser(unet).eval(), {**inputs, **reference}, norms(unet))]
+        if self.config.guidance_scale > 1:
+            modules.append(ExportableModule(UNCONDITIONAL, UnconditionalDenoiser(unet).eval(), inputs, norms(unet)))
+        return modules
+
+    def use(self, calls: Mapping[str, NetworkCall]) -> None:
+        """Denoise through these from now on; the names are those of :meth:`networks`.
+
+        Clips of fewer frames than ``context_frames`` are rejected then: an engine's network has a fixed number.
+        """
+        self.calls, self.on_engine = dict(calls), True
+        if self.config.offload == "none":
+            self.champ.denoiser.cpu()  # the engine has its own
+
+    def _example(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Inputs of two windows, and what comes from the reference."""
+        unet, frames = self.champ.denoiser, self.config.context_frames
+        height, width = (side // SHRINK for side in self.size)
+        numbers = sum(tokens * channels for tokens, channels in unet.bank_shapes(height, width))
+        shapes = {
+            "latents": (2, unet.sizes.latents, frames, height, width),
+            "guidance": (2, unet.sizes.channels[0], frames, height, width),
+            "token": (2, 1, unet.sizes.token),
+            "bank": (2, numbers),
+        }
+        draw = torch.Generator().manual_seed(0)
+        drawn = {name: torch.randn(shape, generator=draw) for name, shape in shapes.items()}
+        inputs = {"latents": drawn["latents"], "timestep": torch.tensor([999, 49]), "guidance": drawn["guidance"]}
+        return inputs, {"token": drawn["token"], "bank": drawn["bank"]}
+
+    def _eager_calls(self) -> dict[str, NetworkCall]:
+        """The denoising network as it is, or compiled."""
+        unet, backend = self.champ.denoiser, self.config.compile
+
+        def call_of(network: nn.Module) -> NetworkCall:
+            run = torch.compile(network, backend=backend) if backend else network
+
+            def call(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+                outputs = run(**{name: self.place.take(tensor) for name, tensor in tensors.items()})
+                return {name: tensor.float() for name, tensor in outputs.items()}
+
+            return call
+
+        return {DENOISER: call_of(Denoiser(unet)), UNCONDITIONAL: call_of(UnconditionalDenoiser(unet))}
+
+    def _check_plan(self, plan: ClipPlan, image: Image) -> None:
+        frames = len(plan.transl)
+        if not all(np.isfinite(a).all() for a in (plan.global_orient, plan.body_pose, plan.betas, plan.transl)):
+            raise SampleError("the plan's bodies have numbers that are not finite")
+        inside = (plan.joints2d >= 0) & (plan.joints2d < image.shape[1::-1]) & (plan.joints3d[..., 2:] > 0)
+        gone = np.flatnonzero(~inside.all(axis=-1).any(axis=-1))
+        if len(gone):
+            raise SampleError(f"the body leaves the image: no joint is in it in frame {gone[0]} of {frames}")
+        if self.on_engine and frames < self.config.context_frames:
+            raise SampleError(
+                f"the clip has {frames} frames, and the engine's network was made for windows of "
+                f"{self.config.context_frames}; set the animator's context_frames"
+            )
+
+    def _maps(self, plan: ClipPlan, size: tuple[int, int]) -> dict[str, np.ndarray]:
+        """The wanted maps of all frames, uint8 (F, H, W, 3), at the reference's ``size``."""
+        from posesyn_core.body.guidance import guidance_maps
+
+        faces = self.body.faces.numpy()
+        frames = [guidance_maps(vertices, faces, plan.camera, size, self.guidance) for vertices in self._vertices(plan)]
+        return {kind: np.stack([maps[kind] for maps in frames]) for kind in self.guidance}
+
+    def _vertices(self, plan: ClipPlan) -> Iterator[FloatArray]:
+        """The surface (V, 3) of each frame's body, camera frame."""
+        betas = np.repeat(plan.betas[None], len(plan.transl), axis=0)
+        parameters = (plan.global_orient, plan.body_pose, betas, plan.transl)
+        batches = zip(*(torch.from_numpy(np.array(part)).split(POSED_AT_ONCE) for part in parameters), strict=True)
+        for batch in batches:
+            with torch.inference_mode():
+                vertices = self.body(*batch).vertices.numpy()
+            yield from vertices
+
+    def _latents(self, plan: ClipPlan, image: Image, maps: Mapping[str, Tensor]) -> Tensor:
+        """The denoised clip (1, 4, F, h, w)."""
+        appearance = self._appearance(image)
+        with self.place.using(self.champ.encoders):
+            guidance = fuse(
+                self.champ.encoders,
+                {kind: self.place.take(frames) for kind, frames in maps.items()},
+                self.config.guidance_chunk,
+            ).float()
+        height, width = (side // SHRINK for side in self.size)
+        shape = (1, self.champ.denoiser.sizes.latents, len(plan.transl), height, width)
+        noise = torch.from_numpy(rng(plan.seed, plan.id, "champ").standard_normal(shape, dtype=np.float32))
+        denoiser = nullcontext() if self.on_engine else self.place.using(self.champ.denoiser)
+        with denoiser:
+            steps = sample(
+                self.calls,
+                noise.to(self.place.device),
+                guidance,
+                appearance,
+                lambda number: self._windows(len(plan.transl), number),
+                steps=self.config.steps,
+                scale=self.config.guidance_scale,
+                betas=self.config.betas,
+            )
+            _, latents = deque(steps, maxlen=1).pop()
+        return latents
+
+    def _appearance(self, image: Image) -> Appearance:
+        """What the networks keep of the reference, in float32."""
+        champ, place = self.champ, self.place
+        with place.using(champ.image_encoder):
+            token = image_token(champ.image_encoder, place.take(clip_input(image)))
+        with place.using(champ.vae):
+            latents = encode(champ.vae, place.take(vae_input(image, self.size)))
+        with place.using(champ.reference):
+            appearance = remember(champ.reference, latents, token)
+        return Appearance(appearance.token.float(), appearance.bank.float())
+
+    def _windows(self, frames: int, step: int) -> list[list[int]]:
+        size, overlap = self.config.context_frames, self.config.context_overlap
+        if not self.config.closed_loop:
+            return open_windows(frames, size, overlap)
+        step = step if self.config.shift_windows else 0
+        return closed_windows(frames, size, overlap, self.config.context_stride, step)
+
+
+def norms(network: nn.Module) -> tuple[str, ...]:
+    """Names of the normalisations within a module around ``network``: engines compute them in float32."""
+    return tuple(
+        f"unet.{name}" for name, part in network.named_modules() if isinstance(part, nn.GroupNorm | nn.LayerNorm)
+    )
+
+
+def _check(config: ChampConfig) -> None:
+    if config.width % LEVELS or config.height % LEVELS or min(config.width, config.height) < LEVELS:
+        raise UserError(f"the animator's width and height must be multiples of {LEVELS}")
+    if not 0 <= config.context_overlap < config.context_frames <= PLACES:
+        raise UserError(f"the animator's context_frames must be at most {PLACES}, and more than context_overlap")
+    counts = ("steps", "context_stride", "guidance_chunk", "vae_chunk")
+    if min(getattr(config, name) for name in counts) < 1 or config.attention_frames < 0:
+        raise UserError(f"the animator's {', '.join(counts)} must be at least 1, and attention_frames at least 0")
+    if not config.closed_loop and (config.shift_windows or config.context_stride > 1):
+        raise UserError("shift_windows and context_stride are for windows that wrap: leave closed_loop on")

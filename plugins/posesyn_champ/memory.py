@@ -1,0 +1,77 @@
+"""Where the networks are while they run and while they wait, and what a clip is told that does not fit."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+
+from posesyn_core.errors import SampleError, UserError
+
+Offload = Literal["none", "model", "sequential"]
+
+
+@frozen
+class Placement:
+    """Device, number format and offloading of a group of networks, as in diffusers' pipelines.
+
+    "none": all networks stay on the device. "model": each is there while it is used (:meth:`using`) and in main memory
+    else. "sequential": each layer is there while it runs.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    offload: Offload = "none"
+
+    def settle(self, network: nn.Module) -> None:
+        """Put a network where it waits. UserError if the device can't be used."""
+        network.to(self.dtype)
+        try:
+            if self.offload == "none":
+                network.to(self.device)
+            elif self.offload == "sequential":
+                from accelerate import cpu_offload
+
+                cpu_offload(network, self.device)
+        except (RuntimeError, AssertionError) as error:  # torch built without CUDA raises the latter
+            reason = str(error).splitlines()[0]
+            raise UserError(f"the device {str(self.device)!r} can't be used: {reason}; choose another") from error
+
+    @contextmanager
+    def using(self, network: nn.Module) -> Iterator[None]:
+        """Have the network on the device within the block."""
+        if self.offload != "model":
+            yield
+            return
+        network.to(self.device)
+        try:
+            yield
+        finally:
+            network.to("cpu")
+
+    def take(self, tensor: Tensor) -> Tensor:
+        """A tensor as the networks take it; integers keep their type."""
+        return tensor.to(self.device, self.dtype) if tensor.is_floating_point() else tensor.to(self.device)
+
+
+_COMPLAINTS = ("out of memory", "can't allocate memory", "failed to allocate memory", "bad allocation")
+"""Words of torch's devices, of its CPU allocator, and of ONNX Runtime."""
+
+
+@contextmanager
+def rejecting_what_does_not_fit(clip: str) -> Iterator[None]:
+    """SampleError naming ``clip`` and the remedies if memory runs out within the block."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        text = str(error).lower()
+        if not isinstance(error, MemoryError) and not any(complaint in text for complaint in _COMPLAINTS):
+            raise
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        raise SampleError(
+            f"out of memory for {clip}: lower context_frames, width and height, take precision 'fp16', or set offload "
+            "to 'model' or 'sequential'"
+        ) from error
