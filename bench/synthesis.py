@@ -158,8 +158,8 @@ def report(run: Run, seen: list[Moment], had: int, before: dict[str, tuple[str, 
     print(
         f"seconds per sample: {(last.seconds - first.seconds) / count:.3f}, of CPU {(last.cpu - first.cpu) / count:.3f}"
     )
-    print(f"resident memory: {early:.0f} MB after its first part, at most {late:.0f} MB in the run's second half; ")
-    print(f"late / early = {late / early:.3f}")
+    print(f"resident memory: {early:.0f} MB after its first part, at most {late:.0f} MB in the run's second half")
+    print(f"late / early resident memory = {late / early:.3f}")
 
 
 if __name__ == "__main__":

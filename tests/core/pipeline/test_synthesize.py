@@ -55,12 +55,20 @@ def test_an_interrupted_synthesis_goes_on_where_it_was(tmp_path: Path, monkeypat
         assert one.read_bytes() == other.read_bytes()
 
 
-def test_captions_of_any_kind_give_motions(tmp_path: Path) -> None:
-    captions = ["", "A person " + "jumps and kicks and " * 60, "Человек прыгает через забор.", "人が右手を振っている"]
+def test_captions_are_used_or_rejected_each_alone(tmp_path: Path) -> None:
+    """The generator reads English of any length; what can't guide it is a recorded rejection, not a poor motion."""
+    captions = [
+        "",
+        "A person " + "jumps and kicks and " * 60,
+        "Человек прыгает через забор.",
+        "Une femme danse à côté.",
+    ]
     run = hard_run(tmp_path / "run", 4, ["synthesize.max_frames=40"], captions)
-    assert run_stage(run, "synthesize") == {"motions": 4, "rejected": 0, "frames": 160}
-    assert [motion.caption for motion in run.motions.values()] == captions
+    assert run_stage(run, "synthesize") == {"motions": 4, "rejected": 2, "frames": 80}
+    assert [motion.caption for motion in run.motions.values()] == [captions[1], captions[3]]
     assert all(np.isfinite(joints).all() for joints in stored(run).values())
+    empty, foreign = (reason for _, reason in run.motions.rejections())
+    assert "has no words" in empty and "not in Latin letters" in foreign
 
 
 def test_a_broken_pseudo_label_rejects_itself_alone(tmp_path: Path) -> None:
