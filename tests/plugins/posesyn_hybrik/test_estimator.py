@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
+from posesyn_core.checkpoints import write_state_dict
 from posesyn_core.components import TrainableEstimator
 from posesyn_core.errors import PoseSynWarning, UserError
 from posesyn_core.geometry.cameras import project
@@ -191,7 +191,7 @@ def test_older_files_without_uncertainty_and_with_a_row_of_betas(tmp_path: Path)
 
 def test_weights_without_a_body_want_one(tmp_path: Path) -> None:
     state = {name: value for name, value in make().network.state_dict().items() if not name.startswith("smpl.")}
-    save_file({name: value.clone() for name, value in state.items()}, tmp_path / "bare.safetensors")
+    write_state_dict(state, tmp_path / "bare.safetensors")
     with pytest.raises(UserError, match="set the option body to your SMPL file"):
         make(weights=str(tmp_path / "bare.safetensors"))
     with pytest.warns(PoseSynWarning, match="bone lengths are not"):

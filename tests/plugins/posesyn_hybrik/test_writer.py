@@ -197,10 +197,10 @@ def test_files_of_other_kinds_are_refused(tmp_path: Path) -> None:
         path.write_text(content)
         with pytest.raises(UserError, match=reason):
             list(read_people(path))
-    path.write_text(json.dumps({"images": [], "annotations": [{"smpl_joints": []}]}))
+    path.write_text(json.dumps({"images": [], "annotations": [{"smpl_joints": [[0, 0, 1]]}]}))
     with pytest.raises(UserError, match="as many images as annotations"):
         list(read_people(path))
-    path.write_text(json.dumps({"images": [{"file_name": "a.jpg"}], "annotations": [{"smpl_joints": []}]}))
+    path.write_text(json.dumps({"images": [{"file_name": "a.jpg"}], "annotations": [{"smpl_joints": [[0, 0, 1]]}]}))
     with pytest.raises(UserError, match=r"entry 0: it lacks 'cam_param'"):
         list(read_people(path))
 
