@@ -25,8 +25,10 @@ from posesyn_core.unpickle import load_pickle
 SIGMA = 100.0
 """Pixels beyond which a joint's error hardly grows."""
 PRIOR_WEIGHT, ANGLE_WEIGHT, SHAPE_WEIGHT, DEPTH_WEIGHT = 4.78, 15.2, 5.0, 100.0
-BENDS = ((52, 1.0), (55, -1.0), (9, -1.0), (12, -1.0))
-"""Elements of the 69 pose values, and the sign with which they overstretch: elbows and knees, left and right."""
+BENDS = (52, 55, 9, 12)
+"""Elements of the 69 pose values in which elbows and knees, left and right, bend."""
+OVERSTRETCH = (1.0, -1.0, -1.0, -1.0)
+"""The sign with which each bends the wrong way."""
 TORSO = (1, 2, 16, 17)
 """Hips and shoulders in SMPL's order: they place the body."""
 HIPS = (1, 2)
@@ -118,8 +120,7 @@ def reprojection_error(points: Tensor, keypoints: Tensor) -> Tensor:
 
 def angle_prior(body_pose: Tensor) -> Tensor:
     """(B, 4): grows exponentially where elbows and knees of the pose (B, 69) bend the wrong way."""
-    places, signs = zip(*BENDS, strict=True)
-    return torch.exp(body_pose[:, places] * body_pose.new_tensor(signs)).square()
+    return torch.exp(body_pose[:, BENDS] * body_pose.new_tensor(OVERSTRETCH)).square()
 
 
 class MixturePrior(nn.Module):
