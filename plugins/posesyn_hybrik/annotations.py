@@ -61,8 +61,9 @@ def _load(path: Path) -> dict[str, Any]:
         content = json.loads(existing_file(path, "annotation file").read_bytes())
     except ValueError as error:
         raise UserError(f"annotation file {str(path)!r} is not valid JSON ({error}); is it complete?") from error
-    entries = content.get("annotations") if isinstance(content, dict) else None
-    first = entries[0] if isinstance(entries, list) and entries else {}
+    found = content.get("annotations") if isinstance(content, dict) else None
+    entries = found if isinstance(found, list) else []
+    first = entries[0] if entries else {}
     if not isinstance(first, dict) or not {"smpl_joints", "smpl_param"} & first.keys():
         raise UserError(
             f"annotation file {str(path)!r} is of none of HybrIK's styles: expected annotations with 'smpl_joints' "

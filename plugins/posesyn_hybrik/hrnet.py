@@ -8,6 +8,7 @@ uncertainties. Parameter names are the official ones.
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from attrs import frozen
@@ -59,9 +60,10 @@ class Exchange(nn.Module):
         refined = [blocks(branch) for blocks, branch in zip(self.branches, branches, strict=True)]
         sums = []
         for layers in self.fuse_layers:
-            total = layers[0](refined[0])
-            for layer, branch in zip(layers[1:], refined[1:], strict=True):
-                total = total + layer(branch)
+            rescaled = [layer(branch) for layer, branch in zip(cast(nn.ModuleList, layers), refined, strict=True)]
+            total = rescaled[0]
+            for other in rescaled[1:]:
+                total = total + other
             sums.append(self.relu(total))
         return sums
 

@@ -146,7 +146,7 @@ def targets(person: Person, view: View, size: int) -> dict[str, FloatArray]:
     weights, joints = person.weights[order], person.joints3d[order] @ view.turn.T
     places = apply_affine(view.matrix(size), person.joints2d)[order] / size - 0.5
     uvd = np.column_stack([places, joints[:, 2] / DEPTH_EXTENT]) * weights
-    scale, trans = fit_camera(joints[:24], uvd[:24, :2], weights[:24].all(1))
+    scale, trans = fit_camera(joints[:24], uvd[:24, :2], np.all(weights[:24], axis=1))
     pose = person.pose
     known = person.twist_known[TWIST_FLIP] if view.flipped else person.twist_known
     item = {

@@ -90,7 +90,9 @@ def person_of(frame: LabelledFrame, skin: "Callable[[SmplParams], tuple[Floats, 
         twist, twist_known = np.stack([np.cos(angles), np.sin(angles)], -1), np.ones(23)
         if frame.camera is not None and frame.joints3d is not None:
             joints3d[24:] = posed[24:] - posed[0]
-            joints2d[24:] = project(posed[24:], frame.camera.focal_length, frame.camera.principal_point)
+            camera = frame.camera
+            focal, middle = (part.astype(np.float64) for part in (camera.focal_length, camera.principal_point))
+            joints2d[24:] = project(posed[24:], focal, middle)
             weights[24:] = 1
     smpl = frame.smpl
     pose = (

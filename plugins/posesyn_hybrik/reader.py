@@ -41,10 +41,10 @@ class HybrikReader:
             image=person.image,
             box=np.concatenate([person.centre - half, person.centre + half]),
             joint_set="smpl24",
-            keypoints2d=person.joints2d[:24],
-            confidence=person.weights[:24, 0],
+            keypoints2d=person.joints2d[:24].astype(np.float32),
+            confidence=person.weights[:24, 0].astype(np.float32),
             camera=person.camera,
-            joints3d=person.joints3d[:24],
+            joints3d=person.joints3d[:24].astype(np.float32),
             smpl=self._smpl(person),
         )
 
@@ -52,5 +52,6 @@ class HybrikReader:
         pose, pelvis = person.pose, person.pelvis
         if pose is None or pelvis is None:
             return None
-        rest = self.body.rest_joints(torch.from_numpy(pose.betas[None]).float())[0, 0].numpy()
-        return SmplParams(pose.rotations[0], pose.rotations[1:], pose.betas, pelvis - rest)
+        rotations, betas = pose.rotations.astype(np.float32), pose.betas.astype(np.float32)
+        rest = self.body.rest_joints(torch.from_numpy(betas[None]))[0, 0].numpy()
+        return SmplParams(rotations[0], rotations[1:], betas, (pelvis - rest).astype(np.float32))
