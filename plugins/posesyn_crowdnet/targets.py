@@ -117,7 +117,7 @@ def _depths(person: Person, order: NDArray[np.intp]) -> Floats:
 def _inside(place: Floats, *, with_depth: bool) -> NDArray[np.bool_]:
     """(J,) whether x, y (and z) lie within the heatmap."""
     used = place if with_depth else place[:, :2]
-    inside: NDArray = ((used >= 0) & (used < HEATMAP)).all(axis=1)
+    inside: NDArray[np.bool_] = np.logical_and.reduce((used >= 0) & (used < HEATMAP), axis=1)
     return inside
 
 
