@@ -74,7 +74,7 @@ def test_captions_are_used_or_rejected_each_alone(tmp_path: Path) -> None:
 def test_a_broken_pseudo_label_rejects_itself_alone(tmp_path: Path) -> None:
     run = hard_run(tmp_path / "run", 4, ["synthesize.max_frames=40"], CAPTIONS)
     rows = list(run.selected.rows())
-    for at, joints in ((1, np.full((24, 3), np.nan)), (2, np.zeros((24, 3)))):
+    for at, joints in ((1, np.full((24, 3), np.nan, np.float32)), (2, np.zeros((24, 3), np.float32))):
         selected = rows[at].value
         assert selected is not None and selected.role == HARD
         broken = evolve(selected.scored.estimate, joints3d=joints)
