@@ -16,7 +16,8 @@ import torch
 
 from posesyn_core.values import MotionRequest
 from posesyn_t2mgpt.augmentation import beginnings
-from posesyn_t2mgpt.generator import T2MGpt, T2MGptConfig
+from posesyn_t2mgpt.config import T2MGptConfig
+from posesyn_t2mgpt.generator import T2MGpt
 from posesyn_t2mgpt.motions import MotionSet, load_motions
 from posesyn_t2mgpt.representation import canonical_joints
 from posesyn_t2mgpt.train_vq import reconstruction

@@ -115,9 +115,8 @@ class T2MGpt:
         joints = joints_from_features(features)
         if self.config.still_feet:
             joints = still_feet(joints, features[..., CONTACTS])
-        joints = joints.cpu().numpy()
-        frames = (lengths * FRAMES_PER_CODE).tolist()
-        return [self._motion(request, joints[row, : frames[row]]) for row, request in enumerate(requests)]
+        arrays, frames = joints.cpu().numpy(), (lengths * FRAMES_PER_CODE).tolist()
+        return [self._motion(request, arrays[row, : frames[row]]) for row, request in enumerate(requests)]
 
     @torch.inference_mode()
     def codes(self, requests: Sequence[MotionRequest]) -> tuple[Tensor, Tensor]:

@@ -196,12 +196,12 @@ class T2MTransformer(nn.Module):
         """
         x = self.trans_base.tok_emb(token)[:, None] + self.trans_base.pos_embed.embed[place]
         later = (torch.arange(keys.shape[3], device=x.device) >= place[:, None])[:, None, None]
-        news = []
-        for block, *cache in zip(self.blocks, keys.unbind(2), values.unbind(2), strict=True):
-            x, *new = block.step(x, *cache, later)
-            news.append(new)
-        key, value = (torch.cat(new, dim=2) for new in zip(*news, strict=True))
-        return self.scores(x[:, 0]), key, value
+        new_keys, new_values = [], []
+        for block, past_keys, past_values in zip(self.blocks, keys.unbind(2), values.unbind(2), strict=True):
+            x, key, value = block.step(x, past_keys, past_values, later)
+            new_keys.append(key)
+            new_values.append(value)
+        return self.scores(x[:, 0]), torch.cat(new_keys, dim=2), torch.cat(new_values, dim=2)
 
     def _read(self, text: Tensor, tokens: Tensor) -> tuple[Tensor, list[list[Tensor]]]:
         """Output of the last block (B, P + 1, E), and every block's keys and values (B, heads, P + 1, E / heads)."""

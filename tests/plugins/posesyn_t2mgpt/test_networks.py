@@ -9,8 +9,10 @@ import torch
 
 from posesyn_core.components import Accelerated, ExportableModule, NetworkCall
 from posesyn_core.engines import EngineConfig, TorchEngine
+from posesyn_core.export import export_onnx
 from posesyn_core.values import MotionRequest
-from posesyn_t2mgpt.generator import T2MGpt, T2MGptConfig
+from posesyn_t2mgpt.config import T2MGptConfig
+from posesyn_t2mgpt.generator import T2MGpt
 from tests.plugins.posesyn_t2mgpt.moving import make_pose
 
 Load = Callable[[ExportableModule], NetworkCall]
