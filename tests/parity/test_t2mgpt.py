@@ -194,13 +194,21 @@ def test_cache_gives_the_recorded_logits(pack: Pack, transformer: T2MTransformer
 
 
 @pytest.mark.parametrize("case", ["greedy", "continue", "greedy_immediate_end"])
+@torch.no_grad()
 def test_greedy_sampling(pack: Pack, transformer: T2MTransformer, case: str) -> None:
     text = pack[f"gpt_{case}_clip"].reshape(-1, 512)
     prefix = pack["gpt_continue_prefix"] if case == "continue" else torch.zeros(len(text), 0, dtype=torch.long)
     counts = torch.full((len(text),), prefix.shape[1])
-    codes, lengths = sample(eager(transformer), transformer.shape, text, prefix, counts, least=counts * 0, most=counts * 0 + 50)
+    codes, lengths = sample(
+        eager(transformer), transformer.shape, text, prefix, counts, least=counts * 0, most=counts * 0 + 50
+    )
     expected = pack[f"gpt_{case}_tokens"].reshape(len(text), -1)
     assert torch.equal(lengths, pack[f"gpt_{case}_len"].reshape(-1))
+    assert torch.equal(lengths < 50, pack[f"gpt_{case}_ended"].reshape(-1).bool())
+    best, second = transformer(text, codes).topk(2).values.unbind(-1)
+    decided = [slice(prefix.shape[1], min(length + 1, 50)) for length in lengths.tolist()]
+    margins = torch.stack([(best - second)[row, places].min() for row, places in enumerate(decided)])
+    close(margins, pack[f"gpt_{case}_min_margin"], 1e-3)
     if expected.shape[1]:
         assert torch.equal(torch.where(torch.arange(50) < lengths[:, None], codes, -1), expected)
 
