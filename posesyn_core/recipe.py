@@ -76,6 +76,9 @@ class Synthesize:
     guidance: Literal["full", "text_only", "pose_only", "pseudo_label"] = key(
         "full", "'full' = text and initial pose; 'pseudo_label' repeats the pose without MSM (Table 3)"
     )
+    pose: Literal["pseudo_label", "fitted"] = key(
+        "pseudo_label", "the initial pose: the estimator's own (the paper), or that fitted to the sample's 2D labels"
+    )
     motions_per_sample: int = key(1, "motions for each hard sample")
     min_frames: int = key(40, "least length of a motion, frames at 20 fps")
     max_frames: int = key(196, "greatest length of a motion, frames at 20 fps")

@@ -5,13 +5,15 @@ from typing import Any
 
 import numpy as np
 
+from posesyn_core.body.label_fitting import fit_to_labels
+from posesyn_core.body.model import load_body
 from posesyn_core.components import Kind, MotionGenerator
 from posesyn_core.orientation import camera_to_y_up
 from posesyn_core.pipeline.executor import Unit, each_alone, fill
 from posesyn_core.pipeline.run import HARD, Run
 from posesyn_core.pipeline.tables import Row
 from posesyn_core.seeds import seed_of
-from posesyn_core.values import Motion, MotionRequest
+from posesyn_core.values import FloatArray, Motion, MotionRequest, ScoredSample
 
 PART = 32
 PSEUDO_LABEL_FRAMES = 30
@@ -39,8 +41,9 @@ def synthesize(run: Run) -> dict[str, Any]:
 
 def _requests(run: Run) -> Iterator[Unit[MotionRequest]]:
     options, captions = run.recipe.synthesize, {c.sample_id: c.caption for c in run.captions.values()}
-    for selected in run.of_role(HARD):
-        sample, pose = selected.scored.sample, selected.scored.estimate.joints3d[:22]
+    hard = [selected.scored for selected in run.of_role(HARD)]
+    for scored, joints3d in zip(hard, _poses(run, hard), strict=True):
+        sample, pose = scored.sample, joints3d[:22]
         for number in range(options.motions_per_sample if sample.id in captions else 0):
             name = f"{sample.id}#{number}"
             yield (
@@ -56,6 +59,14 @@ def _requests(run: Run) -> Iterator[Unit[MotionRequest]]:
                     max_frames=options.max_frames,
                 ),
             )
+
+
+def _poses(run: Run, hard: Sequence[ScoredSample]) -> Sequence[FloatArray]:
+    """The hard samples' pseudo-labels (24, 3): as estimated, or as their labelled 2D joints correct them."""
+    estimates = [scored.estimate for scored in hard]
+    if run.recipe.synthesize.pose == "pseudo_label":
+        return [estimate.joints3d for estimate in estimates]
+    return list(fit_to_labels(load_body(run.recipe.body_file), estimates, [scored.sample for scored in hard]))
 
 
 def _repeat_pose(requests: Sequence[MotionRequest]) -> list[Motion]:
