@@ -27,7 +27,7 @@ class Placement:
 
     def settle(self, network: nn.Module) -> None:
         """Put a network where it waits. UserError if the device can't be used."""
-        network.to(self.dtype)
+        nn.Module.to(network, self.dtype)  # diffusers' own method warns of parts that it would rather keep in float32
         try:
             if self.offload == "none":
                 network.to(self.device)

@@ -39,7 +39,13 @@ class UNetSizes:
 
 
 class Level(nn.Module):
-    """The layers of one resolution: residual block, spatial transformer, temporal module."""
+    """The layers of one resolution: residual block, spatial transformer, temporal module.
+
+    What leads to the next resolution stands in ``downsamplers`` or ``upsamplers``, of which a level has one at most.
+    """
+
+    downsamplers: nn.ModuleList
+    upsamplers: nn.ModuleList
 
     def __init__(self, sizes: UNetSizes, inputs: Sequence[int], channels: int, attends: bool, moves: bool) -> None:
         """``inputs`` are the channels that each layer gets."""
@@ -96,6 +102,9 @@ class Upsample(nn.Module):
 class UNet(nn.Module):
     """One of the two networks; see the module's text. ``denoises``: with temporal modules and an output."""
 
+    down_blocks: Sequence[Level]
+    up_blocks: Sequence[Level]
+
     def __init__(self, sizes: UNetSizes, denoises: bool) -> None:
         super().__init__()
         self.sizes = sizes
@@ -103,10 +112,10 @@ class UNet(nn.Module):
         self.conv_in = nn.Conv2d(sizes.latents, first, 3, padding=1)
         self.time_proj = Timesteps(first, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time_embedding = TimestepEmbedding(first, 4 * first)
-        self.down_blocks = nn.ModuleList(_down_levels(sizes, denoises))
+        self.down_blocks = nn.ModuleList(_down_levels(sizes, denoises))  # type: ignore[assignment]  # of levels alone
         self.mid_block = Level(sizes, [last], last, True, denoises)
         self.mid_block.resnets.append(residual(sizes, last, last))
-        self.up_blocks = nn.ModuleList(_up_levels(sizes, denoises))
+        self.up_blocks = nn.ModuleList(_up_levels(sizes, denoises))  # type: ignore[assignment]  # likewise
         self.denoises = denoises
         if denoises:
             self.conv_norm_out = nn.GroupNorm(sizes.groups, first, eps=1e-5)
