@@ -60,12 +60,17 @@ class Camera:
 
 @frozen
 class SmplParams:
-    """Pose, shape and place of one body in the camera frame (SMPL's parametrisation)."""
+    """Pose, shape and place of one body in the camera frame (SMPL's parametrisation).
+
+    ``gender`` says whose ``betas`` they are: "neutral", which estimators predict, or "female" or "male", in which some
+    data sets give their truth.
+    """
 
     global_orient: FloatArray = array((3,), "axis-angle of the root, camera frame")
     body_pose: FloatArray = array((23, 3), "axis-angle of joints 1..23 relative to their parents")
     betas: FloatArray = array((10,), "shape coefficients, unit variance")
     transl: FloatArray = array((3,), "translation added to the posed body, metres, camera frame")
+    gender: str = "neutral"
 
 
 @frozen

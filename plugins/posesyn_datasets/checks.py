@@ -102,7 +102,7 @@ def pinhole(focal_length: ArrayLike, principal_point: ArrayLike) -> Camera:
         )
     if not (np.isfinite([focal, centre]).all() and (focal > 0).all()):
         raise SampleError(f"the camera has the impossible focal length {focal} or principal point {centre}")
-    return Camera(focal, centre)
+    return Camera(focal.astype(np.float32), centre.astype(np.float32))
 
 
 def intrinsics(matrix: Any, path: Path) -> Camera:

@@ -1,14 +1,20 @@
 """What this plugin brings. The modules it imports are light: scipy and webdataset are loaded when first used."""
 
-from posesyn_core.components import Component, Kind
+from posesyn_core.components import Component, Kind, Need
 from posesyn_core.hookspecs import hookimpl
 from posesyn_datasets.captions import FileCaptions, FileCaptionsConfig
 from posesyn_datasets.coco import CocoConfig, CocoReader
 from posesyn_datasets.coco_writer import CocoWriter, CocoWriterConfig
+from posesyn_datasets.emdb import EmdbConfig, EmdbReader
 from posesyn_datasets.folder import FolderConfig, FolderReader
+from posesyn_datasets.images import DeepFashionConfig, DeepFashionReader, ImagesConfig, ImagesReader
 from posesyn_datasets.mpii import MpiiConfig, MpiiReader
+from posesyn_datasets.pw3d import Pw3dConfig, Pw3dReader
 from posesyn_datasets.spin_writer import SpinWriter, SpinWriterConfig
+from posesyn_datasets.video import Ucf101Config, Ucf101Reader, VideoConfig, VideoReader
 from posesyn_datasets.webdataset_writer import WebDatasetWriter, WebDatasetWriterConfig
+
+PYAV = Need("PyAV", "pip install 'posesyn[video]'", modules=("av",))
 
 
 @hookimpl
@@ -19,6 +25,14 @@ def register_readers() -> list[Component]:
         ),
         Component(Kind.READER, "coco", "COCO person keypoints", CocoReader, CocoConfig),
         Component(Kind.READER, "folder", "Any folder of images with one keypoint JSON", FolderReader, FolderConfig),
+        Component(Kind.READER, "images", "Any folder of unlabelled images", ImagesReader, ImagesConfig),
+        Component(
+            Kind.READER, "deepfashion", "DeepFashion: unlabelled images", DeepFashionReader, DeepFashionConfig
+        ),
+        Component(Kind.READER, "video", "Any unlabelled video, or folder of videos", VideoReader, VideoConfig, (PYAV,)),
+        Component(Kind.READER, "ucf101", "UCF101: unlabelled videos", Ucf101Reader, Ucf101Config, (PYAV,)),
+        Component(Kind.READER, "3dpw", "3DPW: SMPL bodies in phone videos", Pw3dReader, Pw3dConfig),
+        Component(Kind.READER, "emdb", "EMDB: SMPL bodies in phone videos", EmdbReader, EmdbConfig),
     ]
 
 

@@ -175,6 +175,16 @@ def load_body(path: Path | None = None, *, gender: str = "neutral") -> Body:
     return Body(_checked(path, _read_arrays(existing_file(path, "body model"))), gender)
 
 
+def smpl_file(folder: Path, gender: str) -> Path | None:
+    """SMPL's file of that gender ("female", "male" or "neutral") in ``folder`` by its usual names, None if it has none.
+
+    ``SMPL_FEMALE.pkl`` (smplx), ``basicmodel_f_lbs_10_207_0_v1.1.0.pkl`` (SMPL's own, of any version), or .npz.
+    """
+    own = {"female": "f", "male": "m", "neutral": "neutral"}[gender]
+    patterns = (f"SMPL_{gender.upper()}.pkl", f"SMPL_{gender.upper()}.npz", f"basic[mM]odel_{own}_lbs_10_207_0_v*.pkl")
+    return next((path for pattern in patterns for path in sorted(folder.glob(pattern))), None)
+
+
 def body_for_checkpoint(body: str, *, needs_smpl: bool) -> Body:
     """The body for an estimator's weights: the one place that decides what happens without an SMPL file.
 
