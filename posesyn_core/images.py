@@ -20,6 +20,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM
 
 _ORIENTATION = 0x0112
 _UPRIGHT = 1
+_LYING = (5, 6, 7, 8)
+"""The EXIF orientations of pictures that are stored with width and height exchanged."""
 
 Colour = tuple[int, int, int]
 LEFT: Colour = (64, 132, 255)
@@ -102,6 +104,13 @@ def read_encoded(image: Path | bytes) -> bytes:
 def image_size(data: bytes) -> tuple[int, int]:
     """Width and height of an encoded image as it is stored (not turned by EXIF), from its header alone."""
     return _open(data).size
+
+
+def upright_size(data: bytes) -> tuple[int, int]:
+    """Width and height of the image that :func:`decode_image` would give, from its header alone."""
+    header = _open(data)
+    lying = header.getexif().get(_ORIENTATION, _UPRIGHT) in _LYING
+    return (header.height, header.width) if lying else header.size
 
 
 def as_jpeg(data: bytes, quality: int = 95) -> bytes:

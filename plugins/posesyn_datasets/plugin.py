@@ -26,9 +26,7 @@ def register_readers() -> list[Component]:
         Component(Kind.READER, "coco", "COCO person keypoints", CocoReader, CocoConfig),
         Component(Kind.READER, "folder", "Any folder of images with one keypoint JSON", FolderReader, FolderConfig),
         Component(Kind.READER, "images", "Any folder of unlabelled images", ImagesReader, ImagesConfig),
-        Component(
-            Kind.READER, "deepfashion", "DeepFashion: unlabelled images", DeepFashionReader, DeepFashionConfig
-        ),
+        Component(Kind.READER, "deepfashion", "DeepFashion: unlabelled images", DeepFashionReader, DeepFashionConfig),
         Component(Kind.READER, "video", "Any unlabelled video, or folder of videos", VideoReader, VideoConfig, (PYAV,)),
         Component(Kind.READER, "ucf101", "UCF101: unlabelled videos", Ucf101Reader, Ucf101Config, (PYAV,)),
         Component(Kind.READER, "3dpw", "3DPW: SMPL bodies in phone videos", Pw3dReader, Pw3dConfig),

@@ -21,6 +21,7 @@ from posesyn_core.images import (
     encode_png,
     image_size,
     read_encoded,
+    upright_size,
 )
 
 ORIENTATION = 0x0112
@@ -184,6 +185,8 @@ def test_as_jpeg_keeps_an_upright_jpeg_and_converts_the_rest(picture: np.ndarray
     exif[ORIENTATION] = 6
     turned = as_jpeg(saved(PIL.Image.fromarray(picture), "JPEG", exif=exif))
     assert image_size(turned) == (48, 64)
+    assert upright_size(saved(PIL.Image.fromarray(picture), "JPEG", exif=exif)) == (48, 64)
+    assert upright_size(encode_png(picture)) == (64, 48)
     for other in (encode_png(picture), saved(PIL.Image.fromarray(picture).convert("CMYK"), "JPEG")):
         converted = as_jpeg(other)
         assert image_size(converted) == (64, 48)

@@ -17,7 +17,9 @@ def registry() -> Registry:
 
 def test_readers_and_writers_are_made_from_options(tmp_path: Path) -> None:
     found = registry()
-    assert [r.component.name for r in found.of_kind(Kind.READER)] == sorted(["3dpw", "coco", "emdb", "folder", "mpii"])
+    assert {r.component.name for r in found.of_kind(Kind.READER)} >= {
+        *("coco", "deepfashion", "folder", "images", "mpii", "ucf101", "video"),
+    }
     assert [r.component.name for r in found.of_kind(Kind.WRITER)] == ["coco", "spin", "webdataset"]
     for registered in found.of_kind(Kind.READER):
         reader = found.create(Kind.READER, registered.component.name, {"root": str(tmp_path)}, "dataset")
