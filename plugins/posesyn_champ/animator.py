@@ -33,18 +33,16 @@ from posesyn_champ.plugin import ChampConfig
 from posesyn_champ.unet import Denoiser, UnconditionalDenoiser
 from posesyn_champ.weights import load_networks
 from posesyn_champ.windows import closed_windows, open_windows
+from posesyn_core.body.guidance import guidance_maps
 from posesyn_core.body.model import load_body
 from posesyn_core.components import ExportableModule, NetworkCall
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.precision import DTYPES
 from posesyn_core.seeds import rng
-from posesyn_core.values import ClipPlan, FloatArray, Image
+from posesyn_core.values import ClipPlan, Image
 
 LEVELS = 64
 """Width and height are multiples of it: 8 pixels per latent, halved three times."""
-
-POSED_AT_ONCE = 16
-"""Frames whose bodies are posed in one batch."""
 
 
 class ChampAnimator:
@@ -80,7 +78,7 @@ class ChampAnimator:
         """
         image = plan.reference.load_image()
         self._check_plan(plan, image)
-        maps = {kind: guidance_input(frames, self.size) for kind, frames in self._maps(plan, image.shape[:2]).items()}
+        maps = self._maps(plan, image.shape[:2])
         subject = f"{len(plan.transl)} frames of {self.config.width} x {self.config.height}"
         with self.lock, rejecting_what_does_not_fit(subject), torch.inference_mode():
             latents = self._latents(plan, image, maps)
@@ -160,33 +158,19 @@ class ChampAnimator:
                 f"{self.config.context_frames}; set the animator's context_frames"
             )
 
-    def _maps(self, plan: ClipPlan, size: tuple[int, int]) -> dict[str, np.ndarray]:
-        """The wanted maps of all frames, uint8 (F, H, W, 3), at the reference's ``size``."""
-        from posesyn_core.body.guidance import guidance_maps
-
-        faces = self.body.faces.numpy()
-        frames = [guidance_maps(vertices, faces, plan.camera, size, self.guidance) for vertices in self._vertices(plan)]
-        return {kind: np.stack([maps[kind] for maps in frames]) for kind in self.guidance}
-
-    def _vertices(self, plan: ClipPlan) -> Iterator[FloatArray]:
-        """The surface (V, 3) of each frame's body, camera frame."""
-        betas = np.repeat(plan.betas[None], len(plan.transl), axis=0)
-        parameters = (plan.global_orient, plan.body_pose, betas, plan.transl)
-        batches = zip(*(torch.from_numpy(np.array(part)).split(POSED_AT_ONCE) for part in parameters), strict=True)
-        for batch in batches:
-            with torch.inference_mode():
-                vertices = self.body(*batch).vertices.numpy()
-            yield from vertices
+    def _maps(self, plan: ClipPlan, size: tuple[int, int]) -> dict[str, Tensor]:
+        """The wanted maps of all frames, drawn at the reference's ``size``: bytes (F, 3, H, W) as the encoders see."""
+        frames = [
+            {kind: guidance_input([drawn], self.size) for kind, drawn in maps.items()}
+            for maps in guidance_maps(self.body, plan, size, self.guidance)
+        ]
+        return {kind: torch.cat([maps[kind] for maps in frames]) for kind in self.guidance}
 
     def _latents(self, plan: ClipPlan, image: Image, maps: Mapping[str, Tensor]) -> Tensor:
         """The denoised clip (1, 4, F, h, w)."""
         appearance = self._appearance(image)
         with self.place.using(self.champ.encoders):
-            guidance = fuse(
-                self.champ.encoders,
-                {kind: self.place.take(frames) for kind, frames in maps.items()},
-                self.config.guidance_chunk,
-            ).float()
+            guidance = fuse(self.champ.encoders, maps, self.config.guidance_chunk, self.place.take).float()
         height, width = (side // SHRINK for side in self.size)
         shape = (1, self.champ.denoiser.sizes.latents, len(plan.transl), height, width)
         noise = torch.from_numpy(rng(plan.seed, plan.id, "champ").standard_normal(shape, dtype=np.float32))

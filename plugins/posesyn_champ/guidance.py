@@ -4,7 +4,7 @@ Zhu et al., "Champ" (ECCV 2024), section 3.3. The kinds of guidance have encoder
 own; their features are summed and added to the denoising network's first layer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 import torch
@@ -44,11 +44,14 @@ def _attention(channels: int) -> SpatialTransformer:
     return SpatialTransformer(channels, HEADS, min(GROUPS, channels))
 
 
-def fuse(encoders: nn.ModuleDict, maps: Mapping[str, Tensor], chunk: int) -> Tensor:
-    """The sum of what the encoders see, (1, C, F, h, w); ``maps`` by the kind of guidance, (F, 3, H, W) in 0..1.
+def fuse(encoders: nn.ModuleDict, maps: Mapping[str, Tensor], chunk: int, take: Callable[[Tensor], Tensor]) -> Tensor:
+    """The sum of what the encoders see, (1, C, F, h, w); ``maps`` by the kind of guidance, bytes (F, 3, H, W).
 
-    ``chunk`` frames are encoded at once, which changes nothing but the memory.
+    ``chunk`` frames are encoded at once, which changes nothing but the memory; ``take`` puts what is encoded onto the
+    encoders' device, in their precision.
     """
-    total = sum(torch.cat([encoders[kind](part) for part in frames.split(chunk)]) for kind, frames in maps.items())
+    total = sum(
+        torch.cat([encoders[kind](take(part / 255)) for part in frames.split(chunk)]) for kind, frames in maps.items()
+    )
     assert isinstance(total, Tensor)
     return total.transpose(0, 1)[None]

@@ -5,7 +5,7 @@ Zhu et al., "Champ" (ECCV 2024), with the settings of its published inference: D
 guidance that drops the reference but never the body's maps.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +13,6 @@ import PIL.Image
 import torch
 from attrs import frozen
 from diffusers import DDIMScheduler
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -80,10 +79,10 @@ def vae_input(image: Image, size: tuple[int, int]) -> Tensor:
     return (pixels / 127.5 - 1).permute(2, 0, 1)[None]
 
 
-def guidance_input(maps: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
-    """Maps (F, H, W, 3) -> (F, 3, *size) in 0..1."""
+def guidance_input(maps: Iterable[Image], size: tuple[int, int]) -> Tensor:
+    """Maps (H, W, 3) of F frames -> (F, 3, *size), still bytes: they are small, and become numbers in chunks."""
     resized = np.stack([resize(frame, size, PIL.Image.Resampling.BICUBIC) for frame in maps])
-    return (torch.from_numpy(resized) / 255).permute(0, 3, 1, 2)
+    return torch.from_numpy(resized).permute(0, 3, 1, 2)
 
 
 def image_token(image_encoder: nn.Module, pixels: Tensor) -> Tensor:

@@ -110,12 +110,12 @@ def appearance(champ: Networks, io: Arrays) -> Appearance:
 @pytest.fixture(scope="module")
 def guidance(champ: Networks, io: Arrays) -> Tensor:
     with torch.inference_mode():
-        return fuse(champ.encoders, recorded_maps(io), chunk=4)
+        return fuse(champ.encoders, recorded_maps(io), 4, Tensor.float)
 
 
 def recorded_maps(io: Arrays) -> dict[str, Tensor]:
     maps = {kind: io[f"pre.guidance_{kind}_resized_u8"] for kind in GUIDANCE}
-    return {kind: torch.tensor(frames).permute(0, 3, 1, 2) / 255 for kind, frames in maps.items()}
+    return {kind: torch.tensor(frames).permute(0, 3, 1, 2) for kind, frames in maps.items()}
 
 
 def assert_close(found: Tensor, expected: NDArray, tolerance: float = CLOSE) -> None:
@@ -181,11 +181,10 @@ def test_vae_input_and_latents(champ: Networks, io: Arrays) -> None:
 
 
 def test_guidance_maps_are_squashed_to_the_frame(io: Arrays) -> None:
-    found = guidance_input(io["in.guidance_depth_u8"], (64, 128)) * 255
-    assert_close(found.permute(0, 2, 3, 1), io["pre.guidance_depth_resized_u8"].astype(np.float64), 1e-6)
+    found = guidance_input(io["in.guidance_depth_u8"], (64, 128))
+    assert torch.equal(found, recorded_maps(io)["depth"])
     masked = np.where(io["in.mask_u8"][..., None] > 0, io["in.semantic_map_raw_u8"], 0)
-    found = guidance_input(masked, (64, 128)) * 255
-    assert_close(found.permute(0, 2, 3, 1), io["pre.guidance_semantic_map_resized_u8"].astype(np.float64), 1e-6)
+    assert torch.equal(guidance_input(masked, (64, 128)), recorded_maps(io)["semantic_map"])
 
 
 # Networks
@@ -194,13 +193,13 @@ def test_guidance_maps_are_squashed_to_the_frame(io: Arrays) -> None:
 def test_each_guidance_encoder(champ: Networks, io: Arrays) -> None:
     for kind, frames in recorded_maps(io).items():
         with torch.inference_mode():
-            assert_close(champ.encoders[kind](frames[:1])[:, :, None], io[f"guid.fea_frame0_{kind}"])
+            assert_close(champ.encoders[kind](frames[:1] / 255)[:, :, None], io[f"guid.fea_frame0_{kind}"])
 
 
 def test_guidance_fusion_and_its_chunks(champ: Networks, io: Arrays, guidance: Tensor) -> None:
     assert_close(guidance, io["guid.sum_long"])
     with torch.inference_mode():
-        assert torch.allclose(fuse(champ.encoders, recorded_maps(io), chunk=10), guidance, atol=1e-5)
+        assert torch.allclose(fuse(champ.encoders, recorded_maps(io), 10, Tensor.float), guidance, atol=1e-5)
 
 
 def test_reference_network_fills_the_bank(champ: Networks, io: Arrays) -> None:
@@ -263,8 +262,8 @@ def test_float64(champ: Networks, published: Path, io: Arrays) -> None:
         network.double()
     token = torch.tensor(io["pre.clip_image_embeds_f64"])[:, None]
     with torch.inference_mode():
-        maps = {kind: (frames[:4] * 255).round().double() / 255 for kind, frames in recorded_maps(io).items()}
-        inputs = {**single_step(io), "guidance": fuse(exact.encoders, maps, chunk=4)}
+        maps = {kind: frames[:4] for kind, frames in recorded_maps(io).items()}
+        inputs = {**single_step(io), "guidance": fuse(exact.encoders, maps, 4, Tensor.double)}
         inputs["latents"] = inputs["latents"].double()
         bank = pack(write_bank(exact.reference, torch.tensor(io["pre.ref_latents_f64"]), token))
         found = Denoiser(exact.denoiser)(**inputs, token=token, bank=bank)["velocity"]

@@ -144,6 +144,7 @@ def test_an_engine_takes_the_denoiser_over(folder: Path, reference: Sample, draw
     assert len(made(folder, guidance_scale=1.0).networks()) == 1
 
 
+@pytest.mark.slow
 def test_the_denoiser_exports_and_agrees(folder: Path) -> None:
     onnx = pytest.importorskip("posesyn_onnx.engine")
     pytest.importorskip("onnxruntime")
