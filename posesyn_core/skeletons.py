@@ -237,7 +237,20 @@ JHMDB15 = JointSet(
     renamed={"neck": "jhmdb_neck"},
 )
 
+PANOPTIC19 = JointSet(
+    name="panoptic19",
+    joints=(
+        *("neck", "nose", "mid_hip", "left_shoulder", "left_elbow", "left_wrist", "left_hip", "left_knee"),
+        *("left_ankle", "right_shoulder", "right_elbow", "right_wrist", "right_hip", "right_knee", "right_ankle"),
+        *("left_eye", "left_ear", "right_eye", "right_ear"),
+    ),
+    parents=(2, 0, -1, 0, 3, 4, 2, 6, 7, 0, 9, 10, 2, 12, 13, 1, 15, 1, 17),
+    root=(2,),
+    description="CMU Panoptic Studio's coco19, OpenPose's joints of many views put together in 3D",
+    renamed={"neck": "mid_shoulders", "mid_hip": "mid_hips"},
+)
+
 JOINT_SETS: Mapping[str, JointSet] = {
-    known.name: known for known in (SMPL24, HUMANML22, MPII16, COCO17, H36M17, LSP14, OPENPOSE25, JHMDB15)
+    known.name: known for known in (SMPL24, HUMANML22, MPII16, COCO17, H36M17, LSP14, OPENPOSE25, PANOPTIC19, JHMDB15)
 }
 """Every joint set by its name."""

@@ -8,7 +8,10 @@ from posesyn_datasets.coco_writer import CocoWriter, CocoWriterConfig
 from posesyn_datasets.emdb import EmdbConfig, EmdbReader
 from posesyn_datasets.folder import FolderConfig, FolderReader
 from posesyn_datasets.images import DeepFashionConfig, DeepFashionReader, ImagesConfig, ImagesReader
+from posesyn_datasets.jhmdb import JhmdbConfig, JhmdbReader
+from posesyn_datasets.lspet import LspetConfig, LspetReader
 from posesyn_datasets.mpii import MpiiConfig, MpiiReader
+from posesyn_datasets.panoptic import PanopticConfig, PanopticReader
 from posesyn_datasets.pw3d import Pw3dConfig, Pw3dReader
 from posesyn_datasets.spin_writer import SpinWriter, SpinWriterConfig
 from posesyn_datasets.video import Ucf101Config, Ucf101Reader, VideoConfig, VideoReader
@@ -25,10 +28,19 @@ def register_readers() -> list[Component]:
         ),
         Component(Kind.READER, "coco", "COCO person keypoints", CocoReader, CocoConfig),
         Component(Kind.READER, "folder", "Any folder of images with one keypoint JSON", FolderReader, FolderConfig),
+        Component(
+            Kind.READER,
+            "panoptic",
+            "CMU Panoptic Studio: 19 joints in 3D, 31 HD cameras",
+            PanopticReader,
+            PanopticConfig,
+        ),
         Component(Kind.READER, "images", "Any folder of unlabelled images", ImagesReader, ImagesConfig),
         Component(Kind.READER, "deepfashion", "DeepFashion: unlabelled images", DeepFashionReader, DeepFashionConfig),
         Component(Kind.READER, "video", "Any unlabelled video, or folder of videos", VideoReader, VideoConfig, (PYAV,)),
         Component(Kind.READER, "ucf101", "UCF101: unlabelled videos", Ucf101Reader, Ucf101Config, (PYAV,)),
+        Component(Kind.READER, "lspet", "Leeds Sports Pose Extended: 2D evaluation", LspetReader, LspetConfig),
+        Component(Kind.READER, "jhmdb", "JHMDB: 2D evaluation on video", JhmdbReader, JhmdbConfig),
         Component(Kind.READER, "3dpw", "3DPW: SMPL bodies in phone videos", Pw3dReader, Pw3dConfig),
         Component(Kind.READER, "emdb", "EMDB: SMPL bodies in phone videos", EmdbReader, EmdbConfig),
     ]
