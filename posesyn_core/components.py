@@ -165,7 +165,12 @@ class MotionGenerator(Protocol):
 
 @runtime_checkable
 class Animator(Protocol):
-    """Draws the reference person moving as planned."""
+    """Draws the reference person moving as planned.
+
+    One that is led by maps of the plan's body says which in an attribute ``guidance: tuple[str, ...]``, of the names
+    in ``posesyn_core.body.guidance.GUIDANCE``. It takes them from ``guidance_maps`` of that module, where nothing else
+    is drawn then. Previews of its clips show the same maps.
+    """
 
     def animate(self, plan: ClipPlan) -> Iterator[Image]:
         """One full-size image per frame of the plan, in order. Called from several threads at once."""

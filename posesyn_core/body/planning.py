@@ -3,7 +3,7 @@
 The reference's shape, camera and place are kept (Eq. 7); only pose and orientation come from the motion.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -70,6 +70,20 @@ def plan_clips(
             )
         )
     return plans
+
+
+POSED_AT_ONCE = 16
+"""Frames whose surfaces are posed in one batch."""
+
+
+def posed_vertices(body: Body, plan: ClipPlan) -> Iterator[FloatArray]:
+    """The surface (V, 3) of the plan's body in each frame, metres, camera frame."""
+    betas = np.repeat(plan.betas[None], len(plan.transl), axis=0)
+    parameters = (plan.global_orient, plan.body_pose, betas, plan.transl)
+    for batch in zip(*(torch.from_numpy(np.array(part)).split(POSED_AT_ONCE) for part in parameters), strict=True):
+        with torch.inference_mode():
+            vertices = body(*batch).vertices.numpy()
+        yield from vertices
 
 
 TURNS = np.radians(np.arange(-90.0, 91.0, 3.0))

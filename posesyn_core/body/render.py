@@ -13,6 +13,8 @@ covered pixels alone, as flat (P, ...) arrays that :meth:`Buffers.dense` spreads
     image = composite(seen, texture_colours(seen, uv, texture) * diffuse(...), background)
 """
 
+from typing import Literal
+
 import cv2
 import numpy as np
 from attrs import frozen
@@ -107,12 +109,30 @@ def window(camera: Camera, corner: tuple[int, int], extent: tuple[int, int], siz
     return Camera(camera.focal_length * scale, principal_point)
 
 
-def vertex_normals(vertices: NDArray, faces: NDArray) -> FloatArray:
-    """Unit normals (V, 3) of a smooth surface: the area-weighted mean over the triangles around each vertex."""
-    a, b, c = vertices[faces.T]
+def vertex_normals(vertices: NDArray, faces: NDArray, by: Literal["area", "angle"] = "area") -> FloatArray:
+    """Unit normals (V, 3) of a smooth surface: the mean over the triangles around each vertex.
+
+    Triangles count by their ``area``, or by the ``angle`` that they fill at the vertex, which takes twice the time and
+    does not depend on how the surface is cut into triangles.
+    """
+    corners = vertices[faces.T]
+    a, b, c = corners
     across = np.cross(b - a, c - a)
+    weights = None
+    if by == "angle":
+        across = across / np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-12)
+        edges = np.roll(corners, -1, axis=0) - corners
+        edges = edges / np.maximum(np.linalg.norm(edges, axis=2, keepdims=True), 1e-12)
+        weights = np.arccos(np.clip(-np.einsum("kfc,kfc->fk", edges, np.roll(edges, 1, axis=0)), -1, 1))
     corner = faces.ravel()
-    total = [np.bincount(corner, np.repeat(axis, 3), minlength=len(vertices)) for axis in across.T]
+    total = [
+        np.bincount(
+            corner,
+            np.repeat(axis, 3) if weights is None else (weights * axis[:, None]).ravel(),
+            minlength=len(vertices),
+        )
+        for axis in across.T
+    ]
     normal = np.stack(total, axis=1)
     return (normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)).astype(np.float32)
 
