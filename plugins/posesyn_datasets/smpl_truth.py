@@ -35,8 +35,8 @@ class Bodies:
 
         SampleError if the body is not finite, no person's, or not in front of the camera.
         """
-        joints = self.joints[at]
-        if not (np.isfinite(joints).all() and np.isfinite(self.pose[at]).all()):
+        joints, pose = self.joints[at], self.pose[at].astype(np.float32)
+        if not (np.isfinite(joints).all() and np.isfinite(pose).all()):
             raise SampleError("the body has numbers that are not finite")
         check_person(joints, "smpl24")
         if (joints[:, 2] <= 0).any():
@@ -53,7 +53,7 @@ class Bodies:
             confidence=np.ones(JOINTS, np.float32),
             camera=camera,
             joints3d=joints - joints[0],
-            smpl=SmplParams(self.pose[at, 0], self.pose[at, 1:], self.betas, self.transl[at], self.gender),
+            smpl=SmplParams(pose[0], pose[1:], self.betas, self.transl[at], self.gender),
         )
 
 
