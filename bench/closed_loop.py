@@ -7,8 +7,9 @@ The rendered people take their poses from real motion capture (the npz format of
 - the shipped motion generator has seen neither that half (`posesyn_starter.splits.mining_clip`) nor the test clips;
 - it is tested on people posed from other `wild` clips: `val.npz`, or any file in the same format (--test-motions).
 
-For each seed three estimators are measured: (a) as shipped, (b) fine-tuned on the real data (lab people with 3D
-labels and the mined people with their 2D labels), (c) fine-tuned for as many steps on the real and the synthesised
+For each seed three estimators are measured: (a) as shipped, (b) fine-tuned on real data of the kind that it was
+pre-trained on (people in ordinary poses with 3D labels, in the laboratory and in the wild; in the paper too the
+synthesised data joins the original pre-training data), (c) fine-tuned for as many steps on that and the synthesised
 data. Every seed draws new people, places, cameras, motions and batches. Prints all figures, mean and spread.
 
     python bench/closed_loop.py [--motions train.npz] [--test-motions val.npz] [--seeds 0 1 2] [--keep FOLDER]
