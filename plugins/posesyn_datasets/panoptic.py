@@ -223,5 +223,5 @@ def _sample(sample_id: str, body: Any, view: View, frame: int) -> Sample:
         keypoints2d=joints,
         confidence=confidence,
         camera=view.camera,
-        keypoints3d=UNITS["centimetres"] * seen,
+        keypoints3d=(UNITS["centimetres"] * seen).astype(np.float32),
     )
