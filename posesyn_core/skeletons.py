@@ -250,7 +250,39 @@ PANOPTIC19 = JointSet(
     renamed={"neck": "mid_shoulders", "mid_hip": "mid_hips"},
 )
 
+_3DHP_JOINTS = (
+    *("head_top", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist"),
+    *("right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "pelvis", "spine", "head"),
+)
+_3DHP_PARENTS = (16, 15, 1, 2, 3, 1, 5, 6, 14, 8, 9, 14, 11, 12, -1, 14, 1)
+_3DHP_RENAMED = {
+    "pelvis": "mid_hips",
+    **{joint: f"mpi3dhp_{joint}" for joint in ("head_top", "neck", "spine", "head")},
+}
+
+MPI3DHP17 = JointSet(
+    name="mpi3dhp17",
+    joints=_3DHP_JOINTS,
+    parents=_3DHP_PARENTS,
+    root=(14,),
+    description="MPI-INF-3DHP, the 17 of its 28 joints that its test set has; its pelvis is the middle of the hips",
+    renamed=_3DHP_RENAMED,
+)
+
+MUCO21 = JointSet(
+    name="muco21",
+    joints=(*_3DHP_JOINTS, "right_hand", "left_hand", "right_toe", "left_toe"),
+    parents=(*_3DHP_PARENTS, 4, 7, 10, 13),
+    root=(14,),
+    description="MuCo-3DHP: MPI-INF-3DHP's 17 joints (its neck is called thorax there), hands and toes",
+    renamed={
+        **_3DHP_RENAMED,
+        **{f"{side}_{joint}": f"mpi3dhp_{side}_{joint}" for side in ("left", "right") for joint in ("hand", "toe")},
+    },
+)
+
 JOINT_SETS: Mapping[str, JointSet] = {
-    known.name: known for known in (SMPL24, HUMANML22, MPII16, COCO17, H36M17, LSP14, OPENPOSE25, PANOPTIC19, JHMDB15)
+    known.name: known
+    for known in (SMPL24, HUMANML22, MPII16, COCO17, H36M17, LSP14, OPENPOSE25, PANOPTIC19, JHMDB15, MPI3DHP17, MUCO21)
 }
 """Every joint set by its name."""

@@ -7,15 +7,15 @@ from posesyn_datasets.coco import CocoConfig, CocoReader
 from posesyn_datasets.coco_writer import CocoWriter, CocoWriterConfig
 from posesyn_datasets.emdb import EmdbConfig, EmdbReader
 from posesyn_datasets.folder import FolderConfig, FolderReader
+from posesyn_datasets.human36m import Human36mConfig, Human36mReader
 from posesyn_datasets.humman import HummanConfig, HummanReader
 from posesyn_datasets.images import DeepFashionConfig, DeepFashionReader, ImagesConfig, ImagesReader
-from posesyn_datasets.human36m import Human36mConfig, Human36mReader
 from posesyn_datasets.jhmdb import JhmdbConfig, JhmdbReader
 from posesyn_datasets.lspet import LspetConfig, LspetReader
 from posesyn_datasets.mpi_inf_3dhp import MpiInf3dhpConfig, MpiInf3dhpReader
 from posesyn_datasets.mpii import MpiiConfig, MpiiReader
-from posesyn_datasets.panoptic import PanopticConfig, PanopticReader
 from posesyn_datasets.muco import MucoConfig, MucoReader
+from posesyn_datasets.panoptic import PanopticConfig, PanopticReader
 from posesyn_datasets.pw3d import Pw3dConfig, Pw3dReader
 from posesyn_datasets.spin_writer import SpinWriter, SpinWriterConfig
 from posesyn_datasets.video import Ucf101Config, Ucf101Reader, VideoConfig, VideoReader

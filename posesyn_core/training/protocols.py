@@ -6,7 +6,7 @@ A reader whose data set has a protocol of its own carries it as the attribute ``
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 from numpy.typing import NDArray
 
 from posesyn_core import metrics, skeletons
@@ -27,7 +27,8 @@ class Protocol:
     2 r / (1 + r) with the share r of people for whom there is an estimate). ``joints`` and ``root`` are joints of the
     set in which the truth is given; empty = all that the estimate has too (of SMPL-24 without the hands), and the
     set's own root. With ``regressed`` both sides are the 17 joints of Human3.6M that its regressor takes from the SMPL
-    mesh, where truth and estimate have SMPL parameters and the user gave the regressor's file. ``pckh`` is the share
+    mesh, where truth and estimate have SMPL parameters and the user gave the regressor's file; failing those, SMPL's
+    own joints are compared instead. ``pckh`` is the share
     of the head size within which a 2D joint counts as found.
     """
 
@@ -67,6 +68,8 @@ METRICS: Mapping[str, Callable[[Compared], Floats]] = {
 def compared_3d(samples: Sequence[Sample], estimates: Sequence[PoseEstimate], protocol: Protocol) -> Compared:
     """The joints of samples that all have ``joints3d``, or all ``keypoints3d`` of one joint set."""
     if all(sample.joints3d is not None for sample in samples):
+        if protocol.regressed:  # its joints are Human3.6M's, which take the regressor
+            protocol = evolve(protocol, joints=(), root=())
         name, truth = "smpl24", np.array([sample.joints3d for sample in samples], np.float64)
     else:
         name, truth = samples[0].joint_set, np.array([sample.keypoints3d for sample in samples], np.float64)
