@@ -1,7 +1,8 @@
 """Pickles from elsewhere (SMPL models, annotations), read without running what they ask for.
 
 A pickle is a program: it may import any name and call it. This reader admits numpy arrays, scipy sparse matrices,
-plain containers, and a stand-in for the chumpy arrays in the official SMPL files; any other name is refused.
+plain containers, and stand-ins for the chumpy arrays in the official SMPL files and for pandas' tables; any other name
+is refused.
 """
 
 import pickle
@@ -45,9 +46,61 @@ class ChumpyArray:
         return picked.reshape(plain(self.state["preferred_shape"]))
 
 
+class Table:
+    """Stands in for ``pandas.DataFrame``: keeps the pickled state, and ``value`` finds the columns in it."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.state = state
+
+    @property
+    def value(self) -> dict[str, np.ndarray]:
+        """The columns (rows,) by name."""
+        blocks: _Blocks = self.state["_mgr"] if "_mgr" in self.state else self.state["_data"]
+        names = np.asarray(blocks.axes[0])
+        return {name: row for rows, at, *_ in blocks.blocks for name, row in zip(names[at], rows, strict=True)}
+
+
+class _Blocks:
+    """A table's columns of one type each: ``blocks`` of (rows of values, their places, ...); ``axes``: column names."""
+
+    def __init__(self, blocks: Any, axes: Any) -> None:
+        """As pandas 1.3 and later call it."""
+        self.blocks, self.axes = blocks, axes
+
+    def __setstate__(self, state: Any) -> None:
+        """As pandas before 1.3 pickles it: the last of four parts is the layout that all its versions write."""
+        if state is not None and len(state) == 4:
+            layout = state[3]["0.14.1"]
+            self.blocks = [(block["values"], block["mgr_locs"]) for block in layout["blocks"]]
+            self.axes = layout["axes"]
+
+
+class _Index:
+    """Names a kind of index; the indices themselves become arrays."""
+
+
+def _block(values: Any, places: Any, _dimensions: int) -> tuple[Any, Any]:
+    return values, places
+
+
+def _index(_kind: type, parts: dict[str, Any]) -> Any:
+    return parts["data"] if "data" in parts else range(parts["start"], parts["stop"], parts["step"])
+
+
+_PANDAS = {
+    ("pandas.core.frame", "DataFrame"): Table,
+    ("pandas.core.internals.managers", "BlockManager"): _Blocks,
+    ("pandas._libs.internals", "_unpickle_block"): _block,
+    ("pandas.core.indexes.base", "_new_Index"): _index,
+    ("pandas.core.indexes.base", "Index"): _Index,
+    ("pandas.core.indexes.range", "RangeIndex"): _Index,
+    ("pandas.core.indexes.numeric", "Int64Index"): _Index,
+}
+
+
 def plain(value: Any) -> Any:
-    """``value`` with every chumpy stand-in, at any depth of dicts, lists and tuples, replaced by its array."""
-    if isinstance(value, ChumpyArray):
+    """``value`` with every stand-in, at any depth of dicts, lists and tuples, replaced by its array or columns."""
+    if isinstance(value, ChumpyArray | Table):
         return value.value
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
@@ -63,6 +116,8 @@ class _Reader(pickle.Unpickler):
             return _PYTHON_2[name]
         if module.split(".")[0] == "chumpy":
             return ChumpyArray
+        if (module, name) in _PANDAS:
+            return _PANDAS[module, name]
         if module.startswith("scipy.sparse.") and name in _SPARSE:  # its private modules have moved over the years
             return super().find_class("scipy.sparse", name)
         known = (builtin and name in _BUILTINS) or (module in _NUMPY_MODULES and name in _NUMPY)

@@ -2,6 +2,7 @@
 
 from posesyn_core.components import Component, Kind, Need
 from posesyn_core.hookspecs import hookimpl
+from posesyn_datasets.agora import AgoraConfig, AgoraReader
 from posesyn_datasets.captions import FileCaptions, FileCaptionsConfig
 from posesyn_datasets.coco import CocoConfig, CocoReader
 from posesyn_datasets.coco_writer import CocoWriter, CocoWriterConfig
@@ -40,6 +41,7 @@ def register_readers() -> list[Component]:
             PanopticConfig,
         ),
         Component(Kind.READER, "humman", "HuMMan: SMPL bodies seen by ten Kinects", HummanReader, HummanConfig),
+        Component(Kind.READER, "agora", "AGORA: rendered scans of several people", AgoraReader, AgoraConfig),
         Component(Kind.READER, "images", "Any folder of unlabelled images", ImagesReader, ImagesConfig),
         Component(Kind.READER, "deepfashion", "DeepFashion: unlabelled images", DeepFashionReader, DeepFashionConfig),
         Component(Kind.READER, "video", "Any unlabelled video, or folder of videos", VideoReader, VideoConfig, (PYAV,)),
