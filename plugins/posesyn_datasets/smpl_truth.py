@@ -53,7 +53,7 @@ class Bodies:
             confidence=np.ones(JOINTS, np.float32),
             camera=camera,
             joints3d=joints - joints[0],
-            smpl=SmplParams(pose[0], pose[1:], self.betas, self.transl[at], self.gender),
+            smpl=SmplParams(pose[0], pose[1:], self.betas.astype(np.float32), self.transl[at], self.gender),
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 from attrs import evolve, frozen
 
-from posesyn_core.body.model import Body, load_body
+from posesyn_core.body.model import Body, load_body, smpl_file
 from posesyn_core.components import Kind
 from posesyn_core.errors import UserError
 from posesyn_core.files import write_atomic
@@ -102,6 +102,7 @@ def measure_weights(run: Run, options: Mapping[str, Any], sets: Sequence[TestSet
     estimator = run.create(Kind.ESTIMATOR, choice, "estimator")
     network = run.network(choice, estimator, "estimator")
     body = _body(run, sets)
+    truth_bodies = _truth_bodies(run, sets)
     path = run.recipe.h36m_regressor
     regressor = load_regressor(Path(path).expanduser(), body) if path and body is not None else None
     return {
@@ -112,6 +113,7 @@ def measure_weights(run: Run, options: Mapping[str, Any], sets: Sequence[TestSet
             workers=machine.workers,
             network=network,
             body=body,
+            truth_bodies=truth_bodies,
             regressor=regressor,
             protocol=at.protocol,
             label=label,
@@ -124,6 +126,21 @@ def _body(run: Run, sets: Sequence[TestSet]) -> Body | None:
     """The body that the truth's parameters belong to, if any set has such."""
     needed = any(sample.smpl is not None for at in sets for sample in at.samples)
     return load_body(run.recipe.body_file) if needed else None
+
+
+def _truth_bodies(run: Run, sets: Sequence[TestSet]) -> dict[str, Body]:
+    """The bodies of the truth that is given in a gender's own shape space, from beside the recipe's SMPL file."""
+    genders = {sample.smpl.gender for at in sets for sample in at.samples if sample.smpl is not None} - {"neutral"}
+    if run.recipe.body_file is None:
+        return {}
+    files = {gender: smpl_file(run.recipe.body_file.parent, gender) for gender in sorted(genders)}
+    missing = [f"SMPL_{gender.upper()}.pkl" for gender, path in files.items() if path is None]
+    if missing:
+        raise UserError(
+            f"the truth is in SMPL's own shape spaces of women and men: put {' and '.join(missing)} beside "
+            f"{str(run.recipe.body_file)!r}"
+        )
+    return {gender: load_body(path, gender=gender) for gender, path in files.items()}
 
 
 def _write(folder: Path, test_set: TestSet, found: Evaluation) -> None:

@@ -65,6 +65,7 @@ def evaluate(
     workers: int,
     network: LoadedNetwork | None = None,
     body: Body | None = None,
+    truth_bodies: Mapping[str, Body] | None = None,
     regressor: NDArray[np.float32] | None = None,
     protocol: Protocol | None = None,
     label: str = "evaluate",
@@ -73,8 +74,9 @@ def evaluate(
 
     The 3D metrics need ``joints3d`` or ``keypoints3d``, PCKh a ``head_size``. With a ``body`` the per-vertex error
     (PVE, relative to the pelvis) is measured too where the truth and the estimate both have SMPL parameters; it must
-    be the body that the truth's parameters belong to. ``regressor`` (17, V) takes Human3.6M's joints from its
-    vertices, for protocols that compare those (see :func:`load_regressor`).
+    be the body that the truth's parameters belong to. Truth in the shape space of a gender (3DPW, EMDB) is posed by
+    that of ``truth_bodies``, by gender; without it, it has no PVE. ``regressor`` (17, V) takes Human3.6M's joints from
+    the vertices, for protocols that compare those (see :func:`load_regressor`).
     """
     found: list[tuple[Sample, PoseEstimate]] = []
     rejected: dict[str, str] = {}
@@ -87,7 +89,8 @@ def evaluate(
                 else:
                     found.append((sample, result))
             shown.advance(len(batch))
-    values = _measure(found, protocol or Protocol(), body, regressor, len(samples))
+    bodies = {} if body is None else {"neutral": body, **(truth_bodies or {})}
+    values = _measure(found, protocol or Protocol(), bodies, regressor, len(samples))
     return Evaluation(
         tuple(sample.id for sample, _ in found), values, rejected, tuple(estimate for _, estimate in found)
     )
@@ -108,11 +111,11 @@ def load_regressor(path: Path, body: Body) -> NDArray[np.float32]:
 
 
 def _measure(
-    found: Found, protocol: Protocol, body: Body | None, regressor: NDArray[np.float32] | None, total: int
+    found: Found, protocol: Protocol, bodies: Mapping[str, Body], regressor: NDArray[np.float32] | None, total: int
 ) -> dict[str, NDArray[np.float64]]:
     """Every metric of the protocol that some sample has the truth for."""
     values: dict[str, NDArray[np.float64]] = {}
-    meshes = None if body is None else _meshes(found, body, regressor)
+    meshes = _meshes(found, bodies, regressor) if bodies else None
     in_3d = [name for name in protocol.metrics if name in METRICS]
     for places in _alike(found):
         chosen = [found[at] for at in places]
@@ -151,19 +154,28 @@ class _Meshes:
     joints: NDArray[np.float64] | None
 
 
-def _meshes(found: Found, body: Body, regressor: NDArray[np.float32] | None) -> _Meshes | None:
-    """In mm, NaN where either side has no SMPL parameters; None if that is so for all."""
+def _meshes(found: Found, bodies: Mapping[str, Body], regressor: NDArray[np.float32] | None) -> _Meshes | None:
+    """In mm, NaN where either side has no SMPL parameters, or the truth's gender no body; None if that is so for all.
+
+    Estimates are neutral.
+    """
     pairs = [(estimate.smpl, sample.smpl) for sample, estimate in found]
-    places = [at for at, (guess, true) in enumerate(pairs) if guess is not None and true is not None]
-    if not places:
-        return None
     errors = np.full(len(found), np.nan)
     joints = None if regressor is None else np.full((2, len(found), 17, 3), np.nan)
-    for chunk in (places[at : at + CHUNK] for at in range(0, len(places), CHUNK)):
-        guess, truth = (_surface(body, [pairs[at][side] for at in chunk]) for side in range(2))
-        errors[chunk] = metrics.pve(guess, truth)
-        if joints is not None and regressor is not None:
-            joints[:, chunk] = np.einsum("jv,snvc->snjc", regressor, np.stack([guess, truth]))
+    for gender, body in bodies.items():
+        places = [
+            at
+            for at, (guess, true) in enumerate(pairs)
+            if guess is not None and true is not None and true.gender == gender
+        ]
+        for chunk in (places[at : at + CHUNK] for at in range(0, len(places), CHUNK)):
+            guess = _surface(bodies["neutral"], [pairs[at][0] for at in chunk])
+            truth = _surface(body, [pairs[at][1] for at in chunk])
+            errors[chunk] = metrics.pve(guess, truth)
+            if joints is not None and regressor is not None:
+                joints[:, chunk] = np.einsum("jv,snvc->snjc", regressor, np.stack([guess, truth]))
+    if np.isnan(errors).all():
+        return None
     return _Meshes(errors, joints)
 
 

@@ -13,7 +13,7 @@ from posesyn_core import skeletons
 from posesyn_core.body.model import Body, load_body
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.training.evaluate import evaluate, load_regressor
-from posesyn_core.training.protocols import Protocol
+from posesyn_core.training.protocols import H36M_14, Protocol
 from posesyn_core.values import Camera, PoseEstimate, Sample, SmplParams
 
 
@@ -158,6 +158,25 @@ def test_joints_regressed_from_the_mesh(samples: list[Sample], body: Body, tmp_p
     np.save(tmp_path / "wrong.npy", matrix[:, :100])
     with pytest.raises(UserError, match="set body to your SMPL file"):
         load_regressor(tmp_path / "wrong.npy", body)
+
+
+def test_without_the_regressor_smpls_own_joints_are_compared(samples: list[Sample]) -> None:
+    protocol = Protocol(("mpjpe",), H36M_14, ("pelvis",), regressed=True)
+    result = evaluate(Oracle(), samples, batch_size=5, workers=1, protocol=protocol)
+    assert np.array_equal(result.values["mpjpe"], evaluate(Oracle(), samples, batch_size=5, workers=1).values["mpjpe"])
+
+
+def test_truth_of_a_gender_is_posed_with_the_body_of_that_gender(samples: list[Sample], body: Body) -> None:
+    """An estimator that says what the truth says, of another body: wrong by the difference of the two bodies."""
+    female = load_body(gender="female")
+    female.smpl.v_template.mul_(1.1)
+    women = [evolve(sample, smpl=evolve(sample.smpl, gender="female")) for sample in samples[:2]]
+    given = [*women, *samples[2:]]
+    found = evaluate(Oracle(), given, batch_size=5, workers=1, body=body, truth_bodies={"female": female})
+    assert (found.values["pve"][:2] > 20).all()
+    assert found.values["pve"][2:] == pytest.approx(0, abs=1e-3)
+    unknown = evaluate(Oracle(), given, batch_size=5, workers=1, body=body)
+    assert np.isnan(unknown.values["pve"]).tolist() == [True, True, False, False, False]
 
 
 def test_pckh_needs_a_head_size(samples: list[Sample]) -> None:
