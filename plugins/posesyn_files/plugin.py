@@ -1,0 +1,44 @@
+"""What this plugin brings; the work is done in the module that the factory imports."""
+
+from typing import Any
+
+from attrs import field, frozen
+
+from posesyn_core.components import Component, Kind, option
+from posesyn_core.hookspecs import hookimpl
+
+
+@frozen
+class FileConfig:
+    """Options of the animator ``file``; the folder's layout is described in ``posesyn_files.animator``."""
+
+    folder: str = option("animations", "where clips are handed over: one folder per clip")
+    guidance: tuple[str, ...] = field(
+        default=("depth", "normal", "semantic_map", "dwpose"),
+        converter=tuple,
+        metadata={"doc": "the maps of the body that are written: depth, normal, semantic_map, dwpose; [] = none"},
+    )
+    command: str = option(
+        "", "a program to start for each clip, which is given the clip's folder as its last argument; '' = none"
+    )
+    timeout: float = option(3600.0, "seconds that the program may take for one clip")
+    body: str = option("", "the SMPL file (.npz or official .pkl) of the plan's bodies; empty = the free body")
+
+
+@hookimpl
+def register_animators() -> list[Component]:
+    return [
+        Component(
+            Kind.ANIMATOR,
+            "file",
+            "Hands plans over as files and takes the frames from files: any animator, without writing a plugin",
+            _animator,
+            FileConfig,
+        )
+    ]
+
+
+def _animator(config: FileConfig) -> Any:
+    from posesyn_files.animator import FileAnimator
+
+    return FileAnimator(config)
