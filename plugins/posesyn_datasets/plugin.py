@@ -18,10 +18,12 @@ from posesyn_datasets.mpii import MpiiConfig, MpiiReader
 from posesyn_datasets.muco import MucoConfig, MucoReader
 from posesyn_datasets.panoptic import PanopticConfig, PanopticReader
 from posesyn_datasets.pw3d import Pw3dConfig, Pw3dReader
+from posesyn_datasets.skipose import SkiPoseConfig, SkiPoseReader
 from posesyn_datasets.spin_writer import SpinWriter, SpinWriterConfig
 from posesyn_datasets.video import Ucf101Config, Ucf101Reader, VideoConfig, VideoReader
 from posesyn_datasets.webdataset_writer import WebDatasetWriter, WebDatasetWriterConfig
 
+H5PY = Need("h5py", "pip install 'posesyn[hdf5]'", modules=("h5py",))
 PYAV = Need("PyAV", "pip install 'posesyn[video]'", modules=("av",))
 
 
@@ -42,6 +44,14 @@ def register_readers() -> list[Component]:
         ),
         Component(Kind.READER, "humman", "HuMMan: SMPL bodies seen by ten Kinects", HummanReader, HummanConfig),
         Component(Kind.READER, "agora", "AGORA: rendered scans of several people", AgoraReader, AgoraConfig),
+        Component(
+            Kind.READER,
+            "skipose",
+            "Ski-Pose PTZ-Camera: skiers' joints in 3D",
+            SkiPoseReader,
+            SkiPoseConfig,
+            (H5PY,),
+        ),
         Component(Kind.READER, "images", "Any folder of unlabelled images", ImagesReader, ImagesConfig),
         Component(Kind.READER, "deepfashion", "DeepFashion: unlabelled images", DeepFashionReader, DeepFashionConfig),
         Component(Kind.READER, "video", "Any unlabelled video, or folder of videos", VideoReader, VideoConfig, (PYAV,)),

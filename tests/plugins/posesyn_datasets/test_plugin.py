@@ -18,7 +18,19 @@ def registry() -> Registry:
 def test_readers_and_writers_are_made_from_options(tmp_path: Path) -> None:
     found = registry()
     assert {r.component.name for r in found.of_kind(Kind.READER)} >= {
-        *("agora", "coco", "deepfashion", "folder", "humman", "images", "mpii", "panoptic", "ucf101", "video"),
+        *(
+            "agora",
+            "coco",
+            "deepfashion",
+            "folder",
+            "humman",
+            "images",
+            "mpii",
+            "panoptic",
+            "skipose",
+            "ucf101",
+            "video",
+        ),
     }
     assert [r.component.name for r in found.of_kind(Kind.WRITER)] == ["coco", "spin", "webdataset"]
     for registered in found.of_kind(Kind.READER):
