@@ -86,6 +86,38 @@ def posed_vertices(body: Body, plan: ClipPlan) -> Iterator[FloatArray]:
         yield from vertices
 
 
+AROUND_BOX = 0.25
+"""Share of the person box's size by which joints may lie outside of it."""
+LEAST_IN_BOX = 0.75
+"""Share of the joints that must lie in the box so enlarged."""
+LEAST_SPAN = 0.3
+"""Share of the box's longer side that the joints must span at least."""
+
+
+def reference_fault(estimate: PoseEstimate, sample: Sample) -> str | None:
+    """Why the estimated body of a reference person can't be animated; None if it can.
+
+    The body must be there (``smpl``), be finite and before the camera, and reproject into the person box: an estimate
+    of someone else, or of nobody, would be animated over the picture of the person.
+    """
+    if estimate.smpl is None:
+        return "the estimator gives no body (SMPL) for the reference"
+    smpl = estimate.smpl
+    numbers = (estimate.joints2d, smpl.global_orient, smpl.body_pose, smpl.betas, smpl.transl)
+    if not all(np.isfinite(each).all() for each in numbers):
+        return "the estimated body of the reference has numbers that are not finite"
+    if smpl.transl[2] + estimate.joints3d[:, 2].min() <= 0:
+        return "the estimated body of the reference lies behind the camera"
+    low, high = sample.box[:2], sample.box[2:]
+    slack = AROUND_BOX * (high - low).max()
+    share = ((estimate.joints2d >= low - slack) & (estimate.joints2d <= high + slack)).all(axis=1).mean()
+    if share < LEAST_IN_BOX:
+        return f"only {100 * share:.0f} % of the reference's estimated joints lie in the person box"
+    if np.ptp(estimate.joints2d, axis=0).max() < LEAST_SPAN * (high - low).max():
+        return "the estimated body of the reference is far smaller than the person box"
+    return None
+
+
 TURNS = np.radians(np.arange(-90.0, 91.0, 3.0))
 """The turns about the vertical that :func:`turn_to_labels` tries."""
 

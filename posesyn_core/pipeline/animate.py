@@ -8,7 +8,7 @@ import numpy as np
 from attrs import evolve, frozen
 
 from posesyn_core.body.model import Body, load_body
-from posesyn_core.body.planning import plan_clips, turn_to_labels
+from posesyn_core.body.planning import plan_clips, reference_fault, turn_to_labels
 from posesyn_core.components import Animator, Kind
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files import atomic_path
@@ -16,6 +16,7 @@ from posesyn_core.images import encode_jpeg
 from posesyn_core.pipeline.executor import Unit, fill, ordered_map, reason_of
 from posesyn_core.pipeline.run import EASY, Clip, Run
 from posesyn_core.pipeline.tables import Row
+from posesyn_core.progress import tell
 from posesyn_core.seeds import rng, seed_of
 from posesyn_core.values import ClipPlan, Motion, PoseEstimate, Sample, ScoredSample
 
@@ -66,13 +67,22 @@ def animate(run: Run) -> dict[str, Any]:
 
 
 def _pairs(run: Run, body: Body) -> Iterator[Unit[Pair]]:
-    """Each motion with its references, drawn from the easy samples without replacement."""
+    """Each motion with its references, drawn from the easy samples without replacement.
+
+    A reference whose estimated body can't be animated gives its place to the next one. Where none can, the first ones
+    are paired all the same, so that the clip is rejected with the reason.
+    """
     easy = [s.scored for s in run.of_role(EASY)]
     if not easy:
         raise UserError("there is no easy sample to take as a reference; raise score.easy")
     references = [(scored.sample, _reference(run, body, scored)) for scored in easy]
+    faults = [reference_fault(estimate, sample) for sample, estimate in references]
+    for (sample, _), fault in zip(references, faults, strict=True):
+        if fault is not None:
+            tell(f"reference {sample.id} is not used: {fault}")
     for motion in run.motions.values():
-        chosen = rng(run.recipe.seed, motion.id, "animate").permutation(len(easy))
+        drawn = rng(run.recipe.seed, motion.id, "animate").permutation(len(easy))
+        chosen = [at for at in drawn if faults[at] is None] or list(drawn)
         for number, at in enumerate(chosen[: run.recipe.animate.references_per_motion]):
             yield f"{motion.id}@{number}", Pair(motion, *references[at])
 
@@ -87,7 +97,8 @@ def _reference(run: Run, body: Body, scored: ScoredSample) -> PoseEstimate:
 def _plan(run: Run, body: Body, batch: list[Unit[Pair]]) -> list[Row[ClipPlan]]:
     """Fit the batch's motions and lay them onto their references; a bad fit is a rejection with its number."""
     options = run.recipe.animate
-    able = [(name, pair) for name, pair in batch if pair.estimate.smpl is not None]
+    faults = {name: reference_fault(pair.estimate, pair.reference) for name, pair in batch}
+    able = [(name, pair) for name, pair in batch if faults[name] is None]
     plans = plan_clips(
         body,
         [_thinned(pair.motion, options.frame_stride, options.max_frames) for _, pair in able],
@@ -102,7 +113,7 @@ def _plan(run: Run, body: Body, batch: list[Unit[Pair]]) -> list[Row[ClipPlan]]:
     for name, _ in batch:
         plan = by_name.get(name)
         if plan is None:
-            rows.append(Row(name, rejected="the estimator gives no body (SMPL) for the reference"))
+            rows.append(Row(name, rejected=faults[name]))
         elif not plan.residual_mm <= options.max_residual_mm:
             rows.append(
                 Row(

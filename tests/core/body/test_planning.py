@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from posesyn_core import Camera, Motion, PoseEstimate, Sample, SmplParams
 from posesyn_core.body.model import Body, load_body
-from posesyn_core.body.planning import plan_clips, turn_to_labels
+from posesyn_core.body.planning import plan_clips, reference_fault, turn_to_labels
 from posesyn_core.geometry.cameras import project
 
 BODY: Body = load_body()
@@ -86,6 +86,46 @@ def test_a_plan_keeps_shape_camera_and_place_of_the_reference(orientation: str) 
     seen = project(plan.joints3d, plan.camera.focal_length, plan.camera.principal_point)
     np.testing.assert_allclose(seen, plan.joints2d, atol=1e-2)
     assert plan.residual_mm < 15
+
+
+def test_a_turning_clip_turns_when_anchored_and_not_when_literal() -> None:
+    """A motion that turns left by 90 degrees in ten frames, on a reference seen from 40 degrees."""
+    reference = posed(40, (0.2, -0.1, 35.0))
+    rest = BODY.rest_joints(torch.zeros(1, 10))[0, :22].numpy()
+    turns = Rotation.from_euler("y", np.linspace(0, 90, 10)[:, None], degrees=True).as_matrix()
+    joints = np.einsum("lab,jb->lja", turns, rest - rest[0]) + np.array([0, 1, 0])
+    motion = Motion("m", "s", "turns", joints.astype(np.float32))
+    headings = {}
+    for orientation in ("anchored", "literal"):
+        (plan,) = plan_clips(
+            BODY, [motion], [labelled(reference)], [reference], names=["a"], seeds=[1],
+            orientation=orientation,  # type: ignore[arg-type]
+        )  # fmt: skip
+        facing = UPRIGHT.inv() * Rotation.from_rotvec(plan.global_orient)
+        headings[orientation] = np.degrees(np.unwrap(np.arctan2(*facing.apply([0, 0, 1])[:, [0, 2]].T)))
+    np.testing.assert_allclose(headings["anchored"], 40 + np.linspace(0, 90, 10), atol=3)
+    np.testing.assert_allclose(headings["literal"][1:], 50, atol=3)
+    assert headings["literal"][0] == pytest.approx(40, abs=0.5)
+
+
+def test_a_reference_must_reproject_into_its_box() -> None:
+    estimate = posed(20, (0.2, -0.1, 35.0))
+    assert estimate.smpl is not None
+    low, high = estimate.joints2d.min(axis=0), estimate.joints2d.max(axis=0)
+    sample = evolve(labelled(estimate), box=np.concatenate([low, high]))
+    assert reference_fault(estimate, sample) is None
+    assert reference_fault(evolve(estimate, joints2d=estimate.joints2d + 0.2 * (high - low)), sample) is None
+    broken = evolve(estimate.smpl, betas=np.full(10, np.nan))
+    behind = evolve(estimate.smpl, transl=[0.0, 0.0, -35.0])
+    small = estimate.joints2d.mean(axis=0) + 0.1 * (estimate.joints2d - estimate.joints2d.mean(axis=0))
+    for wrong, reason in (
+        (evolve(estimate, smpl=None), "no body"),
+        (evolve(estimate, smpl=broken), "not finite"),
+        (evolve(estimate, smpl=behind), "behind the camera"),
+        (evolve(estimate, joints2d=estimate.joints2d + 3 * (high - low)), "only 0 % of"),
+        (evolve(estimate, joints2d=small), "far smaller"),
+    ):
+        assert reason in str(reference_fault(wrong, sample))
 
 
 def test_no_motions_no_plans() -> None:
