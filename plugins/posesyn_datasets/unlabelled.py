@@ -57,7 +57,7 @@ def people(
     def build(sample_id: str, box: ArrayLike) -> Sample:
         corners = np.asarray(box, np.float32)
         if corners.shape != (4,):
-            raise SampleError(f"a box must be four numbers x0, y0, x1, y1, not {box}")
+            raise SampleError(f"a box must be four numbers x0, y0, x1, y1, not {box!r}")
         check_box(corners, width, height)
         joints = len(SMPL24)
         return Sample(
@@ -65,8 +65,8 @@ def people(
             image=image,
             box=corners,
             joint_set=SMPL24.name,
-            keypoints2d=np.zeros((joints, 2)),
-            confidence=np.zeros(joints),
+            keypoints2d=np.zeros((joints, 2), np.float32),
+            confidence=np.zeros(joints, np.float32),
         )
 
     yield from build_each(((f"{dataset}/{name}-{number}", box) for number, box in enumerate(found)), build)
