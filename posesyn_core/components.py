@@ -7,13 +7,14 @@ A plugin registers :class:`Component` descriptions through the hooks of :mod:`po
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from attrs import field, frozen
 
 from posesyn_core.values import (
     ClipPlan,
+    Detections,
     Image,
     Keypoints,
     LabelledFrame,
@@ -38,6 +39,7 @@ class Kind(StrEnum):
 
     ESTIMATOR = "estimator"
     KEYPOINTS = "keypoints"
+    DETECTOR = "detector"
     CAPTIONER = "captioner"
     MOTION = "motion"
     ANIMATOR = "animator"
@@ -80,7 +82,9 @@ class Component:
 def option(default: Any, doc: str, *, factory: bool = False) -> Any:
     """An attrs field of a component's config: its default and the sentence ``posesyn plugins show`` prints.
 
-    With ``factory=True``, ``default`` is called for every new config.
+    With ``factory=True``, ``default`` is called for every new config. A field whose type is a protocol of another kind
+    of component (``detector: PersonDetector | None``) takes one by name, as a recipe's sections do: ``"rtmdet"`` or
+    ``{ name = "rtmdet", model = "..." }``. The factory gets the component itself, made by the registry.
     """
     metadata = {"doc": doc}
     return field(factory=default, metadata=metadata) if factory else field(default=default, metadata=metadata)
@@ -104,6 +108,18 @@ class KeypointEstimator(Protocol):
 
     def detect(self, samples: Sequence[Sample]) -> list[Keypoints]:
         """The joints of the person in each sample's box. SampleError rejects, as does any other exception."""
+        ...
+
+
+@runtime_checkable
+class PersonDetector(Protocol):
+    """Finds the people in pictures that have no annotations."""
+
+    def find_people(self, images: Sequence[Image]) -> list[Detections]:
+        """The people in each upright picture; those of one picture depend on that picture alone.
+
+        SampleError rejects a picture, as does any other exception.
+        """
         ...
 
 
@@ -273,3 +289,10 @@ PROTOCOLS: Mapping[Kind, type] = {
     Kind.WRITER: DatasetWriter,
     Kind.ENGINE: Engine,
 }
+    Kind.DETECTOR: PersonDetector,
+
+
+def kind_of(annotation: Any) -> Kind | None:
+    """The kind of component that a config's field of this type takes (a protocol, or that or None); None for others."""
+    kinds = {protocol: kind for kind, protocol in PROTOCOLS.items()}
+    return next((kinds[part] for part in (annotation, *get_args(annotation)) if part in kinds), None)

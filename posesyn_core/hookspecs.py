@@ -39,6 +39,11 @@ def register_keypoint_estimators() -> list[Component]:  # type: ignore[empty-bod
 
 
 @hookspec
+def register_detectors() -> list[Component]:  # type: ignore[empty-body]
+    """Person detectors [PersonDetector]: pictures -> boxes of the people in them."""
+
+
+@hookspec
 def register_captioners() -> list[Component]:  # type: ignore[empty-body]
     """Captioners [Captioner]: image and pseudo-label pose -> one sentence."""
 

@@ -16,7 +16,7 @@ import cattrs
 from attrs import Factory, field, frozen
 from cattrs.gen import make_dict_structure_fn
 
-from posesyn_core.components import Kind
+from posesyn_core.components import Kind, kind_of
 from posesyn_core.errors import UserError
 
 
@@ -374,6 +374,9 @@ def _strictly(value: Any, cls: type) -> Any:
     return value
 
 
+    converter.register_structure_hook_func(  # a component that another one's config names: the registry makes it
+        lambda cls: kind_of(cls) is not None, lambda value, _: None if value is None else _choice(value, Choice)
+    )
 def _a(noun: str) -> str:
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 

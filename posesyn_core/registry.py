@@ -3,23 +3,28 @@
 import difflib
 import importlib.metadata
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import attrs
 import pluggy
 from attrs import Factory, define, frozen
 
 from posesyn_core import hookspecs
-from posesyn_core.components import PROTOCOLS, Component, Kind, Need
+from posesyn_core.components import PROTOCOLS, Component, Kind, Need, kind_of
 from posesyn_core.errors import UserError
+
+if TYPE_CHECKING:
+    from posesyn_core.recipe import Choice
 
 GROUP = "posesyn"
 
 _HOOK_OF_KIND: Mapping[Kind, str] = {
     Kind.ESTIMATOR: "register_estimators",
     Kind.KEYPOINTS: "register_keypoint_estimators",
+    Kind.DETECTOR: "register_detectors",
     Kind.CAPTIONER: "register_captioners",
     Kind.MOTION: "register_motion_generators",
     Kind.ANIMATOR: "register_animators",
@@ -161,7 +166,11 @@ class Registry:
         """
         config = self.check(kind, name, options, where)
         registered = self.find(kind, name)
-        product = registered.component.factory(config)
+        parts = {
+            field: self.create(part, choice.name, choice.options, f"{where}, {field}")
+            for field, part, choice in _parts(config)
+        }
+        product = registered.component.factory(attrs.evolve(config, **parts) if parts else config)
         self._check_product(kind, registered, product)
         return product
 
@@ -173,7 +182,12 @@ class Registry:
         if registered.missing:
             lacks = "; ".join(f"{need.what} ({need.remedy})" for need in registered.missing)
             raise UserError(f"the {kind} {name!r} lacks {lacks}")
-        return structure(dict(options), registered.component.config, where)
+        config = structure(dict(options), registered.component.config, where)
+        for field, part, choice in _parts(config):
+            if choice.engine.name != "torch":
+                raise UserError(f"{where}, {field}: a {part} has no engine of its own to choose; remove 'engine'")
+            self.check(part, choice.name, choice.options, f"{where}, {field}")
+        return config
 
     def _check_product(self, kind: Kind, registered: Registered, product: Any) -> None:
         from posesyn_core.components import SplitEstimator
@@ -187,6 +201,14 @@ class Registry:
                 f"the {kind} {registered.component.name!r} of {registered.origin} does not fit the protocol {wanted}; "
                 "see posesyn_core/components.py"
             )
+
+
+def _parts(config: Any) -> "Iterator[tuple[str, Kind, Choice]]":
+    """(field, kind, choice) of every component that the config of another one chooses."""
+    for field in attrs.fields(type(config)):
+        kind, choice = kind_of(field.type), getattr(config, field.name)
+        if kind is not None and choice is not None:
+            yield field.name, kind, choice
 
 
 def _distribution(entry_point: importlib.metadata.EntryPoint) -> str:

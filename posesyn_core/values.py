@@ -126,6 +126,14 @@ class Keypoints:
 
 
 @frozen
+class Detections:
+    """The N people that a detector finds in one picture, surest first."""
+
+    boxes: FloatArray = array(("N", 4), "person boxes x0, y0, x1, y1, pixels of the upright picture")
+    scores: FloatArray = array(("N",), "0 ... 1 = certain")
+
+
+@frozen
 class ScoredSample:
     """A sample's Eq. 1 error with the pseudo-label that it was computed from.
 

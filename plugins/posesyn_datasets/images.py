@@ -1,16 +1,16 @@
 """Unlabelled pictures: any folder of them, and DeepFashion (Liu et al., CVPR 2016)."""
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from attrs import NOTHING, define
 
-from posesyn_core.components import option
+from posesyn_core.components import PersonDetector, option
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.annotations import existing_root
-from posesyn_datasets.unlabelled import people, read_boxes
+from posesyn_datasets.unlabelled import DETECTOR, Picture, PictureOrRejection, people
 
 SUFFIXES = {".avif", ".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 DEEPFASHION_FOLDERS = ("Img/img_highres", "Img/img", "img_highres", "img")
@@ -27,6 +27,7 @@ class ImagesConfig:
     boxes: Path | None = option(
         None, "JSON with the people's boxes by picture (path below root); empty = the whole picture is one person's"
     )
+    detector: PersonDetector | None = option(None, DETECTOR)
 
 
 @define
@@ -35,13 +36,15 @@ class DeepFashionConfig:
 
     Get the benchmark (In-shop Clothes Retrieval, or another of its parts) from
     https://mmlab.ie.cuhk.edu.hk/projects/DeepFashion.html; ``root`` holds the unpacked ``Img/img`` (or
-    ``Img/img_highres``, read first). Its clothes' boxes are no people's; without ``boxes`` the whole picture is taken.
+    ``Img/img_highres``, read first). Its clothes' boxes are no people's; without ``boxes`` or ``detector`` the whole
+    picture is taken.
     """
 
     root: Path = option(NOTHING, "folder of the data set, with Img/img or Img/img_highres")
     boxes: Path | None = option(
         None, "JSON with the people's boxes by picture (path below img); empty = the whole picture is one person's"
     )
+    detector: PersonDetector | None = option(None, DETECTOR)
 
 
 @define(slots=False)  # cached_property needs a __dict__
@@ -56,17 +59,19 @@ class ImagesReader:
 
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`; by path."""
-        from posesyn_core.images import read_encoded, upright_size
+        yield from people(self.dataset, self._pictures(), self.config.boxes, self.config.detector)
 
-        boxes, folder = read_boxes(self.config.boxes), self._folder
+    def _pictures(self) -> Iterator[PictureOrRejection]:
+        from posesyn_core.images import decode_image, read_encoded, upright_size
+
+        folder = self._folder
         for path in self._files:
             name = path.relative_to(folder).as_posix()
             try:
-                size = upright_size(read_encoded(path))
+                encoded = read_encoded(path)
+                yield Picture(name, path, upright_size(encoded), partial(decode_image, encoded))
             except SampleError as error:
                 yield f"{self.dataset}/{name}", str(error)
-            else:
-                yield from people(self.dataset, name, path, size, boxes)
 
     @property
     def _folder(self) -> Path:

@@ -5,19 +5,20 @@ PyAV decodes them. A sampled frame is handed on as JPEG bytes, which a run keeps
 
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import NOTHING, define, field, validators
 
-from posesyn_core.components import option
+from posesyn_core.components import PersonDetector, option
 from posesyn_core.errors import UserError
 from posesyn_core.files import existing_file, inside
 from posesyn_core.values import Image, SampleOrRejection
 from posesyn_datasets.annotations import existing_root
 from posesyn_datasets.checks import expect_layout
-from posesyn_datasets.unlabelled import Boxes, people, read_boxes
+from posesyn_datasets.unlabelled import DETECTOR, Picture, PictureOrRejection, people
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -48,6 +49,7 @@ class VideoConfig:
     boxes: Path | None = option(
         None, "JSON with the people's boxes by frame ('<video>/<number>'); empty = the whole frame is one person's"
     )
+    detector: PersonDetector | None = option(None, DETECTOR)
 
 
 @define
@@ -64,6 +66,7 @@ class Ucf101Config:
     boxes: Path | None = option(
         None, "JSON with the people's boxes by frame ('<action>/<video>/<number>'); empty = the whole frame is one's"
     )
+    detector: PersonDetector | None = option(None, DETECTOR)
 
 
 @define
@@ -74,9 +77,9 @@ class VideoReader:
 
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`; by name, then by frame."""
-        boxes = read_boxes(self.config.boxes)
-        for name, path in self._videos():
-            yield from _frames("video", name, path, self.config.stride, boxes)
+        config = self.config
+        frames = chain.from_iterable(_frames("video", name, path, config.stride) for name, path in self._videos())
+        yield from people("video", frames, config.boxes, config.detector)
 
     def _videos(self) -> Named:
         root = self.config.root.expanduser()
@@ -97,11 +100,13 @@ class Ucf101Reader:
 
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`; in the order of the list, or by name, then by frame."""
-        boxes = read_boxes(self.config.boxes)
+        yield from people("ucf101", self._frames(), self.config.boxes, self.config.detector)
+
+    def _frames(self) -> Iterator[PictureOrRejection]:
         for name in self._names:
             path = inside(self._folder, name)
             if path.is_file():
-                yield from _frames("ucf101", name, path, self.config.stride, boxes)
+                yield from _frames("ucf101", name, path, self.config.stride)
             else:
                 yield f"ucf101/{name}", f"the video {name} is missing in {self._folder.name}"
 
@@ -123,8 +128,8 @@ class Ucf101Reader:
         return names
 
 
-def _frames(dataset: str, name: str, path: Path, stride: int, boxes: Boxes | None) -> Iterator[SampleOrRejection]:
-    """The people in every ``stride``-th frame; (id, reason) for a video, or the rest of one, that can't be decoded."""
+def _frames(dataset: str, name: str, path: Path, stride: int) -> Iterator[PictureOrRejection]:
+    """Every ``stride``-th frame; (id, reason) for a video, or the rest of one, that can't be decoded."""
     from av import FFmpegError
 
     from posesyn_core.images import encode_jpeg
@@ -134,7 +139,7 @@ def _frames(dataset: str, name: str, path: Path, stride: int, boxes: Boxes | Non
         for at, image in _decoded(path, stride):
             height, width = image.shape[:2]
             encoded = encode_jpeg(image, JPEG_QUALITY)
-            yield from people(dataset, f"{name}/{at:06d}", encoded, (width, height), boxes)
+            yield Picture(f"{name}/{at:06d}", encoded, (width, height), lambda image=image: image)
     except FFmpegError as error:
         yield f"{dataset}/{name}", f"the video can't be decoded{f' after frame {at}' * (at >= 0)}: {error.strerror}"
     else:

@@ -1,1 +1,1 @@
-"""2D pose estimators from ONNX files, whose joints can stand in for annotations (Table 7)."""
+"""2D pose estimators and person detectors from ONNX files: labels for pictures that have none (Table 7)."""

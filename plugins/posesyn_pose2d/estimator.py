@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from posesyn_core.boxes import check_box
 from posesyn_core.errors import UserError
-from posesyn_core.files import existing_file
 from posesyn_core.geometry.crops import apply_affine, invert_affine
 from posesyn_core.skeletons import joint_set
 from posesyn_core.values import Keypoints, Sample
 from posesyn_pose2d.plugin import Pose2dConfig
+from posesyn_pose2d.session import open_session
 
 MARGIN = 1.25
 SIMCC_BINS = 2
@@ -38,17 +38,9 @@ class OnnxKeypoints:
 
     def __init__(self, config: Pose2dConfig, kind: Literal["simcc", "heatmaps"]) -> None:
         """UserError if the file is missing, no ONNX graph, or does not put out what ``kind`` says."""
-        import onnxruntime
-
         if not config.model:
             raise UserError("a 2D pose estimator needs its ONNX file: set labeller.model")
-        path = existing_file(Path(config.model).expanduser(), "2D pose estimator")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = config.threads
-        try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's errors have no common type but this one
-            raise UserError(f"{str(path)!r} can't be run: {str(error).splitlines()[0]}") from error
+        self.session, path = open_session(config.model, config.threads, "2D pose estimator")
         self.joint_set, self.kind = config.joint_set, kind
         (given,) = self.session.get_inputs()
         batch, _, height, width = given.shape

@@ -6,7 +6,7 @@ import pytest
 from attrs import frozen
 
 from posesyn_core import Component, Kind, Need, UserError, hookimpl
-from posesyn_core.components import option
+from posesyn_core.components import Captioner, option
 from posesyn_core.registry import Origin, Registry
 
 
@@ -91,3 +91,39 @@ def test_bundled_plugins_are_found_through_their_entry_points() -> None:
     assert found.find(Kind.ENGINE, "torch").origin.distribution == "posesyn"
     for kind, name in ((Kind.ESTIMATOR, "spin"), (Kind.MOTION, "t2mgpt"), (Kind.ANIMATOR, "reprojection")):
         assert not found.find(kind, name).missing
+
+
+@frozen
+class Pair:
+    first: Captioner | None = option(None, "a captioner of its own")
+
+
+def pairs() -> Registry:
+    """A plugin whose captioner takes another captioner as an option and hands on what that one says."""
+
+    @hookimpl
+    def register_captioners() -> list[Component]:
+        return [Component(Kind.CAPTIONER, "pair", "Hands on", lambda config: config.first or Echo(Config(0)), Pair)]
+
+    return registry(plugin("echo"), SimpleNamespace(register_captioners=register_captioners))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [({}, "0"), ({"first": "echo"}, "1"), ({"first": {"name": "echo", "step": 7}}, "7")]
+)
+def test_an_option_may_be_another_component_by_name(options: dict, said: str) -> None:
+    assert pairs().create(Kind.CAPTIONER, "pair", options, "here").caption([1], []) == [said]
+
+
+@pytest.mark.parametrize(
+    ("first", "complaint"),
+    [
+        ("ehco", "no captioner named 'ehco'.*did you mean 'echo'"),
+        ({"name": "echo", "stepp": 1}, "here, first: unknown key 'stepp'"),
+        ({"step": 1}, "here: 'first' needs the key 'name'"),
+        ({"name": "echo", "engine": "compile"}, "here, first: a captioner has no engine of its own"),
+    ],
+)
+def test_mistakes_in_such_an_option_name_it(first: object, complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        pairs().check(Kind.CAPTIONER, "pair", {"first": first}, "here")

@@ -3,11 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import TensorProto, helper, numpy_helper
 
 from posesyn_core.components import KeypointEstimator, Kind
 from posesyn_core.errors import SampleError, UserError
@@ -16,42 +14,7 @@ from posesyn_core.registry import Registry
 from posesyn_core.values import Sample
 from posesyn_pose2d.estimator import OnnxKeypoints, decode_heatmaps, decode_simcc
 from posesyn_pose2d.plugin import Pose2dConfig
-
-WIDTH, HEIGHT, JOINTS = 48, 64, 17
-
-
-def graph(path: Path, kind: str, joints: int = JOINTS, batch: "int | str" = "batch") -> Path:
-    """The first joint is the brightest red pixel of the crop, the second the brightest green one, the rest nothing.
-
-    SimCC: the largest value of each column and row, every bin twice; heatmaps: the channel itself, pooled 4 x 4.
-    """
-    red_green = numpy_helper.from_array(np.eye(joints, 3, dtype=np.float32)[:, :, None, None], "pick")
-    crops = helper.make_tensor_value_info("input", TensorProto.FLOAT, [batch, 3, HEIGHT, WIDTH])
-    nodes = [helper.make_node("Conv", ["input", "pick"], ["maps"])]
-    if kind == "simcc":
-        outputs = []
-        for name, size in (("x", WIDTH), ("y", HEIGHT)):
-            nodes.append(helper.make_node("ReduceMax", ["maps", f"{name}_axis"], [f"{name}_max"], keepdims=0))
-            nodes.append(helper.make_node("Unsqueeze", [f"{name}_max", "last"], [f"{name}_1"]))
-            nodes.append(helper.make_node("Concat", [f"{name}_1", f"{name}_1"], [f"{name}_2"], axis=-1))
-            nodes.append(helper.make_node("Reshape", [f"{name}_2", f"{name}_shape"], [f"simcc_{name}"]))
-            outputs.append(helper.make_tensor_value_info(f"simcc_{name}", TensorProto.FLOAT, [batch, joints, 2 * size]))
-        constants = [
-            red_green,
-            numpy_helper.from_array(np.array([2]), "x_axis"),
-            numpy_helper.from_array(np.array([3]), "y_axis"),
-            numpy_helper.from_array(np.array([-1]), "last"),
-            numpy_helper.from_array(np.array([0, joints, 2 * WIDTH]), "x_shape"),
-            numpy_helper.from_array(np.array([0, joints, 2 * HEIGHT]), "y_shape"),
-        ]
-    else:
-        nodes.append(helper.make_node("MaxPool", ["maps"], ["heatmaps"], kernel_shape=[4, 4], strides=[4, 4]))
-        shape = [batch, joints, HEIGHT // 4, WIDTH // 4]
-        outputs = [helper.make_tensor_value_info("heatmaps", TensorProto.FLOAT, shape)]
-        constants = [red_green]
-    made = helper.make_graph(nodes, "tiny", [crops], outputs, constants)
-    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
-    return path
+from tests.onnx_graphs import keypoint_graph
 
 
 def sample(red: tuple[int, int], green: tuple[int, int], box: tuple[float, ...] = (20, 10, 110, 150)) -> Sample:
@@ -64,7 +27,7 @@ def sample(red: tuple[int, int], green: tuple[int, int], box: tuple[float, ...] 
 @pytest.mark.parametrize(("kind", "tolerance"), [("simcc", 4.5), ("heatmaps", 12)])
 def test_joints_come_back_in_image_pixels(tmp_path: Path, kind: str, tolerance: float) -> None:
     name = {"simcc": "rtmpose", "heatmaps": "vitpose"}[kind]
-    options = {"model": str(graph(tmp_path / "m.onnx", kind)), "batch": 2}
+    options = {"model": str(keypoint_graph(tmp_path / "m.onnx", kind)), "batch": 2}
     detector: KeypointEstimator = Registry.discover().create(Kind.KEYPOINTS, name, options, "test")
     people = [sample((60, 40), (80, 120)), sample((40, 130), (100, 30)), sample((70, 70), (30, 90), (0, 0, 139, 120))]
     found = detector.detect(people)
@@ -76,13 +39,13 @@ def test_joints_come_back_in_image_pixels(tmp_path: Path, kind: str, tolerance: 
 
 
 def test_a_graph_of_fixed_batch_is_padded(tmp_path: Path) -> None:
-    config = Pose2dConfig(model=str(graph(tmp_path / "m.onnx", "simcc", batch=4)))
+    config = Pose2dConfig(model=str(keypoint_graph(tmp_path / "m.onnx", "simcc", batch=4)))
     (found,) = OnnxKeypoints(config, "simcc").detect([sample((60, 40), (80, 120))])
     np.testing.assert_allclose(found.points[0], (60, 40), atol=4.5)
 
 
 def test_a_box_outside_the_picture_rejects_the_sample(tmp_path: Path) -> None:
-    detector = OnnxKeypoints(Pose2dConfig(model=str(graph(tmp_path / "m.onnx", "simcc"))), "simcc")
+    detector = OnnxKeypoints(Pose2dConfig(model=str(keypoint_graph(tmp_path / "m.onnx", "simcc"))), "simcc")
     with pytest.raises(SampleError, match="box"):
         detector.detect([sample((60, 40), (80, 120), (500, 500, 600, 600))])
 
@@ -95,7 +58,7 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("no graph")
     with pytest.raises(UserError, match="can't be run"):
         OnnxKeypoints(Pose2dConfig(model=str(tmp_path / "text.onnx")), "simcc")
-    heatmaps = str(graph(tmp_path / "h.onnx", "heatmaps"))
+    heatmaps = str(keypoint_graph(tmp_path / "h.onnx", "heatmaps"))
     with pytest.raises(UserError, match="not what simcc are"):
         OnnxKeypoints(Pose2dConfig(model=heatmaps), "simcc")
     with pytest.raises(UserError, match="predicts 17 joints, but mpii16 has 16"):
@@ -104,8 +67,8 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
 
 def test_crops_are_the_networks_own(tmp_path: Path) -> None:
     """The box's centre in the middle; the height or the width fills the crop but for the margin."""
-    simcc = OnnxKeypoints(Pose2dConfig(model=str(graph(tmp_path / "a.onnx", "simcc"))), "simcc")
-    udp = OnnxKeypoints(Pose2dConfig(model=str(graph(tmp_path / "b.onnx", "heatmaps"))), "heatmaps")
+    simcc = OnnxKeypoints(Pose2dConfig(model=str(keypoint_graph(tmp_path / "a.onnx", "simcc"))), "simcc")
+    udp = OnnxKeypoints(Pose2dConfig(model=str(keypoint_graph(tmp_path / "b.onnx", "heatmaps"))), "heatmaps")
     box = np.array([10, 20, 50, 120], np.float32)
     for detector, extent in ((simcc, np.array([48.0, 64.0])), (udp, np.array([47.0, 63.0]))):
         matrix = detector.crop_map(box)
