@@ -152,6 +152,9 @@ class Recipe:
     labeller: Choice | None = key(None, "with score.labels = 'estimated_...': a 2D keypoint estimator, or another TPE")
     captioner: Choice = Choice("posecode")
     motion: Choice = Choice("t2mgpt")
+    reference: Choice | None = key(
+        None, "another estimator for the bodies of the reference people than the scoring one (paper: HMR 2.0)"
+    )
     animator: Choice = Choice("reprojection")
     filter: Choice = Choice("tpe_error")
     real: tuple[Choice, ...] = key((), "real training data: reader components with 3D or 2D labels")
@@ -174,7 +177,7 @@ class Recipe:
         """Every component that the recipe names: its kind, the choice, and the section that it stands in."""
         engines = (
             (self.estimator, "estimator"), (self.eem, "eem"), (self.labeller, "labeller"), (self.motion, "motion"),
-            (self.animator, "animator"),
+            (self.reference, "reference"), (self.animator, "animator"),
         )  # fmt: skip
         found = [
             (Kind.READER, self.dataset, "dataset"),
@@ -185,6 +188,7 @@ class Recipe:
             (Kind.ESTIMATOR, self.eem, "eem"),
             (Kind.CAPTIONER, self.captioner, "captioner"),
             (Kind.MOTION, self.motion, "motion"),
+            (Kind.ESTIMATOR, self.reference, "reference"),
             (Kind.ANIMATOR, self.animator, "animator"),
             (Kind.FILTER, self.filter, "filter"),
             *((Kind.WRITER, Choice(name), "export.formats") for name in self.export.formats),
@@ -221,6 +225,7 @@ STAGE_OF_SECTION: Mapping[str, str] = {
     "captioner": "caption",
     "motion": "synthesize",
     "synthesize": "synthesize",
+    "reference": "animate",
     "animator": "animate",
     "animate": "animate",
     "filter": "filter",
@@ -236,10 +241,10 @@ STAGE_OF_SECTION: Mapping[str, str] = {
 ENGINE_OF_STAGE: Mapping[str, tuple[str, ...]] = {
     "score": ("eem", "estimator"),
     "synthesize": ("motion",),
-    "animate": ("animator",),
+    "animate": ("reference", "animator"),
     "filter": ("estimator",),
     "evaluate": ("estimator",),
-    "run": ("estimator", "eem"),
+    "run": ("estimator", "eem", "reference"),
 }
 """Whose engine ``--engine`` and ``--precision`` choose, on the command of a stage or of the whole run."""
 

@@ -94,27 +94,43 @@ LEAST_SPAN = 0.3
 """Share of the box's longer side that the joints must span at least."""
 
 
-def reference_fault(estimate: PoseEstimate, sample: Sample) -> str | None:
+def reference_fault(body: Body, estimate: PoseEstimate, sample: Sample) -> str | None:
     """Why the estimated body of a reference person can't be animated; None if it can.
 
-    The body must be there (``smpl``), be finite and before the camera, and reproject into the person box: an estimate
-    of someone else, or of nobody, would be animated over the picture of the person.
+    There must be a person box, and a body (``smpl``) that is finite, before the camera, and reprojects into the box:
+    an estimate of someone else, or of nobody, would be animated over the picture of the person.
     """
-    if estimate.smpl is None:
-        return "the estimator gives no body (SMPL) for the reference"
-    smpl = estimate.smpl
-    numbers = (estimate.joints2d, smpl.global_orient, smpl.body_pose, smpl.betas, smpl.transl)
-    if not all(np.isfinite(each).all() for each in numbers):
-        return "the estimated body of the reference has numbers that are not finite"
-    if smpl.transl[2] + estimate.joints3d[:, 2].min() <= 0:
-        return "the estimated body of the reference lies behind the camera"
+    smpl, camera = estimate.smpl, estimate.camera
     low, high = sample.box[:2], sample.box[2:]
+    if not (np.isfinite(sample.box).all() and (high > low).all()):
+        return "the reference has no person box"
+    if smpl is None:
+        return "the estimator gives no body (SMPL) for the reference"
+    numbers = (smpl.global_orient, smpl.body_pose, smpl.betas, smpl.transl, camera.focal_length, camera.principal_point)
+    if not all(np.isfinite(each).all() for each in (*numbers, estimate.joints2d, estimate.joints3d)):
+        return "the estimated body of the reference has numbers that are not finite"
+    (joints,) = _joints(body, smpl.global_orient[None], smpl.body_pose[None], smpl.betas, smpl.transl[None])
+    if joints[:, 2].min() <= 0:
+        return "the estimated body of the reference lies behind the camera"
+    seen = project(joints, camera.focal_length, camera.principal_point)
     slack = AROUND_BOX * (high - low).max()
-    share = ((estimate.joints2d >= low - slack) & (estimate.joints2d <= high + slack)).all(axis=1).mean()
+    share = ((seen >= low - slack) & (seen <= high + slack)).all(axis=1).mean()
     if share < LEAST_IN_BOX:
         return f"only {100 * share:.0f} % of the reference's estimated joints lie in the person box"
-    if np.ptp(estimate.joints2d, axis=0).max() < LEAST_SPAN * (high - low).max():
+    if np.ptp(seen, axis=0).max() < LEAST_SPAN * (high - low).max():
         return "the estimated body of the reference is far smaller than the person box"
+    return None
+
+
+def plan_fault(plan: ClipPlan, most_mm: float) -> str | None:
+    """Why a clip can't be drawn as planned; None if it can. ``most_mm`` bounds the residual of the fit (Eq. 8)."""
+    numbers = (plan.residual_mm, plan.global_orient, plan.body_pose, plan.transl, plan.joints3d, plan.joints2d)
+    if not all(np.isfinite(each).all() for each in numbers):
+        return "joints -> SMPL gave numbers that are not finite"
+    if plan.residual_mm > most_mm:
+        return f"joints -> SMPL residual {plan.residual_mm:.0f} mm > {most_mm:.0f} mm"
+    if plan.joints3d[..., 2].min() <= 0:
+        return "the motion goes behind the camera"
     return None
 
 

@@ -1,6 +1,6 @@
 """Stage 5: lay the motions onto easy reference people and draw them (Eq. 7-11)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,25 +8,26 @@ import numpy as np
 from attrs import evolve, frozen
 
 from posesyn_core.body.model import Body, load_body
-from posesyn_core.body.planning import plan_clips, reference_fault, turn_to_labels
+from posesyn_core.body.planning import plan_clips, plan_fault
 from posesyn_core.components import Animator, Kind
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files import atomic_path
 from posesyn_core.images import encode_jpeg
-from posesyn_core.pipeline.executor import Unit, fill, ordered_map, reason_of
+from posesyn_core.pipeline.executor import Unit, each_alone, fill, ordered_map, reason_of
+from posesyn_core.pipeline.references import analyse_references
 from posesyn_core.pipeline.run import EASY, Clip, Run
 from posesyn_core.pipeline.tables import Row
-from posesyn_core.progress import tell
 from posesyn_core.seeds import rng, seed_of
-from posesyn_core.values import ClipPlan, Motion, PoseEstimate, Sample, ScoredSample
+from posesyn_core.values import ClipPlan, Motion, PoseEstimate, Sample
 
 PART = 8
 
 
 @frozen
 class Pair:
-    """A motion and the reference person that it is to move."""
+    """A motion and the reference person that it is to move; ``id`` is the clip's."""
 
+    id: str
     motion: Motion
     reference: Sample
     estimate: PoseEstimate
@@ -36,6 +37,7 @@ def animate(run: Run) -> dict[str, Any]:
     """Fill the table ``animate``: a drawn clip for every motion and each of its references."""
     run.require("synthesize")
     body = load_body(run.recipe.body_file)
+    references = analyse_references(run, body)
     animator: Animator = run.create(Kind.ANIMATOR, run.recipe.animator, "animator")
     run.accelerate(run.recipe.animator, animator, "animator")
 
@@ -51,11 +53,11 @@ def animate(run: Run) -> dict[str, Any]:
         except Exception as error:  # a plugin's fault with one clip must not end the run
             return Row(row.unit, rejected=reason_of(error))
 
-    def work(batches: Iterator[list[Unit[Pair]]]) -> Iterator[Row[Clip]]:
+    def work(batches: Iterator[list[Unit[Pair | str]]]) -> Iterator[Row[Clip]]:
         plans = (row for batch in batches for row in _plan(run, body, batch))
         yield from ordered_map(draw, plans, run.recipe.machine.workers)
 
-    units = list(_pairs(run, body))
+    units = list(_pairs(run))
     total, rejected = fill(run.clips, units, work, part=PART, batch=PART, label="animate", total=len(units))
     residuals = [clip.plan.residual_mm for clip in run.clips.values()]
     return {
@@ -63,67 +65,53 @@ def animate(run: Run) -> dict[str, Any]:
         "rejected": rejected,
         "frames": sum(len(clip.frames) for clip in run.clips.values()),
         "mean_residual_mm": round(float(np.mean(residuals)), 2) if residuals else None,
+        **references,
     }
 
 
-def _pairs(run: Run, body: Body) -> Iterator[Unit[Pair]]:
-    """Each motion with its references, drawn from the easy samples without replacement.
+def _pairs(run: Run) -> Iterator[Unit[Pair | str]]:
+    """Each motion with its references, drawn without replacement from the easy samples that can be animated.
 
-    A reference whose estimated body can't be animated gives its place to the next one. Where none can, the first ones
-    are paired all the same, so that the clip is rejected with the reason.
+    Where there is none, the reason instead.
     """
-    easy = [s.scored for s in run.of_role(EASY)]
+    easy = [selected.scored.sample for selected in run.of_role(EASY)]
     if not easy:
         raise UserError("there is no easy sample to take as a reference; raise score.easy")
-    references = [(scored.sample, _reference(run, body, scored)) for scored in easy]
-    faults = [reference_fault(estimate, sample) for sample, estimate in references]
-    for (sample, _), fault in zip(references, faults, strict=True):
-        if fault is not None:
-            tell(f"reference {sample.id} is not used: {fault}")
+    estimates = {row.unit: row.value for row in run.references.rows() if row.value is not None}
+    refused = next((f"; {unit}: {reason}" for unit, reason in run.references.rejections()), "")
     for motion in run.motions.values():
-        drawn = rng(run.recipe.seed, motion.id, "animate").permutation(len(easy))
-        chosen = [at for at in drawn if faults[at] is None] or list(drawn)
-        for number, at in enumerate(chosen[: run.recipe.animate.references_per_motion]):
-            yield f"{motion.id}@{number}", Pair(motion, *references[at])
+        drawn = [easy[at] for at in rng(run.recipe.seed, motion.id, "animate").permutation(len(easy))]
+        able = [sample for sample in drawn if sample.id in estimates]
+        if not able:
+            yield f"{motion.id}@0", f"none of the {len(easy)} reference people can be animated{refused}"
+        for number, sample in enumerate(able[: run.recipe.animate.references_per_motion]):
+            name = f"{motion.id}@{number}"
+            yield name, Pair(name, motion, sample, estimates[sample.id])
 
 
-def _reference(run: Run, body: Body, scored: ScoredSample) -> PoseEstimate:
-    """The estimator's view of the reference person, turned by the labels if the recipe wants that."""
-    if not run.recipe.animate.turn_reference:
-        return scored.estimate
-    return turn_to_labels(body, scored.estimate, scored.sample)
-
-
-def _plan(run: Run, body: Body, batch: list[Unit[Pair]]) -> list[Row[ClipPlan]]:
+def _plan(run: Run, body: Body, batch: list[Unit[Pair | str]]) -> list[Row[ClipPlan]]:
     """Fit the batch's motions and lay them onto their references; a bad fit is a rejection with its number."""
     options = run.recipe.animate
-    faults = {name: reference_fault(pair.estimate, pair.reference) for name, pair in batch}
-    able = [(name, pair) for name, pair in batch if faults[name] is None]
-    plans = plan_clips(
-        body,
-        [_thinned(pair.motion, options.frame_stride, options.max_frames) for _, pair in able],
-        [pair.reference for _, pair in able],
-        [pair.estimate for _, pair in able],
-        names=[name for name, _ in able],
-        seeds=[seed_of(run.recipe.seed, name, "draw") for name, _ in able],
-        orientation=options.orientation,
-    )
-    by_name = {plan.id: plan for plan in plans}
-    rows: list[Row[ClipPlan]] = []
-    for name, _ in batch:
-        plan = by_name.get(name)
-        if plan is None:
-            rows.append(Row(name, rejected=faults[name]))
-        elif not plan.residual_mm <= options.max_residual_mm:
-            rows.append(
-                Row(
-                    name,
-                    rejected=f"joints -> SMPL residual {plan.residual_mm:.0f} mm > {options.max_residual_mm:.0f} mm",
-                )
-            )
-        else:
-            rows.append(Row(name, plan))
-    return rows
+
+    def plan(pairs: Sequence[Pair]) -> list[ClipPlan]:
+        return plan_clips(
+            body,
+            [_thinned(pair.motion, options.frame_stride, options.max_frames) for pair in pairs],
+            [pair.reference for pair in pairs],
+            [pair.estimate for pair in pairs],
+            names=[pair.id for pair in pairs],
+            seeds=[seed_of(run.recipe.seed, pair.id, "draw") for pair in pairs],
+            orientation=options.orientation,
+        )
+
+    planned = iter(each_alone(plan, [(name, pair) for name, pair in batch if isinstance(pair, Pair)]))
+    rows = (Row(name, rejected=pair) if isinstance(pair, str) else next(planned) for name, pair in batch)
+    return [_checked(row, options.max_residual_mm) for row in rows]
+
+
+def _checked(row: Row[ClipPlan], most_mm: float) -> Row[ClipPlan]:
+    fault = None if row.value is None else plan_fault(row.value, most_mm)
+    return row if fault is None else Row(row.unit, rejected=fault)
 
 
 def _thinned(motion: Motion, stride: int, most: int) -> Motion:

@@ -4,6 +4,7 @@ Layout::
 
     recipe.toml         the resolved recipe
     <stage>/NNNNNN.parquet, <stage>/done.json      a table in parts, and the stage's figures once it is complete
+    animate/references/NNNNNN.parquet              the bodies of the reference people
     animate/frames/<clip>/NNNN.jpg                 the synthesised frames
     export/<format>/...  finetune/<variant>/...    files for trainers, and what training left
     rejected.parquet    every rejected unit of every stage, with the reason
@@ -37,7 +38,7 @@ from posesyn_core.recipe import (
     without_engines,
 )
 from posesyn_core.registry import Registry
-from posesyn_core.values import ClipPlan, LabelledFrame, Motion, ScoredSample, Verdict
+from posesyn_core.values import ClipPlan, LabelledFrame, Motion, PoseEstimate, ScoredSample, Verdict
 
 if TYPE_CHECKING:
     from posesyn_core.engine_check import Agreement
@@ -118,6 +119,10 @@ class Run:
         return Table(self.folder / "synthesize", Motion)
 
     @property
+    def references(self) -> Table[PoseEstimate]:
+        return Table(self.folder / "animate" / "references", PoseEstimate)
+
+    @property
     def clips(self) -> Table[Clip]:
         return Table(self.folder / "animate", Clip)
 
@@ -126,12 +131,13 @@ class Run:
         return Table(self.folder / "filter", FilteredFrame)
 
     def tables(self) -> Mapping[str, Table[Any]]:
-        """The tables by stage."""
+        """The tables by stage; ``reference`` is a step of ``animate``."""
         return {
             "score": self.scored,
             "select": self.selected,
             "caption": self.captions,
             "synthesize": self.motions,
+            "reference": self.references,
             "animate": self.clips,
             "filter": self.frames,
         }

@@ -125,6 +125,7 @@ def _components(run: Run) -> Iterator[tuple[str, str, str]]:
         ("estimator in EEM", Kind.ESTIMATOR, recipe.eem),
         ("captioner", Kind.CAPTIONER, recipe.captioner),
         ("motion generator", Kind.MOTION, recipe.motion),
+        ("estimator of references", Kind.ESTIMATOR, recipe.reference),
         ("animator", Kind.ANIMATOR, recipe.animator),
         ("filter", Kind.FILTER, recipe.filter),
         *(("real training data", Kind.READER, choice) for choice in recipe.real),

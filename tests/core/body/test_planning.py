@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from posesyn_core import Camera, Motion, PoseEstimate, Sample, SmplParams
 from posesyn_core.body.model import Body, load_body
-from posesyn_core.body.planning import plan_clips, reference_fault, turn_to_labels
+from posesyn_core.body.planning import plan_clips, plan_fault, reference_fault, turn_to_labels
 from posesyn_core.geometry.cameras import project
 
 BODY: Body = load_body()
@@ -110,22 +110,46 @@ def test_a_turning_clip_turns_when_anchored_and_not_when_literal() -> None:
 
 def test_a_reference_must_reproject_into_its_box() -> None:
     estimate = posed(20, (0.2, -0.1, 35.0))
-    assert estimate.smpl is not None
+    smpl = estimate.smpl
+    assert smpl is not None
     low, high = estimate.joints2d.min(axis=0), estimate.joints2d.max(axis=0)
+    size = high - low
     sample = evolve(labelled(estimate), box=np.concatenate([low, high]))
-    assert reference_fault(estimate, sample) is None
-    assert reference_fault(evolve(estimate, joints2d=estimate.joints2d + 0.2 * (high - low)), sample) is None
-    broken = evolve(estimate.smpl, betas=np.full(10, np.nan))
-    behind = evolve(estimate.smpl, transl=[0.0, 0.0, -35.0])
-    small = estimate.joints2d.mean(axis=0) + 0.1 * (estimate.joints2d - estimate.joints2d.mean(axis=0))
+
+    def shifted(pixels: np.ndarray) -> PoseEstimate:
+        return evolve(estimate, camera=evolve(CAMERA, principal_point=CAMERA.principal_point + pixels))
+
+    assert reference_fault(BODY, estimate, sample) is None
+    assert reference_fault(BODY, shifted(0.2 * size), sample) is None
     for wrong, reason in (
         (evolve(estimate, smpl=None), "no body"),
-        (evolve(estimate, smpl=broken), "not finite"),
-        (evolve(estimate, smpl=behind), "behind the camera"),
-        (evolve(estimate, joints2d=estimate.joints2d + 3 * (high - low)), "only 0 % of"),
-        (evolve(estimate, joints2d=small), "far smaller"),
+        (evolve(estimate, smpl=evolve(smpl, betas=np.full(10, np.nan))), "not finite"),
+        (evolve(estimate, joints3d=np.full((24, 3), np.inf)), "not finite"),
+        (shifted(np.array([np.nan, 0])), "not finite"),
+        (evolve(estimate, smpl=evolve(smpl, transl=[0.0, 0.0, -35.0])), "behind the camera"),
+        (shifted(3 * size), "only 0 % of"),
+        (evolve(estimate, smpl=evolve(smpl, transl=[2.0, -0.1, 350.0])), "far smaller"),
     ):
-        assert reason in str(reference_fault(wrong, sample))
+        assert reason in str(reference_fault(BODY, wrong, sample))
+    for box in ([5.0, 5.0, 5.0, 90.0], [0.0, 0.0, np.nan, 9.0]):
+        assert reference_fault(BODY, estimate, evolve(sample, box=box)) == "the reference has no person box"
+
+
+def test_a_plan_must_be_finite_before_the_camera_and_fit_well() -> None:
+    reference = posed(20, (0.2, -0.1, 35.0))
+    rest = BODY.rest_joints(torch.zeros(1, 10))[0, :22].numpy()
+    motion = Motion("m", "s", "stands", np.repeat((rest - rest[0])[None], 2, axis=0))
+    (plan,) = plan_clips(
+        BODY, [motion], [labelled(reference)], [reference], names=["a"], seeds=[1], orientation="anchored"
+    )
+    assert plan_fault(plan, 60.0) is None
+    for wrong, reason in (
+        (evolve(plan, residual_mm=61.4), "residual 61 mm > 60 mm"),
+        (evolve(plan, residual_mm=float("nan")), "not finite"),
+        (evolve(plan, joints3d=plan.joints3d * np.nan), "not finite"),
+        (evolve(plan, joints3d=plan.joints3d - np.array([0, 0, 36])), "behind the camera"),
+    ):
+        assert reason in str(plan_fault(wrong, 60.0))
 
 
 def test_no_motions_no_plans() -> None:
