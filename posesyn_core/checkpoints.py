@@ -117,6 +117,12 @@ def load_state_dict(network: nn.Module, state: Mapping[str, Tensor], fit: Fit, p
     network.load_state_dict(known, strict=False, assign=any(tensor.is_meta for tensor in wanted.values()))
 
 
+def replace_weights(network: nn.Module, other: nn.Module, *, kept: Sequence[str] = ()) -> None:
+    """Copy all parameters and buffers of ``other``, a network of the same sizes, but those of the patterns ``kept``."""
+    state = {name: tensor for name, tensor in other.state_dict().items() if not _matches(name, kept)}
+    network.load_state_dict(state, strict=False)
+
+
 def read_state_dict(path: Path, *keys: str) -> dict[str, Tensor]:
     """The state dict of a weight file, as float32 on the CPU, without the prefix "module." of DataParallel.
 

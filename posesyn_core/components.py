@@ -142,9 +142,31 @@ class SplitEstimator(Protocol):
         ...
 
 
+@frozen
+class TrainingDefaults:
+    """How an estimator is fine-tuned where the recipe's ``[finetune]`` leaves a key unset.
+
+    The fields are keys of ``[finetune]``. How long: either ``steps`` or ``epochs``, passes through all training frames;
+    None = not said. Those of an estimator are its authors' or the paper's that fine-tunes it; those here are for
+    estimators that say nothing.
+    """
+
+    learning_rate: float = 1e-4
+    batch_size: int = 32
+    steps: int | None = None
+    epochs: int | None = None
+    decay: Literal["cosine", "constant"] = "cosine"
+    weight_decay: float = 0.0
+
+
 @runtime_checkable
 class TrainableEstimator(SplitEstimator, Protocol):
-    """A TPE that can be fine-tuned."""
+    """A TPE that can be fine-tuned.
+
+    If it has an attribute ``training_defaults`` (:class:`TrainingDefaults`), recipes that leave the schedule open get
+    that one. With a method ``reinitialise() -> None`` it can also be trained from scratch: it replaces what training
+    learns by untrained weights, drawn with torch's global generator, of the same architecture and size.
+    """
 
     def training_inputs(self, frame: LabelledFrame, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Decode, augment and crop one labelled frame; arrays without batch axis, always the same keys."""
@@ -281,6 +303,7 @@ class Accelerated(Protocol):
 PROTOCOLS: Mapping[Kind, type] = {
     Kind.ESTIMATOR: PoseEstimator,
     Kind.KEYPOINTS: KeypointEstimator,
+    Kind.DETECTOR: PersonDetector,
     Kind.CAPTIONER: Captioner,
     Kind.MOTION: MotionGenerator,
     Kind.ANIMATOR: Animator,
@@ -289,7 +312,6 @@ PROTOCOLS: Mapping[Kind, type] = {
     Kind.WRITER: DatasetWriter,
     Kind.ENGINE: Engine,
 }
-    Kind.DETECTOR: PersonDetector,
 
 
 def kind_of(annotation: Any) -> Kind | None:

@@ -108,22 +108,32 @@ class Export:
     formats: tuple[str, ...] = key(("webdataset", "coco", "spin"), "writer components")
 
 
+Steps = int | Literal["default"]
+
+
 @frozen
 class Finetune:
-    """Training the estimator on real and synthesised frames."""
+    """Training the estimator on real and synthesised frames.
 
-    steps: int = key(0, "optimiser steps; 0 = no fine-tuning")
-    batch_size: int = key(32, "frames in a batch")
+    What is unset is taken from the estimator (``posesyn_core.components.TrainingDefaults``).
+    """
+
+    steps: Steps = key(
+        0, "optimiser steps; 0 = no fine-tuning; 'default' = as many as the estimator's training defaults say"
+    )
+    batch_size: int | None = key(None, "frames in a batch; unset = the estimator's own, else 32")
     accumulate: int = key(1, "batches in a step, their gradients averaged")
     ratio: float = key(0.5, "share of synthesised frames in a batch")
-    learning_rate: float = key(1e-4, "peak learning rate")
-    decay: Literal["cosine", "constant"] = key("cosine", "how the learning rate goes on after the warm-up")
-    weight_decay: float = key(0.0, "AdamW's weight decay")
+    learning_rate: float | None = key(None, "peak learning rate; unset = the estimator's own, else 1e-4")
+    decay: Literal["cosine", "constant"] | None = key(
+        None, "how the learning rate goes on after the warm-up; unset = as the estimator's own, else 'cosine'"
+    )
+    weight_decay: float | None = key(None, "AdamW's weight decay; unset = the estimator's own, else 0")
     precision: Literal["fp32", "bf16", "fp16"] = key("fp32", "bf16 and fp16: mixed precision")
     validate_every: int = key(100, "steps between validations, if the recipe has [validation]")
     patience: int = key(0, "stop after so many validations without a better one; 0 = never")
     tensorboard: bool = key(False, "write TensorBoard curves beside the weights")
-    from_scratch: bool = key(False, "start from random weights instead (Table 4, FS)")
+    from_scratch: bool = key(False, "start from untrained weights of the same size instead (Table 4, FS)")
     real_only: bool = key(True, "also train on the real data alone for as many steps, for comparison")
 
 
@@ -330,8 +340,17 @@ def structure(data: Mapping[str, Any], cls: type, where: str) -> Any:
 
 def unstructure(recipe: Recipe) -> dict[str, Any]:
     """The recipe as plain data, in the layout of its TOML file."""
-    data: dict[str, Any] = _converter().unstructure(recipe)
-    return {name: value for name, value in data.items() if value is not None and value != []}
+    data = _without_unset(_converter().unstructure(recipe))
+    return {name: value for name, value in data.items() if value != []}
+
+
+def _without_unset(data: Mapping[str, Any]) -> dict[str, Any]:
+    """TOML has no word for None."""
+    return {
+        name: _without_unset(value) if isinstance(value, Mapping) else value
+        for name, value in data.items()
+        if value is not None
+    }
 
 
 def _converter() -> cattrs.Converter:
@@ -348,8 +367,12 @@ def _converter() -> cattrs.Converter:
         lambda cls: attrs.has(cls) and cls not in (Choice, EngineChoice),
         lambda cls: _attrs_hook(converter, cls),
     )
+    converter.register_structure_hook(Steps, lambda value, _: value if value == "default" else _strictly(value, int))
     converter.register_structure_hook(Choice, _choice)
     converter.register_structure_hook(Choice | None, lambda value, _: None if value is None else _choice(value, Choice))
+    converter.register_structure_hook_func(  # a component that another one's config names: the registry makes it
+        lambda cls: kind_of(cls) is not None, lambda value, _: None if value is None else _choice(value, Choice)
+    )
     converter.register_unstructure_hook(Choice, _plain_choice)
     converter.register_unstructure_hook(Path, str)
     converter.register_unstructure_hook_func(
@@ -379,9 +402,6 @@ def _strictly(value: Any, cls: type) -> Any:
     return value
 
 
-    converter.register_structure_hook_func(  # a component that another one's config names: the registry makes it
-        lambda cls: kind_of(cls) is not None, lambda value, _: None if value is None else _choice(value, Choice)
-    )
 def _a(noun: str) -> str:
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from posesyn_core.body.decoding import place_smpl
 from posesyn_core.body.model import ShapeSpace
 from posesyn_core.boxes import check_box
+from posesyn_core.checkpoints import replace_weights
+from posesyn_core.components import TrainingDefaults
 from posesyn_core.errors import SampleError
 from posesyn_core.values import FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample
 from posesyn_crowdnet.body import JointRegressor, read_head_top, superset_regressor
@@ -32,10 +34,10 @@ from posesyn_crowdnet.weights import load_network, save_network
 class CrowdNet:
     """A TrainableEstimator. The network maps ``images``, ``joints`` and ``joints_mask`` to joints, pose and camera."""
 
-    training_defaults: ClassVar[Mapping[str, int | float | str]] = {
-        "learning_rate": 1e-5, "epochs": 10, "batch_size": 64, "weight_decay": 0.0, "decay": "constant",
-    }  # fmt: skip
-    """The paper's fine-tuning of 3DCrowdNet (supplement A), by the keys of ``[finetune]``."""
+    training_defaults: ClassVar[TrainingDefaults] = TrainingDefaults(
+        learning_rate=1e-5, batch_size=64, epochs=10, decay="constant"
+    )
+    """The paper's fine-tuning of 3DCrowdNet (supplement A)."""
     keep_fp32: ClassVar[tuple[str, ...]] = (
         *("heatmaps", "position_net.soft_argmax", "rotation_net", "root_rotation", "vposer"),
     )
@@ -115,6 +117,10 @@ class CrowdNet:
     def parameters(self) -> Iterable[nn.Parameter]:
         """What official training optimises: everything but VPoser."""
         return (parameter for name, parameter in self.network.named_parameters() if not name.startswith("vposer."))
+
+    def reinitialise(self) -> None:
+        """Untrained weights; VPoser, which training takes as given, and the body stay."""
+        replace_weights(self.network, CrowdNetwork(self.network.sizes), kept=["vposer.*", "human_model_layer.*"])
 
     def save(self, path: Path) -> None:
         """Write the weights: ``.pth.tar`` in the official layout, else safetensors."""

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from posesyn_core.body.decoding import decode_smpl
 from posesyn_core.body.model import ShapeSpace
+from posesyn_core.checkpoints import replace_weights
+from posesyn_core.components import TrainingDefaults
 from posesyn_core.values import FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample
 from posesyn_hmr2.annotations import read_mocap
 from posesyn_hmr2.crops import crop_person, person_square
@@ -31,10 +33,10 @@ MOCAP_PER_PERSON = 2
 class Hmr2:
     """A TrainableEstimator. ``images`` (B, 3, 256, 256) -> ``global_orient``, ``body_pose``, ``betas``, ``cam``."""
 
-    training_defaults: ClassVar[Mapping[str, int | float | str]] = {
-        "learning_rate": 1e-5, "batch_size": 32, "steps": 200_000, "weight_decay": 1e-4, "decay": "constant",
-    }  # fmt: skip
-    """The paper's fine-tuning of 4DHumans (supplement A), with 4D-Humans' weight decay; keys as in ``[finetune]``."""
+    training_defaults: ClassVar[TrainingDefaults] = TrainingDefaults(
+        learning_rate=1e-5, batch_size=32, steps=200_000, decay="constant", weight_decay=1e-4
+    )
+    """The paper's fine-tuning of 4DHumans (supplement A), with 4D-Humans' weight decay."""
     keep_fp32: ClassVar[tuple[str, ...]] = ("smpl_head.rotations",)
     """Submodules of the network for which half precision is too coarse."""
 
@@ -124,6 +126,10 @@ class Hmr2:
         if self.mocap is not None:
             return self.network.parameters()
         return [*self.network.backbone.parameters(), *self.network.smpl_head.parameters()]
+
+    def reinitialise(self) -> None:
+        """Untrained weights; the mean body that the head starts from stays."""
+        replace_weights(self.network, Hmr2Network(self.network.sizes), kept=["smpl_head.init_*"])
 
     def save(self, path: Path) -> None:
         """Write the weights: ``.ckpt`` in the official layout, else safetensors."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -10,6 +11,8 @@ from attrs import frozen
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from posesyn_core.checkpoints import replace_weights
+from posesyn_core.components import TrainingDefaults
 from posesyn_core.geometry.cameras import focal_length_in_image, project
 from posesyn_core.geometry.crops import square
 from posesyn_core.geometry.rotations import matrix_to_axis_angle
@@ -20,7 +23,7 @@ from posesyn_hybrik.losses import hybrik_loss
 from posesyn_hybrik.people import MARGIN, Person, joints_and_twists, person_of
 from posesyn_hybrik.plugin import HybrikConfig
 from posesyn_hybrik.smpl import body_of_smpl
-from posesyn_hybrik.weights import Loaded, load_network, save_network
+from posesyn_hybrik.weights import Loaded, load_network, save_network, untrained
 
 
 @frozen(eq=False)
@@ -35,11 +38,13 @@ class Place:
 class Hybrik:
     """A TrainableEstimator. The network maps ``images`` (B, 3, S, S) and ``offset`` (B, 2) to a posed SMPL body."""
 
-    keep_fp32 = ("soft_argmax", "smpl", "solver")
+    keep_fp32: ClassVar[tuple[str, ...]] = ("soft_argmax", "smpl", "solver")
     """Parts of the network that half precision would spoil."""
 
-    training_defaults: Mapping[str, float | int] = {"learning_rate": 1e-4, "epochs": 40, "batch_size": 64}
-    """How PoseSyn's paper fine-tunes HybrIK (supplement A)."""
+    training_defaults: ClassVar[TrainingDefaults] = TrainingDefaults(
+        learning_rate=1e-4, batch_size=64, epochs=40, decay="constant"
+    )
+    """The paper's fine-tuning of HybrIK (supplement A)."""
 
     def __init__(self, config: HybrikConfig) -> None:
         """UserError if the weights or the body can't be loaded."""
@@ -112,6 +117,10 @@ class Hybrik:
     def parameters(self) -> Iterable[nn.Parameter]:
         """All weights of the network."""
         return self.network.parameters()
+
+    def reinitialise(self) -> None:
+        """Untrained weights; the body and the means that the heads add to stay."""
+        replace_weights(self.network, untrained(self.network, self.image_size), kept=["smpl.*", "init_*"])
 
     def save(self, path: Path) -> None:
         """Write the weights: ``.pth`` in HybrIK's own layout, else safetensors."""

@@ -90,18 +90,27 @@ def _random(config: HybrikConfig) -> Loaded:
     network: Network
     if config.variant == "hrnet_w48":
         network = HybrikHRNet(HRNetSizes() if full else SMALL_HRNET, smpl, config.flip_test, config.refine_scale)
-        _settle(network, network.preact.final_layer, size)
     else:
         network = HybrikResNet(ResNetSizes() if full else SMALL_RESNET, smpl, config.flip_test)
-        _settle(network, network.final_layer, size)
+    _settle(network, size)
     return Loaded(network, size, body.shape_space)
 
 
-def _settle(network: Network, final: nn.Conv2d, size: int) -> None:
+def untrained(like: Network, image_size: int) -> Network:
+    """Random weights for a network of the sizes of ``like``, with its body."""
+    network = (
+        HybrikHRNet(like.sizes, like.smpl) if isinstance(like, HybrikHRNet) else HybrikResNet(like.sizes, like.smpl)
+    )
+    _settle(network, image_size)
+    return network
+
+
+def _settle(network: Network, size: int) -> None:
     """Make random weights behave like trained ones: normalised features, and heatmaps that have peaks.
 
     BatchNorm takes the statistics of two pictures of soft noise, without which so deep a network fades or overflows.
     """
+    final = network.preact.final_layer if isinstance(network, HybrikHRNet) else network.final_layer
     nn.init.normal_(final.weight, std=LOGITS / final.in_channels**0.5)
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from posesyn_core.body.decoding import decode_smpl
 from posesyn_core.body.model import body_for_checkpoint
+from posesyn_core.checkpoints import replace_weights
+from posesyn_core.components import TrainingDefaults
 from posesyn_core.geometry.cameras import crop_translation
 from posesyn_core.geometry.crops import square
 from posesyn_core.values import FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample
@@ -25,11 +27,12 @@ from posesyn_spin.weights import load_network, save_network
 
 
 class Spin:
-    """A TrainableEstimator. The network maps ``images`` (B, 3, S, S) to ``rotmat``, ``shape`` and ``cam``.
+    """A TrainableEstimator. The network maps ``images`` (B, 3, S, S) to ``rotmat``, ``shape`` and ``cam``."""
 
-    Published training: Adam with a learning rate of 5e-5, no decay, batches of 64, 50 epochs.
-    """
-
+    training_defaults: ClassVar[TrainingDefaults] = TrainingDefaults(
+        learning_rate=5e-5, batch_size=64, epochs=50, decay="constant"
+    )
+    """SPIN's published training; PoseSyn's paper fine-tunes no SPIN."""
     keep_fp32: ClassVar[tuple[str, ...]] = ("rotations",)
     """Submodules of the network for which half precision is too coarse."""
 
@@ -91,7 +94,14 @@ class Spin:
             keypoints=self.config.keypoint_loss_weight,
             pose=self.config.pose_loss_weight,
             betas=self.config.beta_loss_weight,
+            vertices=self.config.shape_loss_weight,
+            meshes=self._meshes(outputs, batch) if self.config.shape_loss_weight else None,
         )
+
+    def _meshes(self, outputs: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """The vertices (B, V, 3) of the predicted and of the labelled body."""
+        predicted = self.body.pose(outputs["rotmat"], outputs["shape"]).vertices
+        return predicted, self.body.pose(batch["rotmat"], batch["betas"]).vertices
 
     def _fitted(
         self, outputs: Mapping[str, Tensor], batch: Mapping[str, Tensor], prior: MixturePrior
@@ -110,6 +120,10 @@ class Spin:
     def parameters(self) -> Iterable[nn.Parameter]:
         """All weights of the network."""
         return self.network.parameters()
+
+    def reinitialise(self) -> None:
+        """Untrained weights; the mean body that the regressor starts from stays."""
+        replace_weights(self.network, SpinNetwork(self.network.sizes), kept=["init_*"])
 
     def save(self, path: Path) -> None:
         """Write the weights: ``.pt`` in SPIN's own layout, else safetensors."""

@@ -1,7 +1,7 @@
 """SPIN's training loss, each term averaged over what is labelled.
 
-loss = 60 (keypoint (L_2D + L_3D) + pose L_theta + beta L_beta + L_cam), as in the official trainer, without its
-vertex term (weighted 0 there) and with labels in place of in-the-loop fits.
+loss = 60 (keypoint (L_2D + L_3D) + pose L_theta + beta L_beta + shape L_vertices + L_cam), as in the official trainer,
+which weighs the vertices with 0, and with labels in place of in-the-loop fits.
 """
 
 from collections.abc import Mapping
@@ -45,6 +45,11 @@ def shape_loss(predicted: Tensor, truth: Tensor, known: Tensor) -> Tensor:
     return _mean_over((predicted - truth).square().mean(1), known)
 
 
+def vertex_loss(predicted: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+    """Mean absolute error of vertices (B, V, 3), metres, over the samples that are ``known`` (B,)."""
+    return _mean_over((predicted - truth).abs().mean((1, 2)), known)
+
+
 def camera_loss(cam: Tensor) -> Tensor:
     """Mean of exp(-10 s)^2 over cameras (B, 3): keeps the scale s away from zero and below."""
     return torch.exp(-10 * cam[:, 0]).square().mean()
@@ -67,11 +72,14 @@ def spin_loss(
     keypoints: float,
     pose: float,
     betas: float,
+    vertices: float = 0.0,
+    meshes: tuple[Tensor, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """The terms, unweighted, and under "loss" their weighted sum.
 
     ``outputs`` are the network's; ``joints`` (B, 24, 3) those of the body posed by them; ``batch`` holds the labels as
-    ``posesyn_spin.inputs.training_inputs`` makes them.
+    ``posesyn_spin.inputs.training_inputs`` makes them; ``meshes`` are the vertices (B, V, 3) of the predicted and of
+    the labelled body, for the term of that weight.
     """
     terms = {
         "keypoints2d": keypoint_loss_2d(project_to_crop(joints, outputs["cam"]), batch["keypoints2d"]),
@@ -81,6 +89,8 @@ def spin_loss(
         "camera": camera_loss(outputs["cam"]),
     }
     weights = {"keypoints2d": keypoints, "keypoints3d": keypoints, "pose": pose, "betas": betas, "camera": 1.0}
+    if meshes is not None:
+        terms["vertices"], weights["vertices"] = vertex_loss(*meshes, batch["has_smpl"]), vertices
     total = SCALE * torch.stack([weights[name] * term for name, term in terms.items()]).sum()
     return {"loss": total, **terms}
 

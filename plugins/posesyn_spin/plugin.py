@@ -41,6 +41,7 @@ class SpinConfig:
     occlusion: float = option(0.0, "augmentation: share of the crops of which a rectangle is hidden")
     dropout: float = option(0.5, "share of the regressor's hidden values dropped while it trains in training mode")
     beta_loss_weight: float = option(0.001, "weight of the shape coefficients in the training loss")
+    shape_loss_weight: float = option(0.0, "weight of the body's vertices in the training loss")
     pose_prior: str = option(
         "",
         "SMPLify's gmm_08.pkl: frames with 2D labels alone get bodies by fitting them in the loop, as published; "

@@ -63,12 +63,14 @@ def fit(
     """Improve the network's bodies.
 
     ``outputs`` holds its ``rotmat`` and ``shape``, ``transl`` (B, 3) their place in metres before the crop's camera of
-    ``focal_length`` pixels, ``keypoints`` (B, 24, 3) labels in pixels from the crop's middle, and confidence.
+    ``focal_length`` pixels, ``keypoints`` (B, 24, 3) labels in pixels from the crop's middle, and confidence. Where
+    the body lies nearer to its labels at :func:`estimated_place`, it starts there: a hundred small steps don't reach
+    it from the camera of a network that is still to be trained.
     """
     pose = matrix_to_axis_angle(outputs["rotmat"].detach())
+    start = _better_place(body, pose, outputs["shape"].detach(), transl.detach(), keypoints, focal_length)
     orient, bent, betas, place = (
-        value.clone().requires_grad_()
-        for value in (pose[:, 0], pose[:, 1:], outputs["shape"].detach(), transl.detach())
+        value.clone().requires_grad_() for value in (pose[:, 0], pose[:, 1:], outputs["shape"].detach(), start)
     )
     focal, middle = torch.full_like(place[:, :2], focal_length), torch.zeros_like(place[:, :2])
     seen: Callable[[], Tensor] = lambda: project(body.joints(orient, bent, betas, place), focal, middle)  # noqa: E731
@@ -86,6 +88,39 @@ def fit(
         wild = (betas.abs() > LARGEST_BETA).any(1, keepdim=True)
         labelled = (labels[..., 2] > 0).any(1)
         return Fits(found, torch.where(wild, 0, betas), (error < LARGEST_ERROR) & labelled)
+
+
+def _better_place(
+    body: Body, pose: Tensor, betas: Tensor, transl: Tensor, keypoints: Tensor, focal_length: float
+) -> Tensor:
+    """Of ``transl`` and the place that the labels suggest the one (B, 3) where the body lies nearer to them."""
+    with torch.no_grad():
+        joints = body.pose_joints(axis_angle_to_matrix(pose), betas)
+        suggested = estimated_place(joints, keypoints, focal_length)
+        focal, middle = torch.full_like(transl[:, :2], focal_length), torch.zeros_like(transl[:, :2])
+        before, after = (
+            reprojection_error(project(joints + place[:, None], focal, middle), keypoints).mean(1)
+            for place in (transl, suggested)
+        )
+        better = (after < before) & (suggested[:, 2] > 0)
+        return torch.where(better[:, None], suggested, transl)
+
+
+def estimated_place(joints: Tensor, keypoints: Tensor, focal_length: float) -> Tensor:
+    """(B, 3) metres by which joints (B, J, 3) must be moved to be seen at their labels (B, J, 3), as in ``fit``.
+
+    The official trainer's linear least squares: f (X + tx) = u (Z + tz) for x and y of every joint, weighted by the
+    confidence. Two joints at least must have some: what fewer leave open stays 0.
+    """
+    points, labels = joints.double(), keypoints.double()
+    count, number = points.shape[:2]
+    rows = points.new_zeros(count, number, 2, 3)
+    rows[..., 0, 0] = rows[..., 1, 1] = focal_length
+    rows[..., 2] = -labels[..., :2]
+    wanted = labels[..., :2] * points[..., 2:] - focal_length * points[..., :2]
+    weight = labels[..., 2:].sqrt()
+    weighted = (rows * weight[..., None]).flatten(1, 2), (wanted * weight).flatten(1)
+    return (torch.linalg.pinv(weighted[0]) @ weighted[1][..., None])[..., 0].to(joints)
 
 
 def _minimise(objective: Callable[[], Tensor], variables: list[Tensor], iterations: int) -> None:

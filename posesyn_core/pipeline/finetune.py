@@ -1,15 +1,21 @@
 """Stage 8: train the estimator on real and synthesised frames, and for comparison on the real ones alone."""
 
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from posesyn_core.components import Kind, TrainableEstimator
+import torch
+from attrs import asdict, evolve, fields
+
+from posesyn_core.components import Kind, TrainableEstimator, TrainingDefaults
 from posesyn_core.errors import UserError
 from posesyn_core.pipeline.export import kept_frames
 from posesyn_core.pipeline.run import Run
-from posesyn_core.recipe import Choice
+from posesyn_core.recipe import Finetune
+from posesyn_core.report.truth import write_truth_sheet
+from posesyn_core.seeds import seed_of
 from posesyn_core.training.evaluate import evaluate
 from posesyn_core.training.finetune import Validation
 from posesyn_core.training.finetune import finetune as train
@@ -32,10 +38,10 @@ def finetune(run: Run) -> dict[str, Any]:
     variants = {POSESYN: options.ratio if real else 1.0}
     if options.real_only and real:
         variants[REAL_ONLY] = 0.0
-    validation = _validation_samples(run)
+    validation, schedules = _validation_samples(run), []
     for variant, ratio in sorted(variants.items()):
-        _train(run, variant, ratio, real, synthesised, validation)
-    return {"variants": sorted(variants), "real": len(real), "synthesised": len(synthesised), "steps": options.steps}
+        schedules.append(_train(run, variant, ratio, real, synthesised, validation))
+    return {"variants": sorted(variants), "real": len(real), "synthesised": len(synthesised), **schedules[0]}
 
 
 def _train(
@@ -45,10 +51,11 @@ def _train(
     real: Sequence[LabelledFrame],
     synthesised: Sequence[LabelledFrame],
     held_out: Sequence[Sample],
-) -> None:
-    """One training, its metrics told to the trackers."""
+) -> dict[str, Any]:
+    """One training, its metrics told to the trackers; returns the schedule it had (see :func:`schedule_of`)."""
     options, machine = run.recipe.finetune, run.recipe.machine
-    estimator, folder = _trainable(run), run.folder / "finetune" / variant
+    estimator, folder = trainable(run), run.folder / "finetune" / variant
+    schedule = schedule_of(options, training_defaults(estimator), len(real) + len(synthesised))
 
     def error() -> float:
         found = evaluate(estimator, held_out, batch_size=machine.batch_size, workers=machine.workers, label="validate")
@@ -65,10 +72,7 @@ def _train(
             real,
             synthesised,
             folder,
-            steps=options.steps,
-            batch_size=options.batch_size,
             ratio=ratio,
-            learning_rate=options.learning_rate,
             seed=run.recipe.seed,
             workers=machine.workers,
             validation=Validation(error, options.validate_every, options.patience) if held_out else None,
@@ -76,9 +80,39 @@ def _train(
             label=f"finetune {variant}",
             accumulate=options.accumulate,
             precision=options.precision,
-            decay=options.decay,
-            weight_decay=options.weight_decay,
+            **schedule,
         )
+    return {**schedule, "of_the_estimator": _unset(options)}
+
+
+def training_defaults(estimator: TrainableEstimator) -> TrainingDefaults:
+    """Those that the estimator brings, else the core's."""
+    return getattr(estimator, "training_defaults", TrainingDefaults())
+
+
+def schedule_of(options: Finetune, defaults: TrainingDefaults, frames: int) -> dict[str, Any]:
+    """The recipe's keys where they are set, else the estimator's: the fields of TrainingDefaults but for ``epochs``.
+
+    An epoch is ``frames`` frames, real and synthesised, whatever the ratio. UserError if nothing says how long to
+    train.
+    """
+    known = {name: getattr(options, name) for name in _names() if name != "steps"}
+    chosen = evolve(defaults, **{name: value for name, value in known.items() if value is not None})
+    steps = defaults.steps if options.steps == "default" else options.steps
+    if steps is None and defaults.epochs is not None:
+        steps = math.ceil(defaults.epochs * frames / (chosen.batch_size * options.accumulate))
+    if steps is None:
+        raise UserError("the estimator does not say how long to train: set finetune.steps to a number")
+    return asdict(evolve(chosen, steps=steps), filter=lambda field, _: field.name != "epochs")
+
+
+def _unset(options: Finetune) -> list[str]:
+    """The keys that the recipe leaves to the estimator."""
+    return [name for name in _names() if getattr(options, name) in (None, "default")]
+
+
+def _names() -> list[str]:
+    return [field.name for field in fields(TrainingDefaults) if field.name != "epochs"]
 
 
 def _validation_samples(run: Run) -> list[Sample]:
@@ -94,8 +128,13 @@ def _validation_samples(run: Run) -> list[Sample]:
 
 def real_frames(run: Run) -> list[LabelledFrame]:
     """The real training data of the recipe, as labelled frames."""
-    readers = [run.create(Kind.READER, choice, f"real.{at}") for at, choice in enumerate(run.recipe.real)]
-    return [labelled_frame(entry) for reader in readers for entry in reader.samples() if isinstance(entry, Sample)]
+    frames: list[LabelledFrame] = []
+    for at, choice in enumerate(run.recipe.real):
+        reader = run.create(Kind.READER, choice, f"real.{at}")
+        samples = [entry for entry in reader.samples() if isinstance(entry, Sample)]
+        write_truth_sheet(samples, run.folder / "finetune", f"{choice.label}-{at}" if at else choice.label)
+        frames += map(labelled_frame, samples)
+    return frames
 
 
 def weights_of(run: Run, variant: str) -> Path:
@@ -103,14 +142,27 @@ def weights_of(run: Run, variant: str) -> Path:
     return run.folder / "finetune" / variant / "weights.safetensors"
 
 
-def _trainable(run: Run) -> TrainableEstimator:
-    choice = run.recipe.estimator
-    if run.recipe.finetune.from_scratch:
-        choice = Choice(choice.name, {**choice.options, "weights": "random"})
-    estimator = run.create(Kind.ESTIMATOR, choice, "estimator")
+def trainable(run: Run) -> TrainableEstimator:
+    """The run's estimator, with ``from_scratch`` untrained; UserError if it is not made for that."""
+    name = run.recipe.estimator.name
+    estimator = run.create(Kind.ESTIMATOR, run.recipe.estimator, "estimator")
     if not isinstance(estimator, TrainableEstimator):
         raise UserError(
-            f"the estimator {choice.name!r} can't be trained here (it lacks training_inputs, training_loss, parameters "
-            "or save); set finetune.steps = 0 and train it on the exported files"
+            f"the estimator {name!r} can't be trained here (it lacks training_inputs, training_loss, parameters or "
+            "save); set finetune.steps = 0 and train it on the exported files"
         )
+    if run.recipe.finetune.from_scratch:
+        _reinitialise(name, estimator, run.recipe.seed)
     return estimator
+
+
+def _reinitialise(name: str, estimator: TrainableEstimator, seed: int) -> None:
+    """The same untrained weights for every variant, however often the run is resumed."""
+    if not hasattr(estimator, "reinitialise"):
+        raise UserError(
+            f"the estimator {name!r} can't be trained from scratch (it lacks reinitialise): "
+            "remove finetune.from_scratch"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(seed, name, "from_scratch"))
+        estimator.reinitialise()

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from posesyn_core.checkpoints import Fit, read_checkpoint, read_state_dict, write_state_dict
-from posesyn_core.components import Kind, SplitEstimator, TrainableEstimator
+from posesyn_core.components import Kind, SplitEstimator, TrainableEstimator, TrainingDefaults
 from posesyn_core.errors import PoseSynWarning, SampleError, UserError
 from posesyn_core.images import encode_png
 from posesyn_core.inference import exportable, predict
+from posesyn_core.pipeline.finetune import training_defaults
 from posesyn_core.pipeline.run import create_run
 from posesyn_core.pipeline.score import score
 from posesyn_core.recipe import parse_recipe
@@ -293,6 +294,41 @@ def test_twenty_steps_on_eight_frames_lower_the_loss_and_the_weights_load_again(
         assert state_of(again).keys() == state_of(estimator).keys()
         for name, tensor in state_of(estimator).items():
             torch.testing.assert_close(state_of(again)[name], tensor)
+
+
+def test_training_from_scratch_starts_from_untrained_weights_of_the_same_size(row: Row) -> None:
+    estimator = make(row)
+    size = {name: tensor.shape for name, tensor in state_of(estimator).items()}
+    drawn = []
+    for seed in (1, 2, 1):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            estimator.reinitialise()  # type: ignore[attr-defined]
+        drawn.append({name: tensor.clone() for name, tensor in state_of(estimator).items()})
+    first, other, again = drawn
+    assert {name: tensor.shape for name, tensor in first.items()} == size
+    for name, tensor in first.items():
+        torch.testing.assert_close(again[name], tensor, rtol=0, atol=0)
+    learned = {id(parameter) for parameter in estimator.parameters()}
+    weights = [
+        name for name, tensor in estimator.network.named_parameters() if id(tensor) in learned and tensor.dim() > 1
+    ]
+    assert weights
+    assert all(not torch.equal(first[name], other[name]) for name in weights)
+    assert np.isfinite(estimates(estimator, [sample()], 1)[0].joints3d).all()
+
+
+PAPER = {
+    "crowdnet": TrainingDefaults(learning_rate=1e-5, batch_size=64, epochs=10, decay="constant"),
+    "hmr2": TrainingDefaults(learning_rate=1e-5, batch_size=32, steps=200_000, decay="constant", weight_decay=1e-4),
+    "hybrik": TrainingDefaults(learning_rate=1e-4, batch_size=64, epochs=40, decay="constant"),
+    "spin": TrainingDefaults(learning_rate=5e-5, batch_size=64, epochs=50, decay="constant"),
+}
+"""PoseSyn's supplement A; SPIN's own paper. Weight decay as in the official code."""
+
+
+def test_training_defaults_are_the_published_ones(row: Row) -> None:
+    assert training_defaults(made(row.name)) == PAPER[row.name]
 
 
 DATA = {"mpii": "test_mpii.json", "coco": "test_coco.json"}

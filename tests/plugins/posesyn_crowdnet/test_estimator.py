@@ -132,12 +132,6 @@ def test_joints_that_the_body_lacks_are_not_trained_on(estimator: CrowdNet) -> N
     assert estimator.training_loss(batch)["body_joint_proj"].item() == pytest.approx(before)
 
 
-def test_defaults_of_training_are_the_papers(estimator: CrowdNet) -> None:
-    assert estimator.training_defaults["learning_rate"] == 1e-5
-    assert estimator.training_defaults["epochs"] == 10
-    assert estimator.training_defaults["batch_size"] == 64
-
-
 def test_parts_that_need_float32_exist(estimator: CrowdNet) -> None:
     assert set(estimator.keep_fp32) <= dict(estimator.network.named_modules()).keys()
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from posesyn_core.body.model import load_body
 from posesyn_core.checkpoints import read_state_dict
 from posesyn_core.errors import SampleError, UserError
+from posesyn_core.pipeline.finetune import schedule_of
+from posesyn_core.recipe import Finetune
 from posesyn_core.training.finetune import finetune
 from posesyn_core.values import LabelledFrame
 from posesyn_hmr2.annotations import read_shard
@@ -152,13 +154,10 @@ def test_without_real_bodies_the_discriminator_is_not_trained(estimator: Hmr2) -
 def test_the_trainer_trains_both_players(frame: LabelledFrame, mocap: Path, tmp_path: Path, mixed: str) -> None:
     estimator = make(mocap=str(mocap))
     before = {name: tensor.clone() for name, tensor in estimator.network.state_dict().items()}
-    defaults = dict(estimator.training_defaults)
-    assert defaults.pop("steps") == 200_000
-    assert defaults.pop("batch_size") == 32
+    schedule = schedule_of(Finetune(steps=2, batch_size=2), estimator.training_defaults, frames=4)
     result = finetune(
-        estimator, [frame] * 2, [frame] * 2, tmp_path / "run", steps=2, batch_size=2, ratio=0.5, seed=0, workers=1,
-        precision=mixed, **defaults,
-    )  # fmt: skip
+        estimator, [frame] * 2, [frame] * 2, tmp_path / "run", ratio=0.5, seed=0, workers=1, precision=mixed, **schedule
+    )
     assert {"adversarial", "discriminator", "keypoints_3d"} <= result.metrics[-1].keys()
     after = read_state_dict(result.weights)
     for name in ("backbone.patch_embed.proj.weight", "smpl_head.decpose.weight", "discriminator.D_conv1.weight"):
