@@ -139,7 +139,7 @@ def _frames(dataset: str, name: str, path: Path, stride: int) -> Iterator[Pictur
         for at, image in _decoded(path, stride):
             height, width = image.shape[:2]
             encoded = encode_jpeg(image, JPEG_QUALITY)
-            yield Picture(f"{name}/{at:06d}", encoded, (width, height), lambda image=image: image)
+            yield Picture(f"{name}/{at:06d}", encoded, (width, height), image.copy)
     except FFmpegError as error:
         yield f"{dataset}/{name}", f"the video can't be decoded{f' after frame {at}' * (at >= 0)}: {error.strerror}"
     else:

@@ -88,6 +88,6 @@ class OnnxDetector:
         rows = rows[wanted][np.argsort(-rows[wanted, 4], kind="stable")]
         last = np.array([image.shape[1] - 1, image.shape[0] - 1] * 2, np.float32)
         # Detectors count from pixel corners, boxes here from pixel centres.
-        boxes = np.clip(rows[:, :4] / np.tile(scale, 2) - np.float32(0.5), 0, last)
+        boxes = np.clip(rows[:, :4] / np.tile(scale, 2) - 0.5, 0, last).astype(np.float32)
         seen = (boxes[:, 2:] > boxes[:, :2]).all(1)
         return Detections(boxes[seen], rows[seen, 4])

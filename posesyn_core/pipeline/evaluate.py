@@ -20,6 +20,7 @@ from posesyn_core.images import encode_jpeg
 from posesyn_core.pipeline.finetune import POSESYN, weights_of
 from posesyn_core.pipeline.run import Run
 from posesyn_core.report.pictures import worst_cases
+from posesyn_core.report.truth import write_truth_sheet
 from posesyn_core.training.comparison import differences
 from posesyn_core.training.evaluate import Evaluation, load_regressor
 from posesyn_core.training.evaluate import evaluate as measure
@@ -50,6 +51,8 @@ def evaluate(run: Run) -> dict[str, Any]:
         return {"variants": {}, "sets": {}, "note": "the recipe names no test data"}
     variants = (SHIPPED, *trained)
     sets = test_sets(run)
+    for test_set in sets:
+        write_truth_sheet(test_set.samples, run.folder / "evaluate", test_set.label)
     measured = {variant: _measure_variant(run, variant, sets) for variant in variants}
     by_set = {at.label: {v: measured[v][at.label].summary() for v in variants} for at in sets}
     means = {variant: mean_over_sets([by_variant[variant] for by_variant in by_set.values()]) for variant in variants}

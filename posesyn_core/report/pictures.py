@@ -3,6 +3,7 @@
 import base64
 import contextlib
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from attrs import frozen
@@ -13,10 +14,13 @@ from posesyn_core.geometry.crops import apply_affine, crop
 from posesyn_core.images import LEFT, MIDDLE, RIGHT, Colour, draw_skeleton, encode_jpeg
 from posesyn_core.values import FloatArray, Image, LabelledFrame, PoseEstimate, Sample
 
+T = TypeVar("T")
+
 MARGIN = 1.25
 """A crop's side by the longer side of the person's box."""
 QUALITY = 80
-SHEET_TILE, SHEET_COLUMNS, SHEET_ROWS = 180, 6, 2
+TILE, COLUMNS, ROWS = 180, 6, 2
+"""A sheet's tiles: their side in pixels, how many beside each other, and how many rows at most."""
 
 # Shades for left, right and middle: a pose that is right but for its sides still shows.
 Shades = tuple[Colour, Colour, Colour]
@@ -81,11 +85,22 @@ def worst_cases(
             Overlay(estimate.joints2d, "smpl24", None, PREDICTED),
         ]
         with contextlib.suppress(SampleError):
-            tiles.append(tile(sample, overlays, SHEET_TILE))
-        if len(tiles) == SHEET_COLUMNS * SHEET_ROWS:
+            tiles.append(tile(sample, overlays, TILE))
+        if len(tiles) == COLUMNS * ROWS:
             break
+    return sheet(tiles)
+
+
+def sheet(tiles: Sequence[Image]) -> Image | None:
+    """Tiles of one size in rows of ``COLUMNS``, the last one filled up with white; None without tiles."""
     if not tiles:
         return None
-    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % SHEET_COLUMNS)
-    rows = [np.hstack(tiles[at : at + SHEET_COLUMNS]) for at in range(0, len(tiles), SHEET_COLUMNS)]
-    return np.vstack(rows)
+    filled = [*tiles, *[np.full_like(tiles[0], 255)] * (-len(tiles) % COLUMNS)]
+    return np.vstack([np.hstack(filled[at : at + COLUMNS]) for at in range(0, len(filled), COLUMNS)])
+
+
+def spread(items: Sequence[T], count: int) -> list[T]:
+    """At most ``count`` of ``items``, evenly spaced, the first and the last among them."""
+    if len(items) <= count:
+        return list(items)
+    return [items[at] for at in np.linspace(0, len(items) - 1, count).round().astype(int)]

@@ -20,11 +20,22 @@ from posesyn_core import eem
 from posesyn_core.components import Kind
 from posesyn_core.errors import UserError
 from posesyn_core.files import write_atomic
-from posesyn_core.images import LEFT, MIDDLE, RIGHT
+from posesyn_core.images import LEFT, MIDDLE, RIGHT, Colour, encode_jpeg
 from posesyn_core.pipeline.run import EASY, HARD, FilteredFrame, Run, Selected
 from posesyn_core.recipe import Choice, unstructure
 from posesyn_core.report import charts, figures
-from posesyn_core.report.pictures import LABELLED, PREDICTED, Overlay, Picture, Shades, data_uri, person
+from posesyn_core.report.pictures import (
+    COLUMNS,
+    LABELLED,
+    PREDICTED,
+    ROWS,
+    Overlay,
+    Picture,
+    data_uri,
+    person,
+    spread,
+)
+from posesyn_core.report.truth import BOX, TRUTH, TRUTH_SHEET, truth_sheet
 from posesyn_core.values import Motion, Sample, ScoredSample
 
 HARD_SHOWN, EASY_SHOWN, MOTIONS_SHOWN, CLIPS_SHOWN, FRAMES_SHOWN = 24, 12, 24, 12, 3
@@ -79,6 +90,7 @@ def write_report(run: Run) -> Path:
         motions=_motions(run),
         clips=_clips(run, judged),
         passing=_passing(run, judged),
+        data=_data(run),
         crop=eem.CROP,
         unit=unit_of(run),
         recipe=tomli_w.dumps(unstructure(run.recipe)),
@@ -109,10 +121,16 @@ def unit_of(run: Run) -> str:
 
 def colours() -> dict[str, list[str]]:
     """The colours of skeletons, as the style sheet wants them."""
-    return {"labelled": _css(LABELLED), "predicted": _css(PREDICTED), "sides": _css((LEFT, RIGHT, MIDDLE))}
+    return {
+        "labelled": _css(LABELLED),
+        "predicted": _css(PREDICTED),
+        "truth": _css(TRUTH),
+        "box": _css([BOX]),
+        "sides": _css((LEFT, RIGHT, MIDDLE)),
+    }
 
 
-def _css(shades: Shades) -> list[str]:
+def _css(shades: Sequence[Colour]) -> list[str]:
     return ["#{:02x}{:02x}{:02x}".format(*colour) for colour in shades]
 
 
@@ -310,9 +328,9 @@ def _motion_card(scored: ScoredSample, caption: str, motions: Sequence[Motion]) 
 def _clips(run: Run, judged: Sequence[figures.Judged]) -> dict[str, Any]:
     """Clips spread evenly over all, each with some kept and some rejected frames."""
     by_clip = {clip: list(frames) for clip, frames in groupby(judged, key=lambda frame: frame.clip)}
-    names = _spread(list(by_clip), CLIPS_SHOWN)
+    names = spread(list(by_clip), CLIPS_SHOWN)
     chosen = {
-        name: [_spread([f for f in by_clip[name] if f.keep is keep], FRAMES_SHOWN) for keep in (True, False)]
+        name: [spread([f for f in by_clip[name] if f.keep is keep], FRAMES_SHOWN) for keep in (True, False)]
         for name in names
     }
     clips = run.clips.pick(names)
@@ -327,11 +345,20 @@ def _clips(run: Run, judged: Sequence[figures.Judged]) -> dict[str, Any]:
     return {"cards": cards, "total": len(by_clip)}
 
 
-def _spread(items: Sequence[Any], count: int) -> list[Any]:
-    """At most ``count`` of ``items``, evenly spaced, the first and the last among them."""
-    if len(items) <= count:
-        return list(items)
-    return [items[at] for at in np.linspace(0, len(items) - 1, count).round().astype(int)]
+
+def _data(run: Run) -> list[Picture]:
+    """A sheet of samples with their labels for every data set that has been read."""
+    scored = [name for name, _ in run.scored.column("error")]
+    chosen = run.scored.pick(spread(scored, COLUMNS * ROWS))
+    mined = truth_sheet([chosen[name].sample for name in scored if name in chosen])
+    pictures = []
+    if mined is not None:
+        pictures.append(Picture(f"Mined: {run.recipe.dataset.label}", uri=data_uri(encode_jpeg(mined))))
+    for title, stage in (("Real training data", "finetune"), ("Test data", "evaluate")):
+        for path in sorted((run.folder / stage).glob(f"*{TRUTH_SHEET}")):
+            label = path.name.removesuffix(TRUTH_SHEET)
+            pictures.append(Picture(f"{title}: {label}", uri=data_uri(path.read_bytes())))
+    return pictures
 
 
 def _reference_card(reference: Sample) -> Card:

@@ -12,10 +12,12 @@ import pytest
 from posesyn_core.images import decode_image
 from posesyn_core.pipeline.run import HARD, Run, Selected
 from posesyn_core.pipeline.tables import Row
+from posesyn_core.report.pictures import COLUMNS, TILE
 from posesyn_core.report.report import HARD_SHOWN, write_report
+from posesyn_core.report.truth import write_truth_sheet
 
 MakeRun = Callable[..., Run]
-SECTIONS = ("result", "weakness", "mining", "motions", "frames", "passing", "refused", "made-with")
+SECTIONS = ("result", "weakness", "mining", "motions", "frames", "passing", "refused", "data", "made-with")
 SEPARATE = {"td", "th", "li", "p", "h3", "b", "span", "text", "div"}
 VOID = {"meta", "img", "wbr", "br"}
 
@@ -75,11 +77,12 @@ def test_the_page_needs_nothing_but_itself(page: Page) -> None:
 
 def test_every_picture_is_there_and_says_what_it_shows(page: Page) -> None:
     pictures = page.find("img")
-    assert len(pictures) == 4 + 2 + 2 * (1 + 3 + 3)  # mined, captioned, then reference, kept, rejected for each clip
+    # Mined, captioned, then reference, kept, rejected for each clip, and the sheet of the data set.
+    assert len(pictures) == 4 + 2 + 2 * (1 + 3 + 3) + 1
     for picture in pictures:
         kind, _, data = (picture["src"] or "").partition(",")
         assert kind == "data:image/jpeg;base64"
-        assert decode_image(base64.b64decode(data)).shape[0] in (192, 256)
+        assert decode_image(base64.b64decode(data)).shape[0] in (192, 256, TILE)
         assert picture["alt"] and picture["loading"] == "lazy"
     assert all(chart["aria-label"] for chart in page.find("svg"))
     assert len(page.find("svg")) == 1 + 2 + 2 + 1
@@ -223,7 +226,7 @@ def test_a_picture_that_is_gone_leaves_its_place_with_the_reason(make_run: MakeR
     page = Page(write_report(run))
     holes = [attrs["aria-label"] for attrs in page.find("div") if attrs.get("class") == "placeholder"]
     assert len(holes) == 3  # among the hard ones, beside its motion, among the frames
-    assert len(page.find("img")) == 4 + 2 + 14 - 3
+    assert len(page.find("img")) == 4 + 2 + 14 + 1 - 3
     assert page.text("mining").count("no picture:") == 1
 
 
@@ -266,3 +269,17 @@ def test_scores_against_another_estimator_are_told_in_its_joints(make_run: MakeR
     assert f"over {5 * 23} labelled joints" in page.text("weakness")
     assert "left hand" in page.text("weakness")
     assert "8.0 px a joint" in page.text("mining")
+
+
+def test_samples_of_every_data_set_are_shown_with_what_it_says_of_them(make_run: MakeRun) -> None:
+    run = make_run()
+    samples = [scored.sample for scored in run.scored.values()]
+    write_truth_sheet(samples[:2], run.folder / "finetune", "coco")
+    write_truth_sheet(samples[2:], run.folder / "evaluate", "3dpw")
+    pictures = Page(write_report(run)).find("img", "data")
+    assert [picture["alt"] for picture in pictures] == [
+        "Mined: folder", "Real training data: coco", "Test data: 3dpw"
+    ]  # fmt: skip
+    sheet = decode_image(base64.b64decode((pictures[0]["src"] or "").partition(",")[2]))
+    assert sheet.shape == (TILE, COLUMNS * TILE, 3)
+    assert [bool((sheet[:, at * TILE : (at + 1) * TILE] < 250).any()) for at in range(COLUMNS)] == [True] * 5 + [False]
