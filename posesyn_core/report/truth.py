@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from posesyn_core.errors import SampleError
 from posesyn_core.files import write_atomic
@@ -14,9 +15,9 @@ from posesyn_core.geometry.crops import apply_affine, crop
 from posesyn_core.images import draw_skeleton, encode_jpeg
 from posesyn_core.report.pictures import COLUMNS, LABELLED, ROWS, TILE, Shades, sheet, spread
 from posesyn_core.skeletons import convert
-from posesyn_core.values import FloatArray, Image, Sample
+from posesyn_core.values import Camera, FloatArray, Image, Sample
 
-TRUTH: Shades = ((0, 120, 40), (140, 235, 150), (40, 180, 80))
+TRUTH: Shades = ((225, 0, 130), (255, 170, 225), (250, 70, 180))
 BOX = (255, 210, 0)
 TRUTH_SHEET = "-truth.jpg"
 """How the files end that stages leave for the report."""
@@ -45,7 +46,7 @@ def write_truth_sheet(samples: Sequence[Sample], folder: Path, label: str) -> No
 
 
 def truth_tile(sample: Sample, side: int) -> Image:
-    """The person's square crop (side, side, 3): the box yellow, 2D labels blue, and over them the 3D truth green.
+    """The person's square crop (side, side, 3): box yellow, 2D labels blue, and thin over them the 3D truth magenta.
 
     SampleError if the image can't be read or the box lies outside it.
     """
@@ -64,38 +65,34 @@ def truth_tile(sample: Sample, side: int) -> Image:
 def seen_truth(sample: Sample) -> tuple[FloatArray, str] | None:
     """The true 3D joints (J, 2) in pixels of the image, NaN where unknown, and their joint set.
 
-    None without a camera or 3D truth. Joints relative to the root are put where they fit the 2D labels best.
+    None without a camera or 3D truth. A pose about the origin, relative to its root, is put where it fits the 2D
+    labels best.
     """
     if sample.camera is None:
         return None
     if sample.keypoints3d is not None:
         joints, name = sample.keypoints3d, sample.joint_set
     elif sample.joints3d is not None:
-        placed = _placed(sample)
-        if placed is None:
-            return None
-        joints, name = placed, "smpl24"
+        joints, name = sample.joints3d, "smpl24"
     else:
         return None
-    joints = np.where(joints[:, 2:] > 0, joints, np.float32(np.nan))
+    if np.nanmin(joints[:, 2]) <= 0:
+        labels, known = convert(sample.keypoints2d, sample.confidence > 0, sample.joint_set, name)
+        known &= np.isfinite(joints).all(1)
+        if known.sum() < LEAST_JOINTS:
+            return None
+        joints = joints + _place(joints[known], labels[known], sample.camera)
     return project(joints, sample.camera.focal_length, sample.camera.principal_point), name
 
 
-def _placed(sample: Sample) -> FloatArray | None:
-    """``joints3d`` (24, 3) moved to where the camera sees them on the 2D labels; None with too few of these.
+def _place(joints: NDArray[np.floating], labels: NDArray[np.floating], camera: Camera) -> FloatArray:
+    """(3,) the translation t after which the camera sees ``joints`` (K, 3) nearest to ``labels`` (K, 2).
 
-    Linear least squares in the translation t: f (X + t_x) = (u - c) (Z + t_z) for each label u, likewise down.
+    Linear least squares: f (x + t_x) = (u - c) (z + t_z) for each label u across the image, likewise down.
     """
-    assert sample.joints3d is not None and sample.camera is not None
-    labels, known = convert(sample.keypoints2d, sample.confidence > 0, sample.joint_set, "smpl24")
-    if known.sum() < LEAST_JOINTS:
-        return None
-    joints = sample.joints3d.astype(np.float64)
-    focal = sample.camera.focal_length.astype(np.float64)
-    off_axis = labels[known] - sample.camera.principal_point
-    left = np.zeros((known.sum(), 2, 3))
+    focal, off_axis = camera.focal_length.astype(np.float64), labels - camera.principal_point.astype(np.float64)
+    left = np.zeros((len(joints), 2, 3))
     left[:, 0, 0], left[:, 1, 1] = focal
     left[..., 2] = -off_axis
-    right = off_axis * joints[known, 2:] - focal * joints[known, :2]
-    moved = joints + np.linalg.lstsq(left.reshape(-1, 3), right.ravel(), rcond=None)[0]
-    return moved.astype(np.float32)
+    right = off_axis * joints[:, 2:] - focal * joints[:, :2]
+    return np.linalg.lstsq(left.reshape(-1, 3), right.ravel(), rcond=None)[0].astype(np.float32)

@@ -39,11 +39,11 @@ def test_joints_relative_to_the_root_are_put_where_the_labels_are() -> None:
 
 
 def test_absolute_joints_are_seen_where_the_camera_sees_them() -> None:
-    absolute = np.array([[0, 0, 5], [1, 0, 5], [np.nan] * 3, [0, 1, -5], *[[0, 0, 4]] * 12])
+    absolute = np.array([[0, 0, 5], [1, 0, 5], [np.nan] * 3, [0, 1, 2], *[[0, 0, 4]] * 12])
     labels = {"joint_set": "mpii16", "keypoints2d": np.zeros((16, 2)), "confidence": np.zeros(16), "joints3d": None}
     seen = seen_truth(sample(keypoints3d=absolute, **labels))
     assert seen is not None and seen[1] == "mpii16"
-    np.testing.assert_allclose(seen[0][:5], [[100, 110], [200, 110], [np.nan] * 2, [np.nan] * 2, [100, 110]])
+    np.testing.assert_allclose(seen[0][:5], [[100, 110], [200, 110], [np.nan] * 2, [100, 350], [100, 110]])
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from posesyn_core import Sample, UserError
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.agora import AgoraConfig, AgoraReader
 from tests.plugins.posesyn_datasets.figures import figure
+from tests.plugins.posesyn_datasets.overlays import drawn
 
 NAME = "ag_validationset_renderpeople_bfh_brushifygrasslands_5_15_00105.png"
 FOCAL = 28 / 36 * 3840
@@ -107,6 +108,7 @@ def test_people(root: Path, photo: bytes, dump: Dump, small: bool) -> None:
         assert isinstance(sample, Sample)
         assert sample.id == f"agora/validation/{NAME.removesuffix('.png')}-{number}"
         assert sample.joints3d == pytest.approx(joints[number][:24] - joints[number][0], abs=1e-5)
+        drawn(sample)
         assert sample.camera is not None
         seen = joints[number][:24]
         again = seen[:, :2] / seen[:, 2:] * sample.camera.focal_length + sample.camera.principal_point

@@ -10,6 +10,7 @@ import pytest
 from posesyn_core import Sample, UserError
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.coco import CocoConfig, CocoReader
+from tests.plugins.posesyn_datasets.overlays import drawn
 
 IMAGE = {"id": 7, "file_name": "000000000007.jpg", "width": 80, "height": 60}
 
@@ -55,6 +56,7 @@ def test_a_person(root: Path) -> None:
     assert sample.confidence.tolist() == [0, 0.5] + [1] * 15
     assert np.array_equal(sample.keypoints2d[1:], np.stack([np.arange(1, 17), 2 * np.arange(1, 17)], -1))
     assert sample.box == pytest.approx([1.5, 2, 31.5, 42])
+    drawn(sample)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from posesyn_core.body.model import FREE_BODY
 from posesyn_core.skeletons import SMPL24
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.emdb import EmdbConfig, EmdbReader
+from tests.plugins.posesyn_datasets.overlays import drawn
 from tests.plugins.posesyn_datasets.smpl_worlds import K, posed, world
 
 NAME = "09_outdoor_walk"
@@ -72,6 +73,7 @@ def test_bodies_in_the_camera(root: Path, smpl: str) -> None:
     for at, sample in enumerate(samples):
         assert sample.keypoints2d == pytest.approx(data["kp2d"][at], abs=0.05)
         assert sample.box == pytest.approx(data["bboxes"]["bboxes"][at], abs=1e-3)
+        drawn(sample)
         assert sample.image == (root / f"P0/{NAME}/images/{at:05d}.jpg").resolve()
         assert sample.smpl is not None
         assert sample.joints3d is not None

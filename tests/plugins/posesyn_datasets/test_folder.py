@@ -10,6 +10,7 @@ import pytest
 from posesyn_core import Sample, UserError
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.folder import FolderConfig, FolderReader
+from tests.plugins.posesyn_datasets.overlays import drawn
 
 
 def read(root: Path, **options: Any) -> list[SampleOrRejection]:
@@ -41,6 +42,7 @@ def test_a_full_entry(root: Path, photo: bytes) -> None:
     assert sample.camera is not None
     assert sample.camera.focal_length.tolist() == [1200, 1210]
     assert sample.load_image().shape == (60, 80, 3)
+    drawn(sample)
 
 
 def test_without_a_box_it_is_drawn_about_the_labelled_joints(root: Path) -> None:

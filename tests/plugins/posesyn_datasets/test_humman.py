@@ -13,6 +13,7 @@ from posesyn_core import Sample, UserError
 from posesyn_core.body.model import FREE_BODY
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.humman import HummanConfig, HummanReader
+from tests.plugins.posesyn_datasets.overlays import drawn
 from tests.plugins.posesyn_datasets.smpl_worlds import posed
 
 NAME = "p000455_a000986"
@@ -82,6 +83,7 @@ def test_bodies_in_every_camera(root: Path, photo: bytes, smpl: str) -> None:
         assert sample.camera is not None
         assert sample.camera.focal_length.tolist() == [950, 960]
         assert sample.load_image().shape == (60, 80, 3)
+        drawn(sample)
 
 
 def test_frames_and_cameras_are_chosen(root: Path, photo: bytes, smpl: str) -> None:

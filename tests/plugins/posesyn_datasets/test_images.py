@@ -10,6 +10,7 @@ import pytest
 from posesyn_core import Sample, UserError
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.images import DeepFashionConfig, DeepFashionReader, ImagesConfig, ImagesReader
+from tests.plugins.posesyn_datasets.overlays import drawn
 
 
 def read(root: Path, boxes: Path | None = None) -> list[SampleOrRejection]:
@@ -74,6 +75,7 @@ def test_deepfashion(root: Path, photo: bytes) -> None:
     (sample,) = DeepFashionReader(DeepFashionConfig(root)).samples()
     assert isinstance(sample, Sample)
     assert sample.id == "deepfashion/MEN/Denim/id_00000080/01_1_front.jpg-0"
+    drawn(sample)
 
 
 def test_what_is_missing_is_said(root: Path) -> None:

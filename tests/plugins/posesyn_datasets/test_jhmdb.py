@@ -11,6 +11,7 @@ import scipy.io
 from posesyn_core import Sample, UserError
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.jhmdb import JhmdbConfig, JhmdbReader
+from tests.plugins.posesyn_datasets.overlays import drawn
 
 
 def read(root: Path, **options: Any) -> list[SampleOrRejection]:
@@ -49,6 +50,7 @@ def test_the_split_and_its_frames(root: Path) -> None:
     assert second.joint_set == "jhmdb15"
     assert second.keypoints2d == pytest.approx(clips["catch/train"][:, :, 1].T - 1)
     assert second.head_size == pytest.approx(2 * np.hypot(10, 6))
+    drawn(second)
     assert [entry.id for entry in read(root, split="train", stride=2) if isinstance(entry, Sample)] == [
         "jhmdb/train/catch/train/00001", "jhmdb/train/catch/train/00003"
     ]  # fmt: skip

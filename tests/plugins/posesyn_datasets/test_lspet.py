@@ -10,6 +10,7 @@ import scipy.io
 from posesyn_core import Sample, UserError
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.lspet import LspetConfig, LspetReader
+from tests.plugins.posesyn_datasets.overlays import drawn
 
 
 def read(root: Path, **options: Any) -> list[SampleOrRejection]:
@@ -43,6 +44,7 @@ def test_people_are_read_with_their_head_sizes(root: Path, photo: bytes, name: s
     for at, sample in enumerate(samples):
         assert sample.image == root / name.format(at + 1)
         assert sample.load_image().shape == (60, 80, 3)
+        drawn(sample)
         assert sample.joint_set == "lsp14"
         assert sample.head_size == pytest.approx(13)
         assert sample.keypoints2d[1:] == pytest.approx(rows[1:, :2, at])

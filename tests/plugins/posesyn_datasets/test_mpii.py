@@ -11,6 +11,7 @@ from scipy.io import savemat
 from posesyn_core import Sample, UserError
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.mpii import MpiiConfig, MpiiReader
+from tests.plugins.posesyn_datasets.overlays import drawn
 
 
 def read(root: Path, **options: Any) -> list[SampleOrRejection]:
@@ -37,6 +38,7 @@ def test_pixels_count_from_0(root: Path) -> None:
     assert sample.joint_set == "mpii16"
     assert np.array_equal(sample.keypoints2d, np.stack([9 + np.arange(16), 19 + 2 * np.arange(16)], -1))
     assert np.array_equal(sample.confidence, np.ones(16))
+    drawn(sample)
     x0, y0, x1, y1 = sample.box
     assert x0 < 9 < 24 < x1
     assert y0 < 19 < 49 < y1

@@ -11,6 +11,7 @@ from posesyn_core import Sample, UserError
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.muco import MucoConfig, MucoReader
 from tests.plugins.posesyn_datasets.figures import figure
+from tests.plugins.posesyn_datasets.overlays import drawn
 
 IMAGE = {"id": 7, "file_name": "unaugmented_set/1/000007.png", "width": 800, "height": 900, "f": [500, 501],
          "c": [400, 450]}  # fmt: skip
@@ -44,6 +45,7 @@ def test_people_in_metres(root: Path) -> None:
     assert samples[0].box.tolist() == [300, 250, 500, 650]
     assert samples[0].camera is not None
     assert samples[0].camera.focal_length.tolist() == [500, 501]
+    drawn(samples[0])
     assert [sample.id[-1] for sample in read(root, nearest=True) if isinstance(sample, Sample)] == ["2"]
 
 

@@ -14,6 +14,7 @@ from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.human36m import Human36mConfig, Human36mReader
 from posesyn_datasets.mpi_inf_3dhp import MpiInf3dhpConfig, MpiInf3dhpReader
 from tests.plugins.posesyn_datasets.figures import figure
+from tests.plugins.posesyn_datasets.overlays import drawn
 
 F, C = np.array([[1145.0], [1143.0]]), np.array([[512.0], [515.0]])
 TEST = [f"S9/S9_Directions_1.{camera}/S9_Directions_1.{camera}_{frame:06d}.jpg"
@@ -59,6 +60,7 @@ def test_protocol_2_is_the_default(root: Path) -> None:
         assert sample.keypoints2d == pytest.approx(arrays["part"][at, :, :2], abs=1e-3)
         assert sample.camera is not None
         assert sample.camera.focal_length.tolist() == [1145, 1143]
+        drawn(sample)
     protocol = Human36mReader(Human36mConfig(root)).protocol
     assert (protocol.joints, protocol.root) == (H36M_14, ("pelvis",))
 

@@ -14,6 +14,7 @@ from posesyn_core.skeletons import PANOPTIC19
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.panoptic import PanopticConfig, PanopticReader
 from tests.plugins.posesyn_datasets.figures import figure
+from tests.plugins.posesyn_datasets.overlays import drawn
 
 NAME = "171204_pose1"
 K = [[1400.0, 0, 950.0], [0, 1390.0, 540.0], [0, 0, 1]]
@@ -79,6 +80,7 @@ def test_people_in_every_view(root: Path, photo: bytes) -> None:
         assert sample.joint_set == "panoptic19"
         assert sample.camera is not None
         assert sample.camera.focal_length.tolist() == [1400, 1390]
+        drawn(sample, apart=40)
         assert sample.camera.principal_point.tolist() == [950, 540]
         assert sample.load_image().shape == (60, 80, 3)
         low, high = sample.box[:2], sample.box[2:]

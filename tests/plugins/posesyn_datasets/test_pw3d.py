@@ -11,6 +11,7 @@ from posesyn_core import Sample, UserError
 from posesyn_core.training.protocols import H36M_14
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.pw3d import Pw3dConfig, Pw3dReader
+from tests.plugins.posesyn_datasets.overlays import drawn
 from tests.plugins.posesyn_datasets.smpl_worlds import K, posed, world
 
 NAME = "downtown_walk_00"
@@ -69,6 +70,7 @@ def test_bodies_in_the_camera(root: Path) -> None:
         assert sample.image == (root / f"imageFiles/{NAME}/image_{at:05d}.jpg").resolve()
         assert sample.camera is not None
         assert sample.camera.focal_length.tolist() == [1960, 1950]
+        drawn(sample)
 
 
 def test_frames_without_camera_are_left_out_and_strides_count_frames(root: Path) -> None:

@@ -10,6 +10,7 @@ from posesyn_core import Sample, UserError
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.skipose import SkiPoseConfig, SkiPoseReader
 from tests.plugins.posesyn_datasets.figures import figure
+from tests.plugins.posesyn_datasets.overlays import drawn
 
 h5py = pytest.importorskip("h5py")
 
@@ -63,6 +64,7 @@ def test_skiers(root: Path, photo: bytes) -> None:
         assert sample.camera.focal_length.tolist() == [1024, 1024]
         assert sample.camera.principal_point.tolist() == [128, 128]
         assert sample.load_image().shape == (60, 80, 3)
+        drawn(sample)
 
 
 def test_broken_pictures_are_refused(root: Path, photo: bytes) -> None:

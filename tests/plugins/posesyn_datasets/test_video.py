@@ -11,6 +11,7 @@ import pytest
 from posesyn_core import Sample, UserError
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.video import Ucf101Config, Ucf101Reader, VideoConfig, VideoReader
+from tests.plugins.posesyn_datasets.overlays import drawn
 
 SIZE = (64, 48)
 
@@ -47,6 +48,7 @@ def test_frames_are_sampled_at_the_stride_without_labels(root: Path) -> None:
         assert not sample.confidence.any()
         assert sample.keypoints2d.shape == (24, 2)
         assert sample.joints3d is sample.smpl is sample.camera is None
+        drawn(sample)
 
 
 def test_people_come_from_the_box_file(root: Path, tmp_path: Path) -> None:
