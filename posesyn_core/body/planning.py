@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from posesyn_core.body.fitting import fit_smpl
 from posesyn_core.body.model import Body
+from posesyn_core.body.smoothing import smooth_positions, smooth_rotations
 from posesyn_core.geometry.cameras import project
 from posesyn_core.orientation import Mode, align_orientation, orient_to_camera
 from posesyn_core.skeletons import convert
@@ -27,12 +28,15 @@ def plan_clips(
     names: Sequence[str],
     seeds: Sequence[int],
     orientation: Mode,
+    smooth: float = 0.0,
 ) -> list[ClipPlan]:
     """Lay each motion onto its reference person; all motions are fitted together.
 
     ``estimates`` are the estimator's view of the references and must carry ``smpl``. ``orientation`` is the mode of
     :func:`posesyn_core.orientation.align_orientation`. The pelvis stays where the reference's is, but follows the
-    motion's ups and downs.
+    motion's ups and downs. ``smooth`` is the standard deviation, in frames, of a Gaussian over the fitted rotations
+    and the pelvis (:mod:`posesyn_core.body.smoothing`); the first frame is the reference's all the same, and the labels
+    are those of the smoothed bodies. ``residual_mm`` is that of the fit, before it.
     """
     if not motions:
         return []
@@ -44,10 +48,10 @@ def plan_clips(
     for at, (motion, reference, estimate) in enumerate(zip(motions, references, estimates, strict=True)):
         length = len(motion.joints)
         assert estimate.smpl is not None
-        pose = fit.body_pose[at, :length].numpy()
-        turned = orient_to_camera(fit.global_orient[at, :length].numpy())
+        pose = smooth_rotations(fit.body_pose[at, :length].numpy(), smooth)
+        turned = orient_to_camera(smooth_rotations(fit.global_orient[at, :length].numpy(), smooth))
         global_orient = align_orientation(turned, estimate.smpl.global_orient, orientation)
-        transl = _place(motion.joints, estimate.smpl)
+        transl = _place(smooth_positions(motion.joints[:, 0], smooth), estimate.smpl)
         joints3d = _joints(body, global_orient, pose, estimate.smpl.betas, transl)
         plans.append(
             ClipPlan(
@@ -188,10 +192,10 @@ def _padded(clips: Sequence[FloatArray]) -> tuple[FloatArray, np.ndarray]:
     return padded, mask
 
 
-def _place(joints: FloatArray, reference: SmplParams) -> FloatArray:
-    """Translations (L, 3), camera frame: the reference's, raised and lowered as the motion's pelvis (y up) is."""
-    transl = np.repeat(reference.transl[None], len(joints), axis=0)
-    transl[:, 1] -= joints[:, 0, 1] - joints[0, 0, 1]
+def _place(pelvis: FloatArray, reference: SmplParams) -> FloatArray:
+    """Translations (L, 3), camera frame: the reference's, raised and lowered as the motion's pelvis (L, 3), y up."""
+    transl = np.repeat(reference.transl[None], len(pelvis), axis=0)
+    transl[:, 1] -= pelvis[:, 1] - pelvis[0, 1]
     return transl
 
 
