@@ -220,7 +220,11 @@ class FrameFilter(Protocol):
     """Keeps a synthesised frame, or drops it with a reason."""
 
     def judge(self, frames: Sequence[LabelledFrame], estimates: Sequence[PoseEstimate]) -> list[Verdict]:
-        """One verdict per frame; ``estimates`` are the TPE's predictions on the frames."""
+        """One verdict per frame, whatever other frames there are; ``estimates`` are the TPE's on the frames.
+
+        ``animate`` asks for it before a frame is written (its image is bytes then), ``filter`` again if the recipe's
+        filter has changed since; images that were not kept can't be read then.
+        """
         ...
 
 

@@ -98,7 +98,11 @@ class Animate:
     frame_stride: int = key(1, "draw every n-th frame of a motion")
     max_frames: int = key(196, "draw at most so many frames of a motion")
     max_residual_mm: float = key(60.0, "reject a clip whose joints -> SMPL fit (Eq. 8) is worse on average")
+    smooth: float = key(0.0, "smooth the bodies over time: a Gaussian's standard deviation in drawn frames; 0 = not")
     jpeg_quality: int = key(95, "quality of the frames on disk")
+    keep_rejected: bool = key(
+        False, "also write the frames that the filter drops: to look at them, or to try a larger tau on the same clips"
+    )
 
 
 @frozen

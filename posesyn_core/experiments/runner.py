@@ -113,6 +113,7 @@ def run_experiment(experiment: Experiment, laboratory: Laboratory, seeds: Sequen
     A row whose plugins or estimators are not there is reported in ``Result.missing``. UserError for a mistake that
     concerns all rows.
     """
+    laboratory = evolve(laboratory, settings=(*experiment.settings, *laboratory.settings))
     references = {}
     for seed in seeds:
         references[seed] = laboratory.reference(seed)

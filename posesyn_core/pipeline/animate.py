@@ -1,7 +1,12 @@
-"""Stage 5: lay the motions onto easy reference people and draw them (Eq. 7-11)."""
+"""Stage 5: lay the motions onto easy reference people and draw them (Eq. 7-11), keeping what the filter lets pass.
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+Frames are judged as they are drawn, before any is written: the estimator gets the very bytes that the disk would.
+Threads draw the next clips while the network computes.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -11,14 +16,15 @@ from posesyn_core.body.model import Body, load_body
 from posesyn_core.body.planning import plan_clips, plan_fault
 from posesyn_core.components import Animator, Kind
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files import atomic_path
+from posesyn_core.files import write_atomic
 from posesyn_core.images import encode_jpeg
 from posesyn_core.pipeline.executor import Unit, each_alone, fill, ordered_map, reason_of
+from posesyn_core.pipeline.judging import Judge, filter_of, label_frames
 from posesyn_core.pipeline.references import analyse_references
-from posesyn_core.pipeline.run import EASY, Clip, Run
+from posesyn_core.pipeline.run import EASY, Clip, DrawnFrame, Judgement, Run
 from posesyn_core.pipeline.tables import Row
 from posesyn_core.seeds import rng, seed_of
-from posesyn_core.values import ClipPlan, Motion, PoseEstimate, Sample
+from posesyn_core.values import ClipPlan, LabelledFrame, Motion, PoseEstimate, Sample
 
 PART = 8
 
@@ -33,19 +39,35 @@ class Pair:
     estimate: PoseEstimate
 
 
+@frozen
+class Drawing:
+    """A drawn plan before its frames are judged: one JPEG per frame, in memory."""
+
+    plan: ClipPlan
+    images: Sequence[bytes]
+    width: int
+    height: int
+
+
 def animate(run: Run) -> dict[str, Any]:
-    """Fill the table ``animate``: a drawn clip for every motion and each of its references."""
+    """Fill the table ``animate``: a drawn and judged clip for every motion and each of its references.
+
+    In memory are at most the clips that the threads draw ahead, and those of which a batch is being judged.
+    """
     run.require("synthesize")
+    if not run.recipe.animate.smooth >= 0:
+        raise UserError("animate.smooth is a standard deviation in frames: set 0 (no smoothing) or more")
     body = load_body(run.recipe.body_file)
     references = analyse_references(run, body)
     animator: Animator = run.create(Kind.ANIMATOR, run.recipe.animator, "animator")
     run.accelerate(run.recipe.animator, animator, "animator")
+    judge = Judge.of(run)
 
-    def draw(row: Row[ClipPlan]) -> Row[Clip]:
+    def draw(row: Row[ClipPlan]) -> Row[Drawing]:
         if row.value is None:
             return Row(row.unit, rejected=row.rejected)
         try:
-            return Row(row.unit, _draw(run, animator, row.value))
+            return Row(row.unit, _draw(animator, row.value, run.recipe.animate.jpeg_quality))
         except UserError:
             raise
         except OSError:
@@ -55,15 +77,18 @@ def animate(run: Run) -> dict[str, Any]:
 
     def work(batches: Iterator[list[Unit[Pair | str]]]) -> Iterator[Row[Clip]]:
         plans = (row for batch in batches for row in _plan(run, body, batch))
-        yield from ordered_map(draw, plans, run.recipe.machine.workers)
+        drawn = ordered_map(draw, plans, run.recipe.machine.workers)
+        for first in drawn:  # frames of two parts are never computed together: see ``fill``
+            part = chain([first], islice(drawn, PART - 1))
+            yield from _judged(judge, part, lambda drawing, found: _keep(run, animator, drawing, found))
 
     units = list(_pairs(run))
     total, rejected = fill(run.clips, units, work, part=PART, batch=PART, label="animate", total=len(units))
-    residuals = [clip.plan.residual_mm for clip in run.clips.values()]
+    residuals = [residual for _, residual in run.clips.column("plan.residual_mm")]
     return {
         "clips": total,
         "rejected": rejected,
-        "frames": sum(len(clip.frames) for clip in run.clips.values()),
+        "frames": sum(run.clips.lengths("frames")),
         "mean_residual_mm": round(float(np.mean(residuals)), 2) if residuals else None,
         **references,
     }
@@ -102,6 +127,7 @@ def _plan(run: Run, body: Body, batch: list[Unit[Pair | str]]) -> list[Row[ClipP
             names=[pair.id for pair in pairs],
             seeds=[seed_of(run.recipe.seed, pair.id, "draw") for pair in pairs],
             orientation=options.orientation,
+            smooth=options.smooth,
         )
 
     planned = iter(each_alone(plan, [(name, pair) for name, pair in batch if isinstance(pair, Pair)]))
@@ -119,18 +145,61 @@ def _thinned(motion: Motion, stride: int, most: int) -> Motion:
     return evolve(motion, joints=motion.joints[::stride][:most], fps=motion.fps / stride)
 
 
-def _draw(run: Run, animator: Animator, plan: ClipPlan) -> Clip:
-    folder = run.folder / "animate" / "frames" / clip_folder(plan.id)
-    paths: list[Path] = []
+def _draw(animator: Animator, plan: ClipPlan, quality: int) -> Drawing:
+    images: list[bytes] = []
     height = width = 0
-    for number, image in enumerate(animator.animate(plan)):
+    for image in animator.animate(plan):
         height, width = image.shape[:2]
-        paths.append(folder / f"{number:04d}.jpg")
-        with atomic_path(paths[-1]) as temporary:
-            temporary.write_bytes(encode_jpeg(image, run.recipe.animate.jpeg_quality))
-    if len(paths) != len(plan.joints3d):
-        raise SampleError(f"the animator drew {len(paths)} frames for a plan of {len(plan.joints3d)}")
-    return Clip(plan, tuple(paths), width=width, height=height)
+        images.append(encode_jpeg(image, quality))
+    if not images or len(images) != len(plan.joints3d):
+        raise SampleError(f"the animator drew {len(images)} frames for a plan of {len(plan.joints3d)}")
+    return Drawing(plan, images, width, height)
+
+
+def _judged(
+    judge: Judge, drawn: Iterable[Row[Drawing]], keep: Callable[[Drawing, list[Judgement]], Clip]
+) -> Iterator[Row[Clip]]:
+    """The rows in order, each drawing made a clip by ``keep`` as soon as all of its frames are judged."""
+    waiting: deque[Row[Drawing]] = deque()
+
+    def frames() -> Iterator[LabelledFrame]:
+        for row in drawn:
+            waiting.append(row)
+            if (drawing := row.value) is not None:
+                yield from label_frames(drawing.plan, drawing.images, drawing.width, drawing.height)
+
+    found: list[Judgement] = []
+    for judgement in judge.judge(frames()):
+        yield from _leading_rejections(waiting)
+        found.append(judgement)
+        drawing = waiting[0].value
+        if drawing is not None and len(found) == len(drawing.images):
+            yield Row(waiting.popleft().unit, keep(drawing, found))
+            found = []
+    yield from _leading_rejections(waiting)
+
+
+def _leading_rejections(waiting: deque[Row[Drawing]]) -> Iterator[Row[Clip]]:
+    """Take the rejected rows off the front."""
+    while waiting and waiting[0].value is None:
+        row = waiting.popleft()
+        yield Row(row.unit, rejected=row.rejected)
+
+
+def _keep(run: Run, animator: Animator, drawing: Drawing, found: Sequence[Judgement]) -> Clip:
+    """Write the frames that are to stay, and say what was found of all."""
+    folder = run.folder / "animate" / "frames" / clip_folder(drawing.plan.id)
+    frames = []
+    for number, (image, judgement) in enumerate(zip(drawing.images, found, strict=True)):
+        path = folder / f"{number:04d}.jpg"
+        stays = judgement.keep or run.recipe.animate.keep_rejected
+        if stays:
+            write_atomic(path, image)
+        else:
+            path.unlink(missing_ok=True)  # of a killed call with another filter
+        frames.append(DrawnFrame(path, stays, judgement))
+    guidance = tuple(getattr(animator, "guidance", ()))
+    return Clip(drawing.plan, tuple(frames), drawing.width, drawing.height, filter_of(run), guidance)
 
 
 def clip_folder(clip_id: str) -> str:

@@ -5,7 +5,7 @@ Layout::
     recipe.toml         the resolved recipe
     <stage>/NNNNNN.parquet, <stage>/done.json      a table in parts, and the stage's figures once it is complete
     animate/references/NNNNNN.parquet              the bodies of the reference people
-    animate/frames/<clip>/NNNN.jpg                 the synthesised frames
+    animate/frames/<clip>/NNNN.jpg                 the synthesised frames that the filter kept
     export/<format>/...  finetune/<variant>/...    files for trainers, and what training left
     rejected.parquet    every rejected unit of every stage, with the reason
     report.html         everything, to look at
@@ -65,13 +65,43 @@ class Captioned:
 
 
 @frozen
+class Judgement:
+    """What was found of a frame: the estimate and the filter's verdict, or the ``fault`` for which there is none."""
+
+    estimate: PoseEstimate | None = None
+    verdict: Verdict | None = None
+    fault: str | None = None
+
+    @property
+    def keep(self) -> bool:
+        """Whether the filter keeps the frame."""
+        return self.verdict is not None and self.verdict.keep
+
+
+@frozen
+class DrawnFrame:
+    """A frame of a clip: where its image stands (if it is ``on_disk``: dropped ones are written only where the recipe
+    says ``animate.keep_rejected``), and how it was judged as it was drawn."""
+
+    image: Path
+    on_disk: bool
+    judgement: Judgement
+
+
+@frozen
 class Clip:
-    """A drawn plan: one image file per frame."""
+    """A drawn plan.
+
+    ``filter`` is what judged its frames (a component with its options, as JSON); ``guidance`` names the maps that led
+    the animator.
+    """
 
     plan: ClipPlan
-    frames: tuple[Path, ...]
+    frames: tuple[DrawnFrame, ...]
     width: int
     height: int
+    filter: str = ""
+    guidance: tuple[str, ...] = ()
 
 
 @frozen

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar, cast
 import attrs
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from attrs import frozen
 
@@ -75,11 +76,22 @@ class Table(Generic[V]):
         return (row.value for row in self.rows() if row.value is not None)
 
     def column(self, name: str) -> Iterator[tuple[str, Any]]:
-        """(unit, value of one scalar column) of the rows that were not rejected, reading nothing else."""
+        """(unit, value of one scalar column) of the rows that were not rejected, reading nothing else.
+
+        A field within a value is named with dots: "verdict.keep".
+        """
+        whole, *fields = name.split(".")
         for part in self.parts():
-            table = pq.read_table(part, columns=[UNIT, REJECTED, name])
-            triples = zip(*(table[column].to_pylist() for column in (UNIT, REJECTED, name)), strict=True)
+            table = pq.ParquetFile(part).read(columns=[UNIT, REJECTED, name])
+            values = pc.struct_field(table[whole], fields) if fields else table[whole]
+            triples = zip(*(column.to_pylist() for column in (table[UNIT], table[REJECTED], values)), strict=True)
             yield from ((unit, value) for unit, rejected, value in triples if rejected is None)
+
+    def lengths(self, name: str) -> Iterator[int]:
+        """How many items the list column ``name`` has, for the rows that were not rejected."""
+        for part in self.parts():
+            table = pq.read_table(part, columns=[REJECTED, name])
+            yield from pc.list_value_length(table[name].filter(pc.is_null(table[REJECTED]))).to_pylist()
 
     def pick(self, units: Iterable[str]) -> dict[str, V]:
         """The values of the named units; only their rows are decoded."""

@@ -181,6 +181,35 @@ def filter_options(run: Run) -> FilterOptions:
     return FilterOptions(chosen.get("tau"), chosen.get("reduction"))
 
 
+def frame_errors(judged: Sequence[Judged]) -> NDArray[np.float64]:
+    """Their errors (N,); one that is not finite passes no threshold."""
+    return np.array([frame.error if np.isfinite(frame.error) else np.inf for frame in judged], np.float64)
+
+
+@frozen
+class Threshold:
+    """What one tau keeps: how many frames, how many percent, and the paper's percentage where the two compare.
+
+    ``chosen`` marks the run's own tau.
+    """
+
+    tau: float
+    kept: int
+    passed: float
+    paper: float | None
+    chosen: bool
+
+
+def thresholds(run: Run, errors: NDArray[np.floating], taus: Sequence[float]) -> list[Threshold]:
+    """Table 5's column "Pass": what each tau keeps of frames with ``errors`` (N,), N > 0."""
+    options = filter_options(run)
+    published = PAPER_PASS if options.reduction == "mean" else {}  # the paper's numbers fit a mean over joints
+    return [
+        Threshold(tau, round(rate * len(errors) / 100), rate, published.get(tau), tau == options.tau)
+        for tau, rate in zip(taus, pass_rate(errors, taus).tolist(), strict=True)
+    ]
+
+
 def pass_rate(errors: NDArray[np.floating], taus: NDArray[np.floating] | Sequence[float]) -> NDArray[np.float64]:
     """Percent of ``errors`` (N,) that each tau (M,) keeps, itself included."""
     return 100.0 * np.searchsorted(np.sort(errors), taus, side="right") / max(len(errors), 1)
@@ -225,7 +254,7 @@ def funnel(run: Run, judged: Sequence[Judged]) -> list[Step]:
     """How many units each stage passed on, from the scored samples to the kept frames."""
     begun = {stage for stage, table in run.tables().items() if table.parts()}
     roles = Counter(role for _, role in run.selected.column("role"))
-    clips = [len(frames) for _, frames in run.clips.column("frames")]
+    clips = list(run.clips.lengths("frames"))
     kept = sum(frame.keep for frame in judged)
     share = f"{100 * kept / len(judged):.0f} % of {len(judged)} judged" if judged else ""
 

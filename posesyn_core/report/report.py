@@ -335,15 +335,23 @@ def _clips(run: Run, judged: Sequence[figures.Judged]) -> dict[str, Any]:
     }
     clips = run.clips.pick(names)
     frames = run.frames.pick(f.unit for groups in chosen.values() for group in groups for f in group)
-    cards = []
+    cards, left_out = [], False
     for name in names:
         plan = clips[name].plan
-        kept, rejected = ([_frame_card(frames[frame.unit]) for frame in group] for group in chosen[name])
+        kept, rejected = ([frames[frame.unit] for frame in group] for group in chosen[name])
+        there = [frame for frame in rejected if _on_disk(frame)]
+        left_out = left_out or len(there) < len(rejected)
         passed = sum(frame.keep for frame in by_clip[name])
         note = f"{passed} of {len(by_clip[name])} frames kept; joints -> SMPL residual {plan.residual_mm:.1f} mm"
-        cards.append(ClipCard(_reference_card(plan.reference), name, plan.caption, note, kept, rejected))
-    return {"cards": cards, "total": len(by_clip)}
+        shown = ([_frame_card(frame) for frame in group] for group in (kept, there))
+        cards.append(ClipCard(_reference_card(plan.reference), name, plan.caption, note, *shown))
+    return {"cards": cards, "total": len(by_clip), "left_out": left_out}
 
+
+def _on_disk(filtered: FilteredFrame) -> bool:
+    """Dropped frames are written only where the recipe wants it."""
+    image = filtered.frame.image
+    return isinstance(image, bytes) or image.exists()
 
 
 def _data(run: Run) -> list[Picture]:
@@ -378,7 +386,7 @@ def _passing(run: Run, judged: Sequence[figures.Judged]) -> dict[str, Any] | Non
     """Share of the judged frames that pass at every tau; None if none was judged."""
     if not judged:
         return None
-    errors = np.array([frame.error if np.isfinite(frame.error) else np.inf for frame in judged])
+    errors = figures.frame_errors(judged)
     options = figures.filter_options(run)
     high = max(240.0, 1.2 * (options.tau or 0))
     grid = np.linspace(0, high, 161)
@@ -391,10 +399,7 @@ def _passing(run: Run, judged: Sequence[figures.Judged]) -> dict[str, Any] | Non
     taus = sorted({*map(float, figures.PAPER_PASS), *chosen}, reverse=True)
     return {
         "chart": charts.curve(points, dots, marks, "tau (mm)", "frames kept (%)", alt),
-        "rows": [
-            (tau, rate, figures.PAPER_PASS.get(tau) if paper else None, tau == options.tau)
-            for tau, rate in zip(taus, figures.pass_rate(errors, taus).tolist(), strict=True)
-        ],
+        "rows": figures.thresholds(run, errors, taus),
         "median": float(np.median(errors)),
         "frames": len(errors),
         "paper": paper,

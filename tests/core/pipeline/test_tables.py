@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from posesyn_core import Camera, Motion, PoseEstimate, Sample, ScoredSample, SmplParams
-from posesyn_core.pipeline.run import Clip, FilteredFrame, Selected
+from posesyn_core.pipeline.run import Clip, DrawnFrame, FilteredFrame, Judgement, Selected
 from posesyn_core.pipeline.tables import Row, Table, from_plain, to_plain
 from posesyn_core.values import ClipPlan, LabelledFrame, Verdict
 
@@ -43,6 +43,14 @@ def plan() -> ClipPlan:
     )  # fmt: skip
 
 
+def drawn() -> tuple[DrawnFrame, ...]:
+    return (
+        DrawnFrame(Path("x/0.jpg"), True, Judgement(estimate(smpl=smpl()), Verdict(True, 80.0))),
+        DrawnFrame(Path("x/1.jpg"), False, Judgement(estimate(), Verdict(False, np.inf, "not finite"))),
+        DrawnFrame(Path("x/2.jpg"), False, Judgement(fault="the motion leaves the image")),
+    )
+
+
 def same(left: object, right: object) -> bool:
     """Equality that looks into arrays."""
     a, b = to_plain(left), to_plain(right)
@@ -67,7 +75,7 @@ def test_every_row_class_survives_the_disk(tmp_path: Path) -> None:
         scored(image=b"\xff\xd8"),
         Selected("hard", 3, scored()),
         Motion("m", "s", "walks", np.random.default_rng(0).normal(size=(7, 22, 3))),
-        Clip(plan(), (Path("x/0.jpg"), Path("x/1.jpg")), 224, 200),
+        Clip(plan(), drawn(), 224, 200, '{"name": "tpe_error"}', ("depth", "normal")),
         FilteredFrame("c", 2, frame, Verdict(False, 130.5, "too far")),
     ]
     for number, value in enumerate(values):
@@ -92,5 +100,14 @@ def test_pick_column_and_values_read_across_parts(tmp_path: Path) -> None:
     table.write_part(0, [*[Row(m.id, m) for m in motions[:3]], Row("bad", rejected="no")])
     assert [m.id for m in table.values()] == ["m0", "m1", "m2", "m3", "m4"]
     assert list(table.column("sample_id")) == [(f"m{i}", f"s{i}") for i in range(5)]
+    assert list(table.lengths("joints")) == [2 * 22 * 3] * 5
     picked = table.pick(["m4", "m1", "bad", "absent"])
     assert picked.keys() == {"m1", "m4"} and picked["m4"].joints[0, 0, 0] == 4
+
+
+def test_a_field_within_a_value_is_read_alone(tmp_path: Path) -> None:
+    table = Table(tmp_path, Clip)
+    table.write_part(0, [Row("a", Clip(plan(), drawn(), 224, 200)), Row("b", rejected="no")])
+    assert list(table.column("plan.residual_mm")) == [("a", 3.5)]
+    assert list(table.column("plan.camera.focal_length")) == [("a", [500.0, 510.0])]
+    assert list(table.lengths("frames")) == [3]

@@ -9,7 +9,18 @@ from attrs import frozen
 
 from posesyn_core import builtins
 from posesyn_core.images import encode_jpeg
-from posesyn_core.pipeline.run import EASY, HARD, Captioned, Clip, FilteredFrame, Run, Selected, create_run
+from posesyn_core.pipeline.run import (
+    EASY,
+    HARD,
+    Captioned,
+    Clip,
+    DrawnFrame,
+    FilteredFrame,
+    Judgement,
+    Run,
+    Selected,
+    create_run,
+)
 from posesyn_core.pipeline.tables import Row
 from posesyn_core.recipe import parse_recipe
 from posesyn_core.registry import Origin, Registry
@@ -159,7 +170,8 @@ class Maker:
                 joints3d=np.zeros((length, 24, 3)),
                 joints2d=np.random.default_rng(3).uniform(20, 70, (length, 24, 2)),
             )
-            rows.append(Row(plan.id, Clip(plan, tuple(paths), 96, 96)))
+            frames = tuple(DrawnFrame(path, True, Judgement()) for path in paths)
+            rows.append(Row(plan.id, Clip(plan, frames, 96, 96)))
         run.clips.write_part(0, rows)
         run.finish("animate", {})
 
@@ -171,7 +183,7 @@ class Maker:
                 name = f"{clip.plan.id}/{at:04d}"
                 frame = LabelledFrame(
                     id=name,
-                    image=clip.frames[at],
+                    image=clip.frames[at].image,
                     box=(16, 16, 76, 76),
                     joints2d=clip.plan.joints2d[at],
                     confidence=np.ones(24),

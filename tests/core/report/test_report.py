@@ -220,7 +220,7 @@ def test_a_run_without_one_good_sample_says_so(make_run: MakeRun) -> None:
 def test_a_picture_that_is_gone_leaves_its_place_with_the_reason(make_run: MakeRun, damage: str) -> None:
     run = make_run()
     photo = run.folder.parent / "photo0.jpg"
-    frame = next(run.clips.values()).frames[0]
+    frame = next(run.clips.values()).frames[0].image
     for path in (photo, frame):
         path.unlink() if damage == "missing" else path.write_bytes(path.read_bytes()[:40])
     page = Page(write_report(run))
@@ -283,3 +283,15 @@ def test_samples_of_every_data_set_are_shown_with_what_it_says_of_them(make_run:
     sheet = decode_image(base64.b64decode((pictures[0]["src"] or "").partition(",")[2]))
     assert sheet.shape == (TILE, COLUMNS * TILE, 3)
     assert [bool((sheet[:, at * TILE : (at + 1) * TILE] < 250).any()) for at in range(COLUMNS)] == [True] * 5 + [False]
+
+
+def test_frames_that_were_dropped_unwritten_are_left_out_with_a_word(make_run: MakeRun) -> None:
+    run = make_run()
+    for row in run.frames.values():
+        if not row.verdict.keep:
+            row.frame.image.unlink()  # type: ignore[union-attr]
+    page = Page(write_report(run))
+    classes = [attrs.get("class") for attrs in page.find("figure", "frames")]
+    assert classes.count("tag kept") == 6 and "tag rejected" not in classes
+    assert "Dropped frames were not written; with animate.keep_rejected" in page.text("frames")
+    assert "50.0 %" in page.text("passing")  # their errors are known all the same

@@ -74,7 +74,8 @@ def test_a_photograph_is_animated_through_the_stages(folder: Path, shared: Path,
     (clip,) = run.clips.values()
     photograph = clip.plan.reference.load_image()
     assert (clip.height, clip.width) == photograph.shape[:2]
-    assert all(path.is_file() for path in clip.frames)
+    assert all(frame.image.is_file() == frame.judgement.keep for frame in clip.frames)
+    assert clip.guidance == ("depth", "normal", "semantic_map", "dwpose")
 
 
 def test_frames_follow_the_plan_and_the_reference(animator: ChampAnimator, reference: Sample, drawn: Image) -> None:

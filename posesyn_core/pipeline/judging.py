@@ -1,0 +1,102 @@
+"""Synthesised frames under judgement: the estimator looks at them afresh, the filter keeps or drops them (Eq. 6)."""
+
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from attrs import frozen
+
+from posesyn_core.boxes import joint_boxes
+from posesyn_core.components import FrameFilter, Kind, PoseEstimator, SplitEstimator
+from posesyn_core.engines import LoadedNetwork
+from posesyn_core.errors import SampleError
+from posesyn_core.inference import Result, predict
+from posesyn_core.pipeline.run import Judgement, Run
+from posesyn_core.recipe import Machine
+from posesyn_core.values import ClipPlan, LabelledFrame, PoseEstimate, Sample, SmplParams
+
+LEAST_INSIDE = 0.5
+"""A frame with fewer of its joints inside the image can't be judged."""
+
+
+@frozen
+class Judge:
+    """The estimator on its engine with the filter, as a run's recipe chose them."""
+
+    estimator: PoseEstimator | SplitEstimator
+    network: LoadedNetwork | None
+    filter: FrameFilter
+    machine: Machine
+
+    @classmethod
+    def of(cls, run: Run) -> "Judge":
+        """Make both. UserError as in ``Run.create`` and ``Run.network``."""
+        recipe = run.recipe
+        estimator = run.create(Kind.ESTIMATOR, recipe.estimator, "estimator")
+        network = run.network(recipe.estimator, estimator, "estimator")
+        return cls(estimator, network, run.create(Kind.FILTER, recipe.filter, "filter"), recipe.machine)
+
+    def judge(self, frames: Iterable[LabelledFrame]) -> Iterator[Judgement]:
+        """One judgement per frame, in order; ``frames`` is read a few batches ahead, so that reading, cropping and
+        computing overlap (:func:`posesyn_core.inference.predict`)."""
+        in_flight: deque[list[LabelledFrame]] = deque()
+
+        def samples() -> Iterator[list[Sample]]:
+            stream = iter(frames)
+            while batch := list(islice(stream, self.machine.batch_size)):
+                in_flight.append(batch)
+                yield [_as_sample(frame) for frame in batch]
+
+        for results in predict(self.estimator, samples(), network=self.network, workers=self.machine.workers):
+            yield from judge_batch(self.filter, in_flight.popleft(), results)
+
+
+def filter_of(run: Run) -> str:
+    """The run's filter with its options, as JSON: what a verdict depends on beside the frame and the estimate."""
+    chosen = run.recipe.filter
+    return json.dumps({"name": chosen.name, **chosen.options}, sort_keys=True)
+
+
+def judge_batch(chosen: FrameFilter, frames: Sequence[LabelledFrame], results: Sequence[Result]) -> list[Judgement]:
+    """What the filter says of frames and the estimator's ``results`` on them; some have a fault instead."""
+    faults = [_fault(frame, result) for frame, result in zip(frames, results, strict=True)]
+    sound = [(f, r) for f, r, fault in zip(frames, results, faults, strict=True) if fault is None]
+    estimates = [result for _, result in sound if isinstance(result, PoseEstimate)]
+    verdicts = chosen.judge([frame for frame, _ in sound], estimates)
+    pairs = zip(estimates, verdicts, strict=True)
+    return [Judgement(*next(pairs)) if fault is None else Judgement(fault=fault) for fault in faults]
+
+
+def _fault(frame: LabelledFrame, result: Result) -> str | None:
+    if isinstance(result, SampleError):
+        return str(result)
+    if frame.confidence.mean() < LEAST_INSIDE:
+        return "the motion leaves the image"
+    return None
+
+
+def _as_sample(frame: LabelledFrame) -> Sample:
+    return Sample(frame.id, frame.image, frame.box, "smpl24", frame.joints2d, frame.confidence, frame.camera)
+
+
+def label_frames(plan: ClipPlan, images: Sequence[Path | bytes], width: int, height: int) -> Iterator[LabelledFrame]:
+    """The images of a drawn plan with its labels; joints outside the image have confidence 0."""
+    boxes = joint_boxes(plan.joints2d)
+    inside = np.all((plan.joints2d >= 0) & (plan.joints2d < (width, height)), axis=-1)
+    relative = plan.joints3d - plan.joints3d[:, :1]
+    for at, image in enumerate(images):
+        yield LabelledFrame(
+            id=f"{plan.id}/{at:04d}",
+            image=image,
+            box=boxes[at],
+            joints2d=plan.joints2d[at],
+            confidence=inside[at],
+            camera=plan.camera,
+            joints3d=relative[at],
+            smpl=SmplParams(plan.global_orient[at], plan.body_pose[at], plan.betas, plan.transl[at]),
+            caption=plan.caption,
+            source="synthesised",
+        )
