@@ -1,13 +1,18 @@
 """Joints -> SMPL: the optimisation O of PoseSyn's Eq. 8, for whole batches of motions at once.
 
 The paper runs a published optimiser frame by frame. Here every frame of every clip starts from the closed form of
-``inverse_kinematics`` and takes the same few Gauss-Newton steps on
+``inverse_kinematics`` and takes the same few Gauss-Newton steps on a clip's energy, the sum over its frames t of
 
-    sum_k |J_k(theta) - target_k|^2 + w_p |theta - theta_closed|^2 + w_s |theta_t - mean(theta_t-1, theta_t+1)|^2
+    sum_k |J_k(theta_t, beta) - target_tk|^2 + w_p |theta_t - closed_t|^2 + w_b |beta|^2
+    + w_s |theta_t - mean(theta_t-1, theta_t+1)|^2
 
-with rotations compared by their geodesic difference: joints, pose prior, temporal smoothness. Frames are coupled
-within their own clip only and nothing waits for convergence, so the result does not depend on the rest of the batch.
+with rotations compared by their geodesic difference: joints, pose prior, ordinary people first, temporal smoothness.
+The frames of a clip share the shape beta, if it is looked for; its unknowns are eliminated last (Schur complement).
+A step takes a frame's neighbours as they are, so that each frame has a small linear system of its own. Nothing waits
+for convergence: the result does not depend on the rest of the batch.
 """
+
+from collections.abc import Sequence
 
 import roma
 import torch
@@ -24,9 +29,13 @@ PRIOR_WEIGHT = 1e-3
 """w_p, square metres per square radian: 3 cm off a joint weigh as much as one radian off the closed form."""
 SMOOTHNESS = 1e-3
 """w_s, square metres per square radian."""
+SHAPE_WEIGHT = 2e-5
+"""w_b, square metres: 4.5 mm off a joint in every frame weigh as much as one unit of beta, a standard deviation."""
+LARGEST_BETA = 3.0
+"""No shape further from the average is looked for, in standard deviations: what is left is no matter of shape."""
 ITERATIONS = 2
-FRAMES_AT_ONCE = 256
-"""Frames per linear solve: few enough for the Jacobians to stay in the processor's cache."""
+FRAMES_AT_ONCE = 128
+"""Frames per linear solve: few enough for their systems to stay in the processor's cache."""
 TURNED = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 14, 16, 17, 18, 19]
 """Joints that have one of the 22 below them and are therefore fitted; the others stay as the closed form has them."""
 
@@ -60,37 +69,30 @@ def fit_smpl(
 
     ``joints3d`` (B, L, 22, 3): SMPL's first 22 joints in metres, in any right-handed frame. ``mask`` (B, L) is False
     for padding, whose parameters come out as the rest pose. With ``betas`` (B, 10), the shape of the person who is
-    to perform the motion (Eq. 7), the joints are first retargeted to that person's bone lengths; without, a shape
-    with the motion's bone lengths is fitted and the joints are matched where they are. A clip with a frame that is
-    not finite gets the residual NaN; the others are not affected. ``smoothness`` is w_s of the energy above.
+    to perform the motion (Eq. 7), the joints are first retargeted to that person's bone lengths; without, the shape is
+    fitted too and the joints are matched where they are. A clip with a frame that is not finite, or whose legs have no
+    length, gets the residual NaN; the others are not affected. ``smoothness`` is w_s of the energy above.
     """
     given = torch.ones_like(joints3d[..., 0, 0], dtype=torch.bool) if mask is None else mask
-    usable = given & joints3d.isfinite().all(-1).all(-1)
-    upright = _rest(body, joints3d.new_zeros(1, 10))[:, None, :22]
-    joints = torch.where(usable[..., None, None], joints3d.double(), upright)
-    if betas is None:
-        betas = fit_betas(body, joints, usable)
-        rest = _rest(body, betas)
-        target = joints
-    else:
-        rest = _rest(body, betas)
-        target = retarget_joints(joints, rest[:, :22], usable)
-    target = torch.where(usable[..., None, None], target, rest[:, None, :22])
-    start = pose_from_joints(target, rest, usable)
-    rotations, root = start, target[:, :, 0]
+    usable = given & joints3d.isfinite().all(-1).all(-1) & (_leg_length(joints3d) > 0)
+    people = joints3d.new_zeros(len(joints3d), 10) if betas is None else betas
+    average = body.rest_joints(people.to(body.rest_template.dtype)).double()
+    growth = body.rest_shapedirs.double()[..., : 10 if betas is None else 0]
+    used, at_rest = usable[..., None, None], average[:, :22]
+    target = torch.where(used, joints3d.double(), at_rest[:, None])
+    if betas is not None:
+        target = torch.where(used, retarget_joints(target, at_rest, usable), at_rest[:, None])
+    clips = _Clips(target, pose_from_joints(target, average, usable), usable, average, growth)
+    state = _State(clips.start, target[:, :, 0], growth.new_zeros(len(target), growth.shape[-1]))
     for _ in range(iterations):
-        pull, weight = _pulls(rotations, start, usable, smoothness)
-        rotations, root = _step(rotations, root, rest, target, usable, pull, weight)
-    distance = 1000 * (_forward(rotations, root, rest)[0][:, :, :22] - target).norm(dim=-1).mean(-1)
+        state = _step(clips, state, smoothness)
+    rest = clips.rest(state.shape)
+    distance = 1000 * (_forward(state.rotations, state.root, rest)[0] - target).norm(dim=-1).mean(-1)
     residual = torch.where((given == usable).all(1), _mean(distance, usable), torch.nan)
-    rotvec = roma.rotmat_to_rotvec(rotations) * usable[..., None, None]
-    results = rotvec[:, :, 0], rotvec[:, :, 1:], betas, root - rest[:, None, 0], residual
+    rotvec = roma.rotmat_to_rotvec(state.rotations) * usable[..., None, None]
+    found = state.shape if betas is None else people
+    results = rotvec[:, :, 0], rotvec[:, :, 1:], found, state.root - rest[:, None, 0], residual
     return FitResult(*(result.to(joints3d.dtype) for result in results))
-
-
-def _rest(body: Body, betas: Tensor) -> Tensor:
-    """(B, 24, 3) float64: the body's joints in the T-pose."""
-    return body.rest_joints(betas.to(body.rest_template.dtype)).double()
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -99,23 +101,77 @@ def _mean(values: Tensor, mask: Tensor) -> Tensor:
     return torch.einsum("bl...,bl->b...", values, share.to(values))
 
 
+# ---- the Gauss-Newton step ---------------------------------------------------------------------------------------
+
+
+@frozen(eq=False)
+class _Clips:
+    """What is to be fitted: ``target`` joints (B, L, 22, 3) of the frames in ``mask`` (B, L), by rotations near
+    ``start`` (B, L, 24, 3, 3), with bodies whose joints at rest are ``average`` (B, 24, 3) + ``growth`` (24, 3, K) x
+    shape; K is 0 where the shape is given."""
+
+    target: Tensor
+    start: Tensor
+    mask: Tensor
+    average: Tensor
+    growth: Tensor
+
+    def rest(self, shape: Tensor) -> Tensor:
+        return self.average + torch.einsum("bk,jak->bja", shape, self.growth)
+
+
+@frozen(eq=False)
+class _State:
+    """The unknowns: ``rotations`` (B, L, 24, 3, 3), the pelvis ``root`` (B, L, 3) and ``shape`` (B, K)."""
+
+    rotations: Tensor
+    root: Tensor
+    shape: Tensor
+
+
+def _step(clips: _Clips, state: _State, smoothness: float) -> _State:
+    """One Gauss-Newton step. U = T + 1 unknown vectors per frame: a small rotation of each of TURNED, the root's move.
+
+    The frames' systems give their answer to the error and to each shape coefficient; what all frames then leave of
+    the error decides on the shape.
+    """
+    joints, turned = _forward(state.rotations, state.root, clips.rest(state.shape))
+    moves = torch.cat([(clips.target - joints)[..., None], _by_growing(turned, clips.growth)], dim=-1)
+    moves = moves * clips.mask[..., None, None, None]  # (B, L, 22, 3, 1 + K)
+    pull, weight = _pulls(state.rotations, clips, smoothness)
+    pull = turned[:, :, TURNED] @ pull[..., None]
+    chunks = [x[clips.mask].split(FRAMES_AT_ONCE) for x in (joints, moves, pull, weight)]
+    solved = [_solve(*chunk) for chunk in zip(*chunks, strict=True)]
+    torques, answers = (_padded(parts, clips.mask) for parts in zip(*solved, strict=True))
+    grown = _shape_step(moves, torques, answers, state.shape, clips.mask)
+    change = answers[..., 0] - torch.einsum("bluck,bk->bluc", answers[..., 1:], grown)
+    turn = (turned[:, :, TURNED].mT @ change[:, :, :-1, :, None])[..., 0]
+    rotations = state.rotations.clone()
+    rotations[:, :, TURNED] = rotations[:, :, TURNED] @ roma.rotvec_to_rotmat(turn)
+    return _State(rotations, state.root + change[:, :, -1], state.shape + grown)
+
+
 def _forward(rotations: Tensor, root: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
-    """Joints (B, L, 24, 3) and their global rotations (B, L, 24, 3, 3), the pelvis at ``root`` (B, L, 3)."""
+    """The 22 joints (B, L, 22, 3), the pelvis at ``root`` (B, L, 3), and their global rotations (B, L, 22, 3, 3)."""
     clips, frames = root.shape[:2]
     parents = torch.tensor(SMPL24.parents)
     flat_rest = rest[:, None].expand(-1, frames, -1, -1).flatten(0, 1)
     joints, transforms = batch_rigid_transform(rotations.flatten(0, 1), flat_rest, parents, dtype=rest.dtype)
     joints = joints - joints[:, :1] + root.flatten(0, 1)[:, None]
-    return joints.unflatten(0, (clips, frames)), transforms[..., :3, :3].unflatten(0, (clips, frames))
+    return joints[:, :22].unflatten(0, (clips, frames)), transforms[:, :22, :3, :3].unflatten(0, (clips, frames))
 
 
-# ---- the Gauss-Newton step ---------------------------------------------------------------------------------------
+def _by_growing(turned: Tensor, growth: Tensor) -> Tensor:
+    """(B, L, 22, 3, K): how joints move, the pelvis fixed, as the shape changes: the growth of all bones above them."""
+    parents = list(HUMANML22.parents[1:])
+    bones = turned[:, :, parents] @ (growth[1:22] - growth[parents])
+    return torch.einsum("kj,bljac->blkac", _above()[:, 1:], bones)
 
 
-def _pulls(rotations: Tensor, start: Tensor, mask: Tensor, smoothness: float) -> tuple[Tensor, Tensor]:
+def _pulls(rotations: Tensor, clips: _Clips, smoothness: float) -> tuple[Tensor, Tensor]:
     """What prior and smoothness ask of each joint: weighted rotation vectors (B, L, T, 3), and the weights (B, L)."""
-    now = rotations[:, :, TURNED]
-    pull = PRIOR_WEIGHT * roma.rotmat_to_rotvec(now.mT @ start[:, :, TURNED])
+    now, mask = rotations[:, :, TURNED], clips.mask
+    pull = PRIOR_WEIGHT * roma.rotmat_to_rotvec(now.mT @ clips.start[:, :, TURNED])
     weight = torch.full_like(mask, PRIOR_WEIGHT, dtype=now.dtype)
     if now.shape[1] > 2 and smoothness > 0:
         before, middle, after = now[:, :-2], now[:, 1:-1], now[:, 2:]
@@ -127,69 +183,60 @@ def _pulls(rotations: Tensor, start: Tensor, mask: Tensor, smoothness: float) ->
     return pull, weight
 
 
-def _step(
-    rotations: Tensor, root: Tensor, rest: Tensor, target: Tensor, mask: Tensor, pull: Tensor, weight: Tensor
-) -> tuple[Tensor, Tensor]:
-    """One Gauss-Newton step of the frames in ``mask``, each with its own 3 T + 3 unknowns: rotations, then the root."""
-    joints, turned = _forward(rotations, root, rest)
-    joints, turned = joints[:, :, :22], turned[:, :, TURNED]
-    chunks = [x[mask].split(FRAMES_AT_ONCE) for x in (joints, turned, target - joints, pull, weight)]
-    change = root.new_zeros(*mask.shape, 3 * len(TURNED) + 3)
-    change[mask] = torch.cat([_solve(*chunk) for chunk in zip(*chunks, strict=True)])
-    turn = roma.rotvec_to_rotmat(change[..., :-3].unflatten(-1, (-1, 3)))
-    moved = rotations.clone()
-    moved[:, :, TURNED] = rotations[:, :, TURNED] @ turn
-    return moved, root + change[..., -3:]
+def _solve(joints: Tensor, moves: Tensor, pull: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """The normal equations of N frames, axes of the clip: right-hand sides and solutions, both (N, U, 3, 1 + K).
 
-
-def _solve(joints: Tensor, turned: Tensor, error: Tensor, pull: Tensor, weight: Tensor) -> Tensor:
-    """(N, 3 T + 3): solve the normal equations of N frames.
-
-    Turning joint j by a small d about its own axes moves every joint k below it by (R_j d) x (J_k - J_j).
+    Turning joint j by a small w moves every joint k below it by w x (J_k - J_j), so forces f_k on the joints turn it
+    by the sum of (J_k - J_j) x f_k, as on a lever. ``pull`` (N, T, 3, 1) comes on top of the first right-hand side.
     """
-    lever = joints[:, :, None] - joints[:, None, TURNED]  # (N, 22, T, 3)
-    axes = turned.mT[:, None]  # (N, 1, T, 3 axes, xyz)
-    by_turning = torch.linalg.cross(axes, lever[..., None, :]) * _below()[:, :, None, None].to(lever)
-    by_moving = torch.eye(3, dtype=joints.dtype, device=joints.device).expand(*joints.shape[:2], 3, 3)
-    jacobian = torch.cat([by_turning.flatten(2, 3), by_moving], dim=2).mT.flatten(1, 2)  # (N, 66, 3 T + 3)
-    normal = jacobian.mT @ jacobian
-    diagonal = F.pad(weight[:, None].expand(-1, 3 * len(TURNED)), (0, 3))
-    normal.diagonal(dim1=1, dim2=2).add_(diagonal)
-    gradient = (jacobian.mT @ error.flatten(1)[..., None])[..., 0] + F.pad(pull.flatten(1), (0, 3))
+    axes = torch.eye(3, dtype=joints.dtype)
+    lever = (joints[:, :, None] - joints[:, None, TURNED]) * _above()[:, TURNED, None]  # (N, 22, T, 3)
+    right = _torques(lever, torch.cat([axes.expand(*joints.shape, 3), moves], dim=-1))
+    products = (lever.flatten(2).mT @ lever.flatten(2)).unflatten(2, (-1, 3)).unflatten(1, (-1, 3))  # (N, T, 3, T, 3)
+    normal = joints.new_zeros(len(joints), right.shape[1], 3, right.shape[1], 3)  # its lower half is enough
+    normal[:, :-1, :, :-1] = -products.transpose(2, 4)
+    normal[:, :-1, :, :-1].diagonal(dim1=2, dim2=4).add_(products.diagonal(dim1=2, dim2=4).sum(-1)[..., None])
+    normal[:, -1] = right[..., :3].permute(0, 3, 1, 2)
+    normal = normal.flatten(3).flatten(1, 2)
+    normal.diagonal(dim1=1, dim2=2)[:, :-3] += weight[:, None]
+    right = right[..., 3:]
+    right[:, :-1, :, :1] += pull
     factor = torch.linalg.cholesky_ex(normal).L  # does not raise: a degenerate clip must not stop the others
-    return torch.cholesky_solve(gradient[..., None], factor)[..., 0]
+    return right, torch.cholesky_solve(right.flatten(1, 2), factor).view_as(right)
 
 
-def _below() -> Tensor:
-    """(22, T) bool: joint k is moved by turning joint j, which is above it in the tree."""
-    below = torch.zeros(22, 22, dtype=torch.bool)
+def _torques(lever: Tensor, forces: Tensor) -> Tensor:
+    """(N, U, 3, C): what forces (N, 22, 3, C) on the joints do to the joints above, and last to the root."""
+    p = (lever.flatten(2).mT @ forces.flatten(2)).unflatten(2, (3, -1)).unflatten(1, (-1, 3))  # (N, T, 3, 3, C)
+    cross = p[:, :, 1, 2] - p[:, :, 2, 1], p[:, :, 2, 0] - p[:, :, 0, 2], p[:, :, 0, 1] - p[:, :, 1, 0]
+    return torch.cat([torch.stack(cross, dim=2), forces.sum(1, keepdim=True)], dim=1)
+
+
+def _padded(parts: Sequence[Tensor], mask: Tensor) -> Tensor:
+    """The frames of all ``parts`` (N, ...) at their places in ``mask`` (B, L): (B, L, ...), 0 elsewhere."""
+    everywhere = parts[0].new_zeros(*mask.shape, *parts[0].shape[1:])
+    everywhere[mask] = torch.cat(tuple(parts))
+    return everywhere
+
+
+def _shape_step(moves: Tensor, torques: Tensor, answers: Tensor, shape: Tensor, mask: Tensor) -> Tensor:
+    """(B, K): the change of shape, from what the frames' own unknowns leave of the normal equations of all."""
+    left = torch.einsum("blkai,blkaj->bij", moves, moves) - torch.einsum("bluci,blucj->bij", torques, answers)
+    ridge = SHAPE_WEIGHT * mask.sum(1).clamp_min(1)[:, None]
+    normal = left[:, 1:, 1:] + torch.diag_embed(ridge.expand_as(shape))
+    wanted = shape + torch.linalg.solve(normal, left[:, 1:, 0] - ridge * shape)
+    return wanted.clamp(-LARGEST_BETA, LARGEST_BETA) - shape
+
+
+def _above() -> Tensor:
+    """(22, 22) float64: 1 where joint j (column) is joint k (row) or above it in the tree, so that it moves it."""
+    above = torch.eye(22, dtype=torch.float64)
     for parent, joint in HUMANML22.bones:
-        below[joint] = below[parent]
-        below[joint, parent] = True
-    return below[:, TURNED]
+        above[joint] += above[parent]
+    return above
 
 
 # ---- other people's proportions ----------------------------------------------------------------------------------
-
-
-def fit_betas(body: Body, joints3d: Tensor, mask: Tensor, *, ridge: float = 1e-4, iterations: int = 5) -> Tensor:
-    """(B, 10): the shape whose bone lengths are, in the mean over the clip, those of ``joints3d`` (B, L, 22, 3).
-
-    Gauss-Newton on sum |length(betas) - length|^2 + ridge |betas|^2, in square metres: ordinary people first.
-    """
-    parents = torch.tensor(HUMANML22.parents[1:])
-    wanted = _mean((joints3d[:, :, 1:] - joints3d[:, :, parents]).double().norm(dim=-1), mask)
-    directions = (body.rest_shapedirs[1:22] - body.rest_shapedirs[parents]).to(wanted)
-    betas = wanted.new_zeros(len(wanted), 10)
-    for _ in range(iterations):
-        rest = _rest(body, betas)
-        bones = rest[:, 1:22] - rest[:, parents]
-        length = bones.norm(dim=-1)
-        jacobian = torch.einsum("bja,jak->bjk", bones / length[..., None], directions)
-        normal = jacobian.mT @ jacobian + ridge * torch.eye(10).to(jacobian)
-        gradient = jacobian.mT @ (wanted - length)[..., None] - ridge * betas[..., None]
-        betas = betas + torch.linalg.solve(normal, gradient)[..., 0]
-    return betas
 
 
 def retarget_joints(joints3d: Tensor, rest: Tensor, mask: Tensor) -> Tensor:
