@@ -72,7 +72,7 @@ def experiment(
         return
     chosen: Experiment
     if table == "table5":
-        chosen = tables.table5(_numbers(taus) if taus else base.taus or tables.PAPER_TAUS)
+        chosen = tables.table5(numbers(taus) if taus else base.taus or tables.PAPER_TAUS)
     elif table == "table1":
         chosen = tables.table1(laboratory.recipe(0).estimator.name)
     else:
@@ -103,7 +103,8 @@ def _world(registry: Registry, name: str, recipe: Path | None) -> "World":
     return worlds[name]()
 
 
-def _numbers(text: str) -> list[float]:
+def numbers(text: str) -> list[float]:
+    """The numbers of an option --taus; UserError if it holds something else."""
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:

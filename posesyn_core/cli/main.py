@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from posesyn_core.cli import compare, doctor, engine, experiment, plugins, predict, running, weights
+from posesyn_core.cli import compare, doctor, engine, experiment, plugins, predict, preview, running, sweep, weights
 from posesyn_core.errors import PoseSynError, PoseSynWarning
 from posesyn_core.registry import Registry
 
@@ -31,6 +31,7 @@ def cli(debug: bool) -> None:
       posesyn demo                  the whole loop on free components, in minutes
       posesyn run RECIPE            the whole loop on your data
       posesyn predict IMAGE         what an estimator sees in a picture
+      posesyn preview RUN           a run's clips beside the maps that led them
       posesyn doctor                what this machine has, and what it lacks
       posesyn plugins               what is installed, and what it needs
 
@@ -48,6 +49,8 @@ cli.add_command(compare.compare)
 cli.add_command(experiment.experiment)
 cli.add_command(plugins.plugins)
 cli.add_command(predict.predict)
+cli.add_command(preview.preview)
+cli.add_command(sweep.sweep)
 cli.add_command(weights.weights)
 
 

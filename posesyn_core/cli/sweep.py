@@ -1,0 +1,55 @@
+"""``posesyn sweep``: what other thresholds of the filter would keep."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from posesyn_core.registry import Registry
+
+if TYPE_CHECKING:
+    from posesyn_core.report.figures import Threshold
+
+
+@click.command(short_help="List how many frames other thresholds tau would keep (Table 5).")
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--taus", default="200,160,120,80,40", show_default=True, help="Thresholds in mm.")
+@click.pass_obj
+def sweep(registry: Registry, folder: Path, taus: str) -> None:
+    """List what share of a run's frames each threshold tau keeps: the column "Pass" of the paper's Table 5.
+
+    Nothing is drawn or computed again: `posesyn filter` left the error of every frame, also of those that it dropped.
+    To choose a tau of the list:
+
+    \b
+    posesyn filter RUN --set filter.tau=80 --restart filter
+
+    A smaller tau takes seconds. A larger one needs frames that were dropped before they were written, unless the
+    recipe says animate.keep_rejected = true. Which tau makes the best estimator is another question:
+    `posesyn experiment table5` trains one for each.
+    """
+    from posesyn_core.cli.experiment import numbers
+    from posesyn_core.errors import UserError
+    from posesyn_core.pipeline.run import open_run
+    from posesyn_core.report import figures
+
+    run = open_run(folder, registry)
+    run.require("filter")
+    errors = figures.frame_errors(list(figures.judged_frames(run)))
+    if not len(errors):
+        raise UserError("the filter could judge no frame, so there is nothing to list; rejected.parquet says why")
+    _print(figures.thresholds(run, errors, numbers(taus)), len(errors))
+
+
+def _print(rows: "list[Threshold]", judged: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"What each threshold keeps of {judged} frames")
+    for name in ("tau", "frames", "Pass", "in the paper"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        tau = f"{row.tau:g} mm" + (" (chosen)" if row.chosen else "")
+        paper = "" if row.paper is None else f"{row.paper:.1f} %"
+        table.add_row(tau, str(row.kept), f"{row.passed:.1f} %", paper)
+    Console().print(table)
