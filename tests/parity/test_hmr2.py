@@ -31,8 +31,8 @@ from posesyn_hmr2.network import Hmr2Network, Sizes, SmplHead
 from posesyn_hmr2.people import Person
 from posesyn_hmr2.rules import THRESHOLDS, PosePrior, believed
 from posesyn_hmr2.weights import IGNORED, Loaded
+from tests.packs import Arrays, Claims, arrays, check_claims, manifest_of
 
-Arrays = Mapping[str, NDArray]
 WARP = "_cv5" if int(cv2.__version__.split(".")[0]) >= 5 else ""
 """OpenCV 5 samples 8-bit images at exact places, 4 on a grid of 1/32 pixel; both are recorded."""
 
@@ -40,11 +40,6 @@ WARP = "_cv5" if int(cv2.__version__.split(".")[0]) >= 5 else ""
 @pytest.fixture(scope="module")
 def pack(shared: Path) -> Path:
     return shared / "parity" / "hmr2"
-
-
-def arrays(path: Path) -> Arrays:
-    with np.load(path, allow_pickle=False) as file:
-        return dict(file)
 
 
 @pytest.fixture(scope="module")
@@ -255,10 +250,7 @@ def test_full_size_matches_the_published_manifest(pack: Path) -> None:
     manifest = json.loads((pack / "manifest_full.json").read_text())
     with torch.device("meta"):
         full = Hmr2Network()
-    ours = {
-        name: {"shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
-        for name, value in full.state_dict().items()
-    }
+    ours = manifest_of(full)
     left = {name: entry for name, entry in manifest.items() if name not in ours}
     assert {**ours, **left} == manifest
     assert all(name == "initialized" or name.startswith("smpl.") for name in left)
@@ -515,3 +507,39 @@ def test_the_extreme_crop_is_part_of_the_view(dataset: Arrays) -> None:
     np.testing.assert_allclose([*centre, side], dataset["extreme_l1_full"][-1, :3], rtol=1e-6)
     tiny = evolve(person, keypoints_2d=keypoints * np.array([0.01, 0.01, 1], np.float32))
     assert View(extreme=0.95).square(tiny)[1] == box[2:].max()  # smaller than 4 pixels: not made
+
+
+CLAIMS: Claims = {
+    test_outputs: (
+        "io:img io:pred_global_orient* io:pred_body_pose* io:pred_betas* io:pred_cam io:pred_cam_f64 io:pred_cam_t* "
+        "io:focal_length*"
+    ),
+    test_body_and_joints: "io:pred_keypoints_*",
+    test_vertices: "io:pred_vertices* io:smpl_joints45*",
+    test_every_recorded_intermediate: "io:bb_* io:dec_* io:dec*_out* io:feature_map* io:pred_pose6d*",
+    test_the_backbone_sees_the_middle_columns: "io:img_slice",
+    test_the_decoder_that_refines: "io_mean_shape:*",
+    test_rotations: "io_geometry:rot6d_* io_geometry:aa_* io_geometry:quat_*",
+    test_projection: "io_geometry:proj_*",
+    test_the_demos_camera: "io_geometry:cam_*",
+    test_alignment_and_errors: "io_geometry:sim_*",
+    test_the_official_evaluation: "io_geometry:eval_*",
+    test_crops: "io_preprocess:[abc]_*",
+    test_boxes_are_expanded: "io_preprocess:expand_*",
+    test_training: (
+        "io_train:has_* io_train:keypoints_* io_train:smpl_params_* io_train:pred_keypoints_* io_train:loss "
+        "io_train:loss_* io_train:grad/*"
+    ),
+    test_discriminator: "io_train:mocap_* io_train:disc_*",
+    test_augmentation: (
+        "io_dataset:in_* io_dataset:image_rgb io_dataset:mask io_dataset:plain_* io_dataset:flip_* io_dataset:rot_* "
+        "io_dataset:fliprot_*"
+    ),
+    test_extreme_crops: "io_dataset:crop_* io_dataset:extreme_*",
+    test_pose_prior: "io_dataset:filter_*",
+    test_a_shard: "io_dataset:tar_bytes io_dataset:tar_count io_dataset:tar[0-5]_*",
+}
+
+
+def test_every_array_is_replayed(pack: Path) -> None:
+    check_claims(pack, CLAIMS)

@@ -1,7 +1,4 @@
-"""The published HybrIK, replayed from the reference data.
-
-``acc.uvd29``, a figure that the official trainer logs and that depends on how it masks, is the one array left out.
-"""
+"""The published HybrIK, replayed from the reference data."""
 
 import json
 import zlib
@@ -35,8 +32,8 @@ from posesyn_hybrik.people import LIMBS_2D, MARGIN, Person, Pose
 from posesyn_hybrik.resnet import HybrikResNet, resnet_sizes
 from posesyn_hybrik.skeleton import BONE_CHILD, FLIP, JOINTS, LEAF_VERTICES, SMPL_VERTICES
 from posesyn_hybrik.smpl import SMPL_FACES, HybrikSmpl, smpl_of_body
+from tests.packs import Arrays, Claims, arrays, check_claims, manifest_of
 
-Arrays = Mapping[str, NDArray]
 Network = HybrikResNet | HybrikHRNet
 UNIT = 2.2
 """The official results are in this many metres."""
@@ -54,28 +51,23 @@ def pack(shared: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def toy(pack: Path) -> Arrays:
-    return load(pack / "toy_smpl.npz")
+    return arrays(pack / "toy_smpl.npz")
 
 
 @pytest.fixture(scope="module")
 def ik(pack: Path) -> Arrays:
-    return load(pack / "io_ik.npz")
+    return arrays(pack / "io_ik.npz")
 
 
 @pytest.fixture(scope="module")
 def data(pack: Path) -> Arrays:
-    return load(pack / "io_data.npz")
+    return arrays(pack / "io_data.npz")
 
 
 @pytest.fixture(scope="module")
 def smpl(pack: Path, toy: Arrays) -> HybrikSmpl:
     body = load_body(pack / "toy_smpl.npz")
     return smpl_of_body(body, toy["leaf_vertex_ids"].tolist(), torch.from_numpy(toy["J_regressor_h36m"]))
-
-
-def load(path: Path) -> Arrays:
-    with np.load(path, allow_pickle=False) as file:
-        return dict(file)
 
 
 def close(ours: Any, io: Arrays, name: str, tolerance: float | None = None) -> None:
@@ -120,7 +112,7 @@ def small(pack: Path, toy: Arrays, name: str) -> Network:
 
 @pytest.fixture(scope="module", params=["resnet34", "hrnet"])
 def replay(request: pytest.FixtureRequest, pack: Path, toy: Arrays) -> tuple[Network, Arrays]:
-    return small(pack, toy, request.param), load(pack / f"io_{request.param}.npz")
+    return small(pack, toy, request.param), arrays(pack / f"io_{request.param}.npz")
 
 
 def run_network(network: Network, io: Arrays, run: str, images: NDArray, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -205,7 +197,7 @@ def spread(maps: Tensor, first: int, second: int, step: int) -> Tensor:
 
 
 def test_every_recorded_intermediate_of_the_resnet(pack: Path, toy: Arrays) -> None:
-    network, io = small(pack, toy, "resnet34"), load(pack / "io_resnet34.npz")
+    network, io = small(pack, toy, "resnet34"), arrays(pack / "io_resnet34.npz")
     seen = watch(network, "preact", "deconv_layers", "fc2", "final_layer")
     with torch.inference_mode():
         network(normalised(io["image_u8"]))
@@ -217,7 +209,7 @@ def test_every_recorded_intermediate_of_the_resnet(pack: Path, toy: Arrays) -> N
 
 
 def test_every_recorded_intermediate_of_the_hrnet(pack: Path, toy: Arrays) -> None:
-    network, io = small(pack, toy, "hrnet"), load(pack / "io_hrnet.npz")
+    network, io = small(pack, toy, "hrnet"), arrays(pack / "io_hrnet.npz")
     seen = watch(network, "preact", "preact.layer1", "preact.stage2", "preact.stage3", "preact.stage4")
     entered: list[Tensor] = []
     network.preact.layer1.register_forward_pre_hook(lambda _m, args: entered.append(args[0].clone()))
@@ -264,7 +256,7 @@ def gaps(skeleton: Tensor, rest: Tensor, places: Tensor) -> Tensor:
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize(("dtype", "suffix"), PRECISIONS)
 def test_the_camera_is_refined_as_published(pack: Path, toy: Arrays, run: str, dtype: torch.dtype, suffix: str) -> None:
-    network, io = small(pack, toy, "hrnet").to(dtype), load(pack / "io_hrnet.npz")
+    network, io = small(pack, toy, "hrnet").to(dtype), arrays(pack / "io_hrnet.npz")
     network.flip_test = run == "flip"
     given = offsets(io, run)
     offset = torch.zeros(2, 2, dtype=dtype) if given is None else given.to(dtype)
@@ -293,8 +285,8 @@ def jz(io: Arrays, run: str, suffix: str) -> Tensor:
 
 
 def test_refining_a_hand_made_skeleton(smpl: HybrikSmpl, pack: Path) -> None:
-    io = {name: torch.from_numpy(value) for name, value in load(pack / "io_hrnet.npz").items() if "refine" in name}
-    recorded = load(pack / "io_hrnet.npz")
+    io = {name: torch.from_numpy(value) for name, value in arrays(pack / "io_hrnet.npz").items() if "refine" in name}
+    recorded = arrays(pack / "io_hrnet.npz")
     offset = offsets(recorded, "refine")
     assert offset is not None
     rest = smpl.float()(io["refine.pred_shape"])
@@ -307,7 +299,7 @@ def test_refining_a_hand_made_skeleton(smpl: HybrikSmpl, pack: Path) -> None:
 
 
 def test_without_a_joint_to_rely_on_the_camera_stays(pack: Path, toy: Arrays) -> None:
-    network, io = small(pack, toy, "hrnet"), load(pack / "io_hrnet.npz")
+    network, io = small(pack, toy, "hrnet"), arrays(pack / "io_hrnet.npz")
     with torch.no_grad():
         network.decsigma.bias += 10
     found = run_network(network, io, "box", io["image_u8"], torch.float32)
@@ -344,9 +336,7 @@ def test_full_size_matches_the_published_manifest(
 ) -> None:
     with torch.device("meta"):
         full = network()
-    state = full.state_dict()
-    ours = {name: {"shape": [*t.shape], "dtype": str(t.dtype).removeprefix("torch.")} for name, t in state.items()}
-    assert ours == json.loads((pack / f"manifest_full_{manifest}.json").read_text())
+    assert manifest_of(full) == json.loads((pack / f"manifest_full_{manifest}.json").read_text())
     assert sum(parameter.numel() for parameter in full.parameters()) == pytest.approx(count, rel=2e-3)
 
 
@@ -354,8 +344,8 @@ def test_full_size_matches_the_published_manifest(
 @pytest.mark.parametrize(("name", "kind"), [("resnet34", "resnet"), ("hrnet_w48", "hrnet")])
 def test_full_size_outputs(pack: Path, toy: Arrays, name: str, kind: str) -> None:
     """The networks of the published size with the weights of the pack's rule."""
-    io, config = load(pack / f"io_full_{name}.npz"), json.loads((pack / "config.json").read_text())
-    source = load(pack / "io_resnet34.npz")
+    io, config = arrays(pack / f"io_full_{name}.npz"), json.loads((pack / "config.json").read_text())
+    source = arrays(pack / "io_resnet34.npz")
     network = HybrikHRNet(smpl=full_body(toy)) if kind == "hrnet" else HybrikResNet(smpl=full_body(toy))
     rule = config["full_size_rule"]
     fill(network, rule["gains"][kind], rule["seed"], toy["h36m_mean_beta"])
@@ -476,7 +466,7 @@ def check_placed(
 
 
 @pytest.mark.parametrize(("dtype", "suffix"), PRECISIONS)
-def test_the_posed_body(smpl: HybrikSmpl, ik: Arrays, dtype: torch.dtype, suffix: str) -> None:
+def test_the_posed_body(smpl: HybrikSmpl, toy: Arrays, ik: Arrays, dtype: torch.dtype, suffix: str) -> None:
     smpl = smpl.to(dtype)
     pose, betas, transl = (tensor(ik, f"fk.{name}", dtype) for name in ("pose", "betas", "transl"))
     rotations = axis_angle_to_matrix(pose.unflatten(1, (24, 3)))
@@ -487,6 +477,7 @@ def test_the_posed_body(smpl: HybrikSmpl, ik: Arrays, dtype: torch.dtype, suffix
     vertices, _, joints17 = mesh(smpl, quaternions, betas)
     close(vertices - joints17[:, :1], ik, f"fk_quat.vertices{suffix}")
     vertices, joints, _ = mesh(smpl, rotations, betas)
+    np.testing.assert_allclose(smpl(torch.zeros_like(betas))[0, :24], toy["J"], atol=1e-6)
     posed = smpl.posed_joints(rotations, betas)
     torch.testing.assert_close(posed, torch.cat([joints, vertices[:, smpl.leaves]], dim=1))
 
@@ -707,7 +698,9 @@ def test_losses(data: Arrays, kind: losses.UvdLoss) -> None:
     for name, ours in alone.items():
         assert float(terms[ours]) + camera == pytest.approx(float(data[f"loss.{kind}.{name}"]), rel=1e-5)
     assert camera == pytest.approx(float(data[f"loss.{kind}.camera_only"]), rel=1e-5)
-    assert camera == pytest.approx(float(data[f"loss.{kind}.xyz"]), rel=1e-5)  # its weight is read and never used
+    joints = data["loss.out.pred_xyz_jts_29"].reshape(3, 29, 3)[:, :24].reshape(3, 72)
+    assert np.abs((joints - data["loss.label.target_xyz_24"]) * data["loss.label.target_xyz_weight_24"]).max() > 0.1
+    assert camera == pytest.approx(float(data[f"loss.{kind}.xyz"]), rel=1e-5)  # yet that term is officially not used
     assert float(terms["loss"]) == pytest.approx(float(data[f"loss.{kind}.official"]), rel=1e-5)
     without = official_terms(data, kind, trans=False)
     assert float(without["loss"]) == pytest.approx(float(data[f"loss.{kind}.official_without_cam_trans"]), rel=1e-5)
@@ -782,8 +775,47 @@ def test_per_vertex_error(data: Arrays, smpl: HybrikSmpl) -> None:
     assert float(error) == pytest.approx(float(data["metric.pve_mm"]), rel=1e-4)
 
 
-def test_no_array_of_the_pack_is_forgotten(data: Arrays, ik: Arrays) -> None:
-    """The kinds of arrays are those that the tests above name."""
-    kinds = {name.split(".")[0] for name in data}
-    assert kinds == {"pre", "h36m", "pw3d", "coco", "aug", "camtgt", "loss", "acc", "metric"}
-    assert {name.split(".")[0] for name in ik} == {*CASES, "fk", "fk_transl", "fk_quat"}
+def test_the_recorded_accuracy_is_not_of_the_recorded_outputs(data: Arrays) -> None:
+    """The one result that can't be replayed: the pack lacks the predictions that it was measured on.
+
+    It is the share of joints nearer to their labels than half a tenth of the volume (3.2 bins of 64). Of the outputs
+    that are recorded with those labels, the only ones, no joint is so near, yet the share is 0.117.
+    """
+    joints, labels, weight = (
+        data[f"loss.{name}"].reshape(3, 29, 3)
+        for name in ("out.pred_uvd_jts", "label.target_uvd_29", "label.target_weight_29")
+    )
+    bins = 64 * np.linalg.norm((joints - labels) * weight, axis=-1)
+    assert bins[weight[..., 0] > 0].min() > 3.2
+    assert data["acc.uvd29"] == pytest.approx(19 / 162)
+
+
+CLAIMS: Claims = {
+    test_outputs: " ".join(f"io_{name}:*box.* io_{name}:flip.* io_{name}:image_u8" for name in ("resnet34", "hrnet")),
+    test_the_input_is_normalised_as_published: "io_resnet34:image_sub io_hrnet:image_sub",
+    test_every_recorded_intermediate_of_the_resnet: "io_resnet34:mid.*",
+    test_every_recorded_intermediate_of_the_hrnet: "io_hrnet:mid.*",
+    test_heatmaps_and_the_disagreement_of_body_and_joints: "io_*:*.hm_? io_*:*.ik_gap",
+    test_the_camera_is_refined_as_published: "io_hrnet:*.us_*",
+    test_refining_a_hand_made_skeleton: "io_hrnet:refine.*",
+    test_without_a_joint_to_rely_on_the_camera_stays: "io_hrnet:fallback.*",
+    test_full_size_outputs: "io_full_resnet34:* io_full_hrnet_w48:* toy_smpl:h36m_mean_beta",
+    test_the_posed_body: "io_ik:fk* toy_smpl:*",
+    test_the_numbers_of_the_leaf_vertices: "toy_smpl:leaf_vertex_ids",
+    test_inverse_kinematics: " ".join(f"io_ik:{case}.*" for case in CASES),
+    test_a_given_root_and_a_given_translation: "io_ik:mismatch.naive_given_orient.* io_ik:mismatch.adaptive_transl.*",
+    test_preprocessing: "io_data:pre.*",
+    test_labels_of_the_official_files: "io_data:h36m.?.label.* io_data:pw3d.?.label.*",
+    test_targets_of_the_official_files: "io_data:h36m.?.target.* io_data:pw3d.?.target.*",
+    test_cocos_joints_in_the_crop: "io_data:coco.*",
+    test_the_camera_that_labels_give: "io_data:camtgt.*",
+    test_augmentation_moves_all_labels_alike: "io_data:aug.*",
+    test_losses: "io_data:loss.*",
+    test_the_recorded_accuracy_is_not_of_the_recorded_outputs: "io_data:acc.uvd29",
+    test_metrics: "io_data:metric.*",
+    test_per_vertex_error: "io_data:metric.pve.* io_data:metric.pve_mm",
+}
+
+
+def test_every_array_is_replayed(pack: Path) -> None:
+    check_claims(pack, CLAIMS)

@@ -1,7 +1,7 @@
 """The published SPIN, replayed from the reference data."""
 
 import json
-from collections.abc import Mapping
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +12,22 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from posesyn_core import metrics
+from posesyn_core.body.model import load_body
 from posesyn_core.geometry.alignment import align
 from posesyn_core.geometry.cameras import project
+from posesyn_core.geometry.crops import square
 from posesyn_core.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle, six_d_to_matrix
 from posesyn_core.images import encode_png
 from posesyn_core.skeletons import LSP14, OPENPOSE25, convert
-from posesyn_core.values import SmplParams
+from posesyn_core.values import Sample, SmplParams
+from posesyn_datasets.pw3d import Pw3dConfig, Pw3dReader
 from posesyn_spin import losses, smplify
 from posesyn_spin.annotations import read_people
 from posesyn_spin.crops import official_crop, transform, transform_matrix
 from posesyn_spin.inputs import MARGIN, Person, View, crop_person, training_item
 from posesyn_spin.network import SpinNetwork, sizes_of
 from posesyn_spin.plugin import SpinConfig
-
-Arrays = Mapping[str, NDArray]
+from tests.packs import Arrays, Claims, arrays, check_claims, manifest_of
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +37,7 @@ def pack(shared: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def io(pack: Path) -> Arrays:
-    with np.load(pack / "io.npz", allow_pickle=False) as file:
-        return dict(file)
+    return arrays(pack / "io.npz")
 
 
 @pytest.fixture(scope="module")
@@ -112,11 +113,7 @@ def test_full_size_matches_the_published_manifest(pack: Path) -> None:
     manifest = json.loads((pack / "manifest_full.json").read_text())
     with torch.device("meta"):
         full = SpinNetwork()
-    ours = {
-        name: {"shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
-        for name, value in full.state_dict().items()
-    }
-    assert ours == manifest
+    assert manifest_of(full) == manifest
     assert sum(parameter.numel() for parameter in full.parameters()) == 26_977_501
 
 
@@ -157,6 +154,11 @@ def test_parameter_losses(io: Arrays) -> None:
     betas = losses.shape_loss(tensor(io, "out/pred_shape"), tensor(io, "in/loss_gt_betas"), known)
     np.testing.assert_allclose(betas, io["out/loss_regr_betas"], rtol=1e-5)
     np.testing.assert_allclose(losses.camera_loss(tensor(io, "out/pred_cam")), io["out/loss_cam_reg"], rtol=1e-5)
+
+
+def test_vertex_loss(io: Arrays) -> None:
+    loss = losses.vertex_loss(tensor(io, "in/loss_verts_a"), tensor(io, "in/loss_verts_b"), torch.tensor([1, 0]))
+    np.testing.assert_allclose(loss, io["out/loss_shape"], rtol=1e-5)
 
 
 def test_total_loss_has_the_published_weights(io: Arrays) -> None:
@@ -271,7 +273,25 @@ def test_dataset_items(io: Arrays, people: list[Person], case: str, index: int) 
     if item["has_smpl"]:
         truth = axis_angle_to_matrix(tensor(io, f"out/{case}_pose").reshape(24, 3))
         np.testing.assert_allclose(item["rotmat"], truth, atol=1e-5)
-        np.testing.assert_allclose(item["betas"], io[f"out/{case}_betas"], atol=1e-6)
+    np.testing.assert_allclose(item["betas"], io[f"out/{case}_betas"], atol=1e-6)
+    assert item["has_smpl"] or not io[f"out/{case}_pose"].any()
+
+
+@pytest.mark.parametrize("case", [case for case, _ in CASES if case.startswith("train")])
+def test_the_augmentation_is_drawn_as_described(io: Arrays, case: str) -> None:
+    """The pack's order of draws gives the recorded views: what is replayed above is the official augmentation."""
+    index, seed = io[f"out/{case}_index_seed"]
+    assert index == dict(CASES)[case]
+    draw = np.random.RandomState(seed)
+    flipped = float(draw.uniform() <= 0.5)
+    gain = [draw.uniform(0.6, 1.4) for _ in range(3)]
+    degrees = np.clip(30 * draw.randn(), -60, 60)
+    scale = np.clip(0.25 * draw.randn() + 1, 0.75, 1.25)
+    degrees *= draw.uniform() > 0.6
+    np.testing.assert_allclose([flipped, degrees, scale], io[f"out/{case}_flip_rot_sc"], rtol=1e-9)
+    np.testing.assert_allclose(gain, io[f"out/{case}_pn"], rtol=1e-9)
+    expected = [scale * io["in/ds_scale"][index], flipped, degrees]
+    np.testing.assert_allclose(expected, io[f"out/{case}_scalars"][:3], rtol=1e-6)
 
 
 def turned(person: Person, pose: NDArray, degrees: float, flipped: bool) -> NDArray:
@@ -343,6 +363,13 @@ def test_objective_that_places(io: Arrays, projected: torch.Tensor) -> None:
     assert total == pytest.approx(float(io["out/smplify_camera_total"]), rel=1e-5)
 
 
+def test_the_place_that_labels_suggest(io: Arrays) -> None:
+    """The official helper takes the annotated joints alone, not OpenPose's 25."""
+    joints, keypoints = tensor(io, "in/proj_points")[:, 25:], labels(io)[:, 25:]
+    place = smplify.estimated_place(joints, keypoints, losses.FOCAL_LENGTH)
+    np.testing.assert_allclose(place, io["out/est_trans"], rtol=1e-4)
+
+
 # Evaluation
 
 
@@ -362,3 +389,75 @@ def test_errors(io: Arrays, pack: Path, data: str) -> None:
     np.testing.assert_allclose(metrics.mpjpe(predicted, truth, root=None), io[f"out/eval_{data}_mpjpe_m"], rtol=1e-4)
     np.testing.assert_allclose(metrics.pa_mpjpe(predicted, truth), io[f"out/eval_{data}_recon_m"], rtol=1e-4)
     np.testing.assert_allclose(align(predicted, truth), io[f"out/eval_{data}_aligned"], atol=1e-5)
+
+
+def test_3dpw(io: Arrays, tmp_path: Path) -> None:
+    """The official conversion of 3DPW against our reader of the same sequence: rows, crops and bodies in the camera."""
+    write_3dpw(io, tmp_path)
+    found = list(Pw3dReader(Pw3dConfig(root=tmp_path, box="detected")).samples())
+    assert len(found) == len(io["out/pw3d_out_imgname"])
+    for at, one in enumerate(found):
+        assert isinstance(one, Sample)
+        assert isinstance(one.image, Path)
+        assert one.smpl is not None
+        assert str(one.image.relative_to(tmp_path)) == io["out/pw3d_out_imgname"][at]
+        assert one.smpl.gender[0] == io["out/pw3d_out_gender"][at]
+        centre, side = square(one.box, MARGIN)
+        np.testing.assert_allclose(centre, io["out/pw3d_out_center"][at], rtol=1e-6)
+        np.testing.assert_allclose(side / 200, io["out/pw3d_out_scale"][at], rtol=1e-6)
+        pose = np.concatenate([one.smpl.global_orient, one.smpl.body_pose.ravel()])
+        np.testing.assert_allclose(as_matrices(pose), as_matrices(io["out/pw3d_out_pose"][at]), atol=1e-5)
+        np.testing.assert_allclose(one.smpl.betas, io["out/pw3d_out_shape"][at], atol=1e-6)
+
+
+def write_3dpw(io: Arrays, root: Path) -> None:
+    """A sequence file in the official layout. What the pack leaves out: a person 4 m before the camera."""
+    cameras, frames = io["in/pw3d_cam_poses"], len(io["in/pw3d_cam_poses"])
+    body = load_body().rest_joints(torch.zeros(1, 10))[0].numpy() * [1, -1, -1] + [0, 0, 4]
+    world = np.einsum("nji,nkj->nki", cameras[:, :3, :3], body - cameras[:, None, :3, 3])
+    intrinsics = np.array([[1e3, 0, 500], [0, 1e3, 500], [0, 0, 1]])
+    content = {
+        "sequence": "demo_seq_00", "poses": list(io["in/pw3d_poses"]), "betas": list(io["in/pw3d_betas"]),
+        "poses2D": list(io["in/pw3d_poses2d"]), "campose_valid": list(io["in/pw3d_campose_valid"]),
+        "genders": ["m", "f"], "cam_poses": cameras, "cam_intrinsics": intrinsics,
+        "jointPositions": [world.reshape(frames, 72)] * 2, "trans": [world[:, 0]] * 2,
+    }  # fmt: skip
+    (root / "imageFiles").mkdir()
+    (root / "sequenceFiles" / "test").mkdir(parents=True)
+    (root / "sequenceFiles" / "test" / "demo_seq_00.pkl").write_bytes(pickle.dumps(content, 2))
+
+
+CLAIMS: Claims = {
+    test_outputs: "io:out/images io:out/pred_rotmat* io:out/pred_shape* io:out/pred_cam*",
+    test_one_iteration: "io:out/niter1_*",
+    test_every_recorded_intermediate: "io:out/stem_* io:out/layer* io:out/xf io:out/iter*",
+    test_projection_into_the_crop: "io:in/proj_points io:out/cam_t",
+    test_keypoint_loss_2d: "io:in/loss_*kp2d io:out/loss_keypoints_op*",
+    test_keypoint_loss_3d: "io:in/loss_gt_joints io:out/loss_keypoints_3d*",
+    test_parameter_losses: "io:in/loss_gt_pose io:in/loss_gt_betas io:out/loss_regr_* io:out/loss_cam_reg",
+    test_vertex_loss: "io:in/loss_verts_* io:out/loss_shape",
+    test_total_loss_has_the_published_weights: "io:out/loss_total_x60",
+    test_six_numbers_to_rotations_and_back_to_axis_angles: "io:in/rot6d_in io:out/rot6d_out io:out/pred_axis_angle",
+    test_axis_angles_to_rotations: "io:in/aa_in io:out/batch_rodrigues_out",
+    test_projection_with_any_translation: "io:in/proj_trans io:out/proj_2d*",
+    test_crops_are_the_same_to_the_last_bit: "io:in/ds_image* io:in/ds_center io:in/ds_scale io:out/crop_*",
+    test_transforms_of_points: "io:in/transform_pts io:out/get_transform io:out/transform_pts_*",
+    test_dataset_items: (
+        "io:in/ds_* io:out/eval[01]_* io:out/train?_img_s4 io:out/train?_keypoints io:out/train?_pose* "
+        "io:out/train?_betas io:out/train?_scalars"
+    ),
+    test_the_augmentation_is_drawn_as_described: "io:out/train?_index_seed io:out/train?_flip_rot_sc io:out/train?_pn",
+    test_mirrored_and_turned_bodies: "io:out/flip_pose io:out/rot_aa_23p5 io:in/fits_* io:out/fits_*",
+    test_mirrored_keypoints: "io:out/flip_kp*",
+    test_objective_that_bends: (
+        "io:in/est_joints2d io:in/smplify_* io:out/smplify_reprojection io:out/smplify_body_total io:out/angle_prior"
+    ),
+    test_objective_that_places: "io:out/smplify_camera_total",
+    test_the_place_that_labels_suggest: "io:out/est_trans",
+    test_errors: "io:in/eval_* io:out/eval_*",
+    test_3dpw: "io:in/pw3d_* io:out/pw3d_*",
+}
+
+
+def test_every_array_is_replayed(pack: Path) -> None:
+    check_claims(pack, CLAIMS)
