@@ -4,6 +4,7 @@ A whole file that can't be right is a UserError that names it, because the user 
 right is a SampleError, and the rest is read.
 """
 
+import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,14 @@ def read_mat(path: Path, keys: Iterable[str], expected: str) -> Mapping[str, Any
             f"annotation file {str(path)!r} is not a MATLAB file ({error}); expected {expected}; is it complete?"
         ) from error
     return expect_keys(variables, keys, path, expected)
+
+
+def optional_module(name: str, extra: str) -> Any:
+    """The module ``name``; UserError telling what to install if it is missing."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UserError(f"this layout is read with {name}; pip install 'posesyn[{extra}]'") from error
 
 
 def pinhole(focal_length: ArrayLike, principal_point: ArrayLike) -> Camera:

@@ -17,7 +17,7 @@ from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files import inside
 from posesyn_core.skeletons import joint_set
 from posesyn_core.unpickle import load_pickle
-from posesyn_core.values import Sample, SampleOrRejection
+from posesyn_core.values import Camera, Sample, SampleOrRejection
 from posesyn_datasets.annotations import build_each, keypoints
 from posesyn_datasets.checks import Floats, check_person, check_units, expect_keys, expect_shape, pinhole, read_npz
 
@@ -57,20 +57,30 @@ def samples(
         name = camera_of(image)
         if name not in cameras:
             raise SampleError(f"the camera {name!r} is missing from the camera file")
-        points, confidence = keypoints(flat[:, :2], flat[:, 2], len(flat))
         truth = np.where((solid[:, :3] != 0).any(1, keepdims=True), solid[:, :3], np.nan)
-        if not np.isfinite(truth).any():
-            raise SampleError("no joint has a place in 3D")
-        check_person(truth, joints)
-        return Sample(
-            id=sample_id,
-            image=inside(images, image),
-            box=joint_boxes(points, confidence > 0),
-            joint_set=joints,
-            keypoints2d=points,
-            confidence=confidence,
-            camera=pinhole(cameras[name]["f"], cameras[name]["c"]),
-            keypoints3d=truth.astype(np.float32),
-        )
+        camera = pinhole(cameras[name]["f"], cameras[name]["c"])
+        return person(sample_id, inside(images, image), flat, truth, camera, joints)
 
     yield from build_each(((f"{prefix}/{Path(row[0]).with_suffix('')}", row) for row in people), build)
+
+
+def person(sample_id: str, image: Path | bytes, flat: Floats, truth: Floats, camera: Camera, joints: str) -> Sample:
+    """The sample of one person, boxed about the labelled joints.
+
+    ``flat`` (J, 3) are x, y in pixels and confidence, ``truth`` (J, 3) metres in the camera frame, NaN = unknown.
+    SampleError if nothing is known in 2D or 3D, or the joints are no person's.
+    """
+    points, confidence = keypoints(flat[:, :2], flat[:, 2], len(flat))
+    if not np.isfinite(truth).any():
+        raise SampleError("no joint has a place in 3D")
+    check_person(truth, joints)
+    return Sample(
+        id=sample_id,
+        image=image,
+        box=joint_boxes(points, confidence > 0),
+        joint_set=joints,
+        keypoints2d=points,
+        confidence=confidence,
+        camera=camera,
+        keypoints3d=truth.astype(np.float32),
+    )

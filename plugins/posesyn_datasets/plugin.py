@@ -8,12 +8,12 @@ from posesyn_datasets.coco import CocoConfig, CocoReader
 from posesyn_datasets.coco_writer import CocoWriter, CocoWriterConfig
 from posesyn_datasets.emdb import EmdbConfig, EmdbReader
 from posesyn_datasets.folder import FolderConfig, FolderReader
-from posesyn_datasets.human36m import Human36mConfig, Human36mReader
+from posesyn_datasets.human36m import Human36mConfig, human36m
 from posesyn_datasets.humman import HummanConfig, HummanReader
 from posesyn_datasets.images import DeepFashionConfig, DeepFashionReader, ImagesConfig, ImagesReader
 from posesyn_datasets.jhmdb import JhmdbConfig, JhmdbReader
 from posesyn_datasets.lspet import LspetConfig, LspetReader
-from posesyn_datasets.mpi_inf_3dhp import MpiInf3dhpConfig, MpiInf3dhpReader
+from posesyn_datasets.mpi_inf_3dhp import MpiInf3dhpConfig, mpi_inf_3dhp
 from posesyn_datasets.mpii import MpiiConfig, MpiiReader
 from posesyn_datasets.muco import MucoConfig, MucoReader
 from posesyn_datasets.panoptic import PanopticConfig, PanopticReader
@@ -59,8 +59,8 @@ def register_readers() -> list[Component]:
         Component(Kind.READER, "lspet", "Leeds Sports Pose Extended: 2D evaluation", LspetReader, LspetConfig),
         Component(Kind.READER, "jhmdb", "JHMDB: 2D evaluation on video", JhmdbReader, JhmdbConfig),
         Component(Kind.READER, "3dpw", "3DPW: SMPL bodies in phone videos", Pw3dReader, Pw3dConfig),
-        Component(Kind.READER, "human36m", "Human3.6M: 17 joints in 3D", Human36mReader, Human36mConfig),
-        Component(Kind.READER, "mpi_inf_3dhp", "MPI-INF-3DHP: 17 joints in 3D", MpiInf3dhpReader, MpiInf3dhpConfig),
+        Component(Kind.READER, "human36m", "Human3.6M: 17 joints in 3D", human36m, Human36mConfig),
+        Component(Kind.READER, "mpi_inf_3dhp", "MPI-INF-3DHP: 17 joints in 3D", mpi_inf_3dhp, MpiInf3dhpConfig),
         Component(Kind.READER, "muco", "MuCo-3DHP: 21 joints in 3D, composited people", MucoReader, MucoConfig),
         Component(Kind.READER, "emdb", "EMDB: SMPL bodies in phone videos", EmdbReader, EmdbConfig),
     ]

@@ -3,7 +3,7 @@
 PyAV decodes them. A sampled frame is handed on as JPEG bytes, which a run keeps in its table of scores.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -136,7 +136,7 @@ def _frames(dataset: str, name: str, path: Path, stride: int) -> Iterator[Pictur
 
     at = -1
     try:
-        for at, image in _decoded(path, stride):
+        for at, image in decoded(path, lambda number: number % stride == 0):
             height, width = image.shape[:2]
             encoded = encode_jpeg(image, JPEG_QUALITY)
             yield Picture(f"{name}/{at:06d}", encoded, (width, height), image.copy)
@@ -147,14 +147,14 @@ def _frames(dataset: str, name: str, path: Path, stride: int) -> Iterator[Pictur
             yield f"{dataset}/{name}", "the file has no video frames"
 
 
-def _decoded(path: Path, stride: int) -> Iterator[tuple[int, Image]]:
-    """(number, upright RGB image) of every ``stride``-th frame."""
+def decoded(path: Path, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Image]]:
+    """(number, upright RGB image) of the frames whose number is ``wanted``. FFmpegError if the file is no video."""
     import av
 
     with av.open(str(path)) as container:
         for stream in container.streams.video[:1]:
             for number, frame in enumerate(container.decode(stream)):
-                if number % stride == 0:
+                if wanted(number):
                     yield number, _upright(frame)
 
 
