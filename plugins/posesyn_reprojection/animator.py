@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from posesyn_core.body.model import load_body
+from posesyn_core.body.planning import posed_vertices
 from posesyn_core.body.render import composite, interpolate, render, texture_colours, window
 from posesyn_core.values import Camera, ClipPlan, FloatArray, Image, PoseEstimate, Sample
-from posesyn_reprojection.lifting import Person, Surface, in_front, lift, posed
+from posesyn_reprojection.lifting import Person, Surface, in_front, lift
 from posesyn_reprojection.plugin import ReprojectionConfig
 
-FRAMES_AT_ONCE = 16
-"""Frames whose bodies are posed in one batch."""
+FINEST, FINE = 2.0, 1.5
+"""How much finer than the image a person is drawn at most, and at least for an outline that needs no softening."""
 
 
 class ReprojectionAnimator:
@@ -34,12 +35,8 @@ class ReprojectionAnimator:
     def animate(self, plan: ClipPlan) -> Iterator[Image]:
         """One image of the reference's size per frame. SampleError if the reference has no body to take pixels from."""
         person = self._person(plan.reference, plan.reference_estimate)
-        for start in range(0, len(plan.transl), FRAMES_AT_ONCE):
-            part = slice(start, start + FRAMES_AT_ONCE)
-            count = len(plan.transl[part])
-            betas = np.repeat(plan.betas[None], count, axis=0)
-            for vertices in posed(self.body, plan.global_orient[part], plan.body_pose[part], betas, plan.transl[part]):
-                yield draw(person, self.surface, vertices, plan.camera, self.config.resolution)
+        for vertices in posed_vertices(self.body, plan):
+            yield draw(person, self.surface, vertices, plan.camera, self.config.resolution)
 
     def _person(self, reference: Sample, estimate: PoseEstimate) -> Person:
         """The prepared person, made by the first thread that asks for it and awaited by the others."""
@@ -70,11 +67,11 @@ def draw(person: Person, surface: Surface, vertices: FloatArray, camera: Camera,
     if x1 <= x0 or y1 <= y0:
         return image
     extent = int(y1 - y0), int(x1 - x0)
-    density = min(2.0, resolution / max(extent))
+    density = min(FINEST, resolution / max(extent))
     size = max(2, round(extent[0] * density)), max(2, round(extent[1] * density))
     seen = render(vertices, surface.faces, window(camera, (int(x0), int(y0)), extent, size), size)
     values = interpolate(seen, surface.faces, np.hstack([person.trust, person.colours]))
     trust, plain = values[:, :1], values[:, 1:]
     colours = plain + trust * (texture_colours(seen, person.uv, person.texture) - plain)
-    image[y0:y1, x0:x1] = composite(seen, colours, image[y0:y1, x0:x1])
+    image[y0:y1, x0:x1] = composite(seen, colours, image[y0:y1, x0:x1], soften=density < FINE)
     return image

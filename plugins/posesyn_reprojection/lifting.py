@@ -19,7 +19,7 @@ from posesyn_core.errors import SampleError
 from posesyn_core.geometry.cameras import project
 from posesyn_core.seeds import rng
 from posesyn_core.skeletons import convert, joint_set
-from posesyn_core.values import Camera, FloatArray, Image, PoseEstimate, Sample
+from posesyn_core.values import Camera, FloatArray, Image, PoseEstimate, Sample, SmplParams
 from posesyn_reprojection.segmentation import Mask, person_mask, remove, spread
 
 MARGIN = 0.15
@@ -27,6 +27,12 @@ MARGIN = 0.15
 
 TOLERANCE = 0.02
 """How far (metres) a surface point may lie behind what its pixel shows and still count as seen."""
+
+GRAZING = 0.35
+"""Least cosine between a point's normal and the ray to the camera: the outline's own colours are half background."""
+
+NEAR = 2
+"""How far outside the person's pixels, in pixels, a point may project and still be that pixel's."""
 
 TRUNK = [16, 17, 2, 1]
 """SMPL's shoulders and hips, around the trunk."""
@@ -82,9 +88,10 @@ def lift(body: Body, surface: Surface, reference: Sample, estimate: PoseEstimate
     if estimate.smpl is None:
         raise SampleError("the estimator gives no body (SMPL) for the reference")
     smpl, image = estimate.smpl, reference.load_image()
-    (vertices,) = posed(body, *(a[None] for a in (smpl.global_orient, smpl.body_pose, smpl.betas, smpl.transl)))
+    vertices, joints = _posed(body, smpl)
+    seen_at = project(joints, estimate.camera.focal_length, estimate.camera.principal_point)
     labels, known = convert(reference.keypoints2d, reference.confidence > 0, reference.joint_set, "smpl24")
-    error = np.where(known[:, None], labels - estimate.joints2d, 0)
+    error = np.where(known[:, None], labels - seen_at, 0)
     vertices = _pulled(surface, vertices, error, known, estimate.camera)
     pixels = in_front(vertices, estimate.camera)
     if not len(pixels):
@@ -108,14 +115,17 @@ def lift(body: Body, surface: Surface, reference: Sample, estimate: PoseEstimate
     background[rows, columns] = remove(part, removed, rng(0, reference.id, "background"))
     inner = cv2.erode(mask, np.ones((3, 3), np.uint8))  # outline pixels are half background
     texture = spread(picture, inner if inner.any() else mask)
-    uv, trust, colours = _borrow(surface, vertices, seen, camera, texture)
+    near = cv2.dilate(mask, np.ones((3, 3), np.uint8), iterations=NEAR)
+    uv, trust, colours = _borrow(surface, vertices, seen, near, camera, texture)
     return Person(background, texture, uv, trust, colours)
 
 
-def posed(body: Body, *parameters: NDArray) -> NDArray[np.float32]:
-    """Vertices (L, V, 3) of bodies given by global_orient, body_pose, betas, transl (L, ...)."""
+def _posed(body: Body, smpl: SmplParams) -> tuple[FloatArray, FloatArray]:
+    """Vertices (V, 3) and joints (24, 3) of a body."""
+    parameters = (smpl.global_orient, smpl.body_pose, smpl.betas, smpl.transl)
     with torch.inference_mode():
-        return body(*(torch.from_numpy(np.array(array)) for array in parameters)).vertices.numpy()
+        found = body(*(torch.from_numpy(np.array(array))[None] for array in parameters))
+    return found.vertices[0].numpy(), found.joints3d[0].numpy()
 
 
 def _pulled(
@@ -176,7 +186,7 @@ def _surroundings(pixels: FloatArray, size: tuple[int, ...]) -> tuple[tuple[int,
 
 
 def _borrow(
-    surface: Surface, vertices: FloatArray, seen: Buffers, camera: Camera, texture: Image
+    surface: Surface, vertices: FloatArray, seen: Buffers, near: Mask, camera: Camera, texture: Image
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Where each face finds its colours in the texture: ``uv``, ``trust`` and ``colours`` of :class:`Person`.
 
@@ -184,7 +194,7 @@ def _borrow(
     face whose corners borrowed from places apart would show a smear; such faces are not trusted.
     """
     pixels = project(vertices, camera.focal_length, camera.principal_point)
-    shown = np.flatnonzero(_shown(surface, vertices, pixels, seen))
+    shown = np.flatnonzero(_shown(surface, vertices, pixels, seen, near))
     if len(shown) < 20:
         raise SampleError("the estimated body of the reference lies outside its image")
     source = np.arange(len(vertices))
@@ -211,13 +221,13 @@ def _borrow(
     return uv.astype(np.float32)[surface.faces], trust.astype(np.float32)[:, None], colours
 
 
-def _shown(surface: Surface, vertices: FloatArray, pixels: FloatArray, seen: Buffers) -> NDArray[np.bool_]:
+def _shown(surface: Surface, vertices: FloatArray, pixels: FloatArray, seen: Buffers, near: Mask) -> NDArray[np.bool_]:
     """Which vertices the reference shows: turned to the camera and, with the pixels around, not behind another part."""
     height, width = seen.size
     column, row = np.rint(pixels).astype(int).T
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     nearest = cv2.erode(seen.depth, np.ones((3, 3), np.uint8))
-    depth = nearest[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)]
+    row, column = np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)
     facing = -np.einsum("vc,vc->v", vertex_normals(vertices, surface.faces), vertices)
-    turned = facing > 0.2 * np.linalg.norm(vertices, axis=1)
-    return inside & turned & (vertices[:, 2] < depth + TOLERANCE)
+    turned = facing > GRAZING * np.linalg.norm(vertices, axis=1)
+    return inside & turned & (near[row, column] > 0) & (vertices[:, 2] < nearest[row, column] + TOLERANCE)

@@ -12,7 +12,7 @@ from posesyn_core.values import Image
 
 Mask = NDArray[np.uint8]
 
-CUT_SIDE = 192
+CUT_SIDE = 256
 """Longest side, in pixels, of the picture that is cut and inpainted; details below that are not worth the time."""
 
 ROUNDS = 2
@@ -29,7 +29,7 @@ def person_mask(image: Image, body: Mask, core: Mask, around: Mask) -> Mask:
     reach = max(3, round(0.05 * max(small_body.shape)))
     labels = np.full(small_body.shape, cv2.GC_BGD, np.uint8)
     labels[(_grown(small_body, 3 * reach) | small_around) > 0] = cv2.GC_PR_BGD
-    labels[_grown(small_body | small_core, reach // 2) > 0] = cv2.GC_PR_FGD
+    labels[(small_body | small_core) > 0] = cv2.GC_PR_FGD
     labels[(small_core if small_core.any() else small_body) > 0] = cv2.GC_FGD
     cv2.setRNGSeed(0)  # GrabCut's mixtures start from a random clustering
     cv2.grabCut(small_image, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), ROUNDS, cv2.GC_INIT_WITH_MASK)
@@ -41,7 +41,7 @@ def person_mask(image: Image, body: Mask, core: Mask, around: Mask) -> Mask:
 
 def remove(image: Image, mask: Mask, rng: np.random.Generator) -> Image:
     """The picture (H, W, 3) with the masked pixels filled from around them, as grainy as the rest."""
-    hole = _grown(mask, max(2, round(0.015 * max(mask.shape))))
+    hole = _grown(mask, max(3, round(0.02 * max(mask.shape))))
     small = cv2.inpaint(_shrunk(image), _grown(_shrunk(hole), 1), 3, cv2.INPAINT_TELEA)
     filled = cv2.resize(small, mask.shape[::-1], interpolation=cv2.INTER_LINEAR).astype(np.float32)
     grain = image.astype(np.float32) - cv2.GaussianBlur(image, (0, 0), 1)

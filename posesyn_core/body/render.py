@@ -173,10 +173,11 @@ def diffuse(normal: FloatArray, direction: NDArray, ambient: float = 0.5) -> Flo
     return ambient + (1 - ambient) * np.maximum(normal @ toward, 0)[:, None]
 
 
-def composite(buffers: Buffers, colours: FloatArray, background: Image) -> Image:
+def composite(buffers: Buffers, colours: FloatArray, background: Image, *, soften: bool = False) -> Image:
     """Draw the covered pixels' colours (P, 3) in 0..255 over ``background`` (H, W, 3).
 
-    The buffers may have another size than the background (see :func:`window`): edges are soft then.
+    The buffers may have another size than the background (see :func:`window`): edges are soft where they are finer by
+    half or more. ``soften`` spreads the outline over its neighbouring pixels where they are not.
     """
     height, width = background.shape[:2]
     opaque = np.empty((len(colours), 4), np.float32)
@@ -186,6 +187,9 @@ def composite(buffers: Buffers, colours: FloatArray, background: Image) -> Image
     if buffers.size != (height, width):
         shrinks = buffers.size[0] > height
         drawn = cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    if soften:
+        blurred = cv2.GaussianBlur(drawn, (3, 3), 0.7)
+        drawn = np.where(blurred[..., 3:] < 0.999, blurred, drawn)
     image = background.copy()
     touched = drawn[..., 3] > 0
     mixed = drawn[touched]
