@@ -255,8 +255,7 @@ STAGE_OF_SECTION: Mapping[str, str] = {
 ENGINE_OF_STAGE: Mapping[str, tuple[str, ...]] = {
     "score": ("eem", "estimator"),
     "synthesize": ("motion",),
-    "animate": ("reference", "animator"),
-    "filter": ("estimator",),
+    "animate": ("estimator", "reference", "animator"),
     "evaluate": ("estimator",),
     "run": ("estimator", "eem", "reference"),
 }

@@ -63,10 +63,10 @@ def test_a_stage_chooses_the_engine_of_its_networks() -> None:
     recipe = parse_recipe(MINIMAL, given)
     onnx = EngineChoice("onnx", {"precision": "fp16"})
     assert with_engine(recipe, "score", "onnx", "fp16").eem == Choice("spin", {}, onnx)
-    filtering = with_engine(recipe, "filter", None, "fp16")
-    assert filtering.estimator.engine == EngineChoice("tensorrt", {"graphs": 2, "precision": "fp16"}, 5.0)
-    assert filtering.eem == recipe.eem
-    assert with_engine(recipe, "filter", "onnx", None).estimator.engine == EngineChoice("onnx", tolerance=5.0)
+    evaluating = with_engine(recipe, "evaluate", None, "fp16")
+    assert evaluating.estimator.engine == EngineChoice("tensorrt", {"graphs": 2, "precision": "fp16"}, 5.0)
+    assert evaluating.eem == recipe.eem
+    assert with_engine(recipe, "animate", "onnx", None).estimator.engine == EngineChoice("onnx", tolerance=5.0)
     assert with_engine(recipe, "synthesize", "onnx", "fp16").motion.engine == onnx
     assert with_engine(recipe, "animate", "onnx", "fp16").animator.engine == onnx
     assert with_engine(recipe, "filter", None, None) == with_engine(recipe, "select", None, None) == recipe

@@ -1,23 +1,26 @@
 """Frames are judged as they are drawn: what is written, what is remembered, and what the filter may still change."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from attrs import frozen
+import torch
+from attrs import evolve, frozen
 
 from posesyn_core import Component, Kind, UserError, hookimpl
 from posesyn_core.cli import main
+from posesyn_core.components import ExportableModule, NetworkCall
+from posesyn_core.engines import CPU_PASS, EngineConfig, TorchEngine
 from posesyn_core.inference import predict
 from posesyn_core.pipeline import animate, judging
 from posesyn_core.pipeline.run import Clip, Run, create_run, fork_run
 from posesyn_core.pipeline.stages import run_stage
 from posesyn_core.pipeline.tables import Table, to_plain
-from posesyn_core.recipe import STAGES, load_recipe
+from posesyn_core.recipe import STAGES, load_recipe, with_engine
 from posesyn_core.registry import Origin, Registry
 from posesyn_core.values import ClipPlan, Image, LabelledFrame, PoseEstimate, Sample, Verdict
 from tests.tiny import folder_data_set
@@ -274,3 +277,35 @@ def test_clips_are_judged_before_all_are_drawn(mined: Run, tmp_path: Path) -> No
     run_stage(run, "synthesize")
     assert run_stage(run, "animate")["clips"] == 16
     assert begun_at_verdicts[0] < 8 and begun_at_verdicts[-1] == 16
+
+
+def test_frames_are_judged_on_the_chosen_engine_in_batches(
+    mined: Run, thrifty: Run, middle: float, tmp_path: Path
+) -> None:
+    sizes: list[int] = []
+
+    class Counting:
+        """Eager torch that notes the batches it gets."""
+
+        def __init__(self, config: EngineConfig) -> None:
+            self.config = config
+
+        def load(self, module: ExportableModule) -> NetworkCall:
+            inner = TorchEngine(self.config).load(module)
+
+            def call(tensors: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+                sizes.append(len(next(iter(tensors.values()))))
+                return inner(tensors)
+
+            return call
+
+    registry = Registry.discover()
+    engine = Component(Kind.ENGINE, "counting", "", Counting, EngineConfig)
+    registry.add(SimpleNamespace(register_engines=hookimpl(lambda: [engine])), Origin("counting", "tests", "1"))
+    run = forked(mined, tmp_path / "run", f"filter.tau={middle}", registry=registry)
+    accelerated = Run(run.folder, with_engine(run.recipe, "animate", "counting", None), registry)
+    accelerated = evolve(accelerated, recipe=evolve(accelerated.recipe, animator=run.recipe.animator))
+    figures = run_stage(accelerated, "animate")
+    frames = figures["frames"]
+    assert set(sizes) == {CPU_PASS} and frames <= sum(sizes) <= frames + 4 * CPU_PASS  # a few to try the engine
+    assert files(run) == files(thrifty) and rows_of(run) == rows_of(thrifty)

@@ -16,8 +16,8 @@ import pytest
 
 SMALL = [
     "dataset.count=24", "test.count=8", "score.hard=5", "score.easy=3", "synthesize.max_frames=48",
-    "animate.frame_stride=6", "filter.tau=400", "finetune.steps=4", "finetune.batch_size=4",
-    "real=[{name='world', part='lab', split='real', count=8}]",
+    "animate.frame_stride=6", "animate.keep_rejected=false", "filter.tau=400", "finetune.steps=4",
+    "finetune.batch_size=4", "real=[{name='world', part='lab', split='real', count=8}]",
 ]  # fmt: skip
 KILLS = 10
 
@@ -85,7 +85,15 @@ def exported(folder: Path) -> dict[str, Any]:
     return labels
 
 
+def drawn(folder: Path) -> dict[str, bytes]:
+    """The frames on disk."""
+    frames = folder / "animate" / "frames"
+    return {str(path.relative_to(frames)): path.read_bytes() for path in frames.rglob("*.jpg")}
+
+
 def assert_same_results(left: Path, right: Path, tolerance: float) -> None:
+    assert 0 < len(drawn(left)) < json.loads((left / "animate" / "done.json").read_text())["frames"]  # some dropped
+    assert drawn(left) == drawn(right)
     compare(tables(left), tables(right), "tables", tolerance)
     compare(exported(left), exported(right), "export", tolerance)
     for stage in ("evaluate", "finetune"):
