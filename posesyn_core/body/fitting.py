@@ -45,7 +45,8 @@ class FitResult:
     """SMPL parameters of B clips of L frames, in the frame and unit (metres) of the joints they were fitted to.
 
     ``global_orient`` (B, L, 3), ``body_pose`` (B, L, 23, 3) axis-angle; ``betas`` (B, 10); ``transl`` (B, L, 3);
-    ``residual_mm`` (B,): mean distance of the body's 22 joints from their targets over the clip's frames.
+    ``residual_mm`` (B,): mean distance of the body's 22 joints from their targets over the clip's frames. If the bones
+    of a retargeted motion stretch by more, it is that: no body can do it, and retargeting would hide it.
     """
 
     global_orient: Tensor
@@ -88,7 +89,10 @@ def fit_smpl(
         state = _step(clips, state, smoothness)
     rest = clips.rest(state.shape)
     distance = 1000 * (_forward(state.rotations, state.root, rest)[0] - target).norm(dim=-1).mean(-1)
-    residual = torch.where((given == usable).all(1), _mean(distance, usable), torch.nan)
+    misfit = _mean(distance, usable)
+    if betas is not None:
+        misfit = misfit.maximum(1000 * _stretch(joints3d.double().where(used, 0.0), usable))
+    residual = torch.where((given == usable).all(1), misfit, torch.nan)
     rotvec = roma.rotmat_to_rotvec(state.rotations) * usable[..., None, None]
     found = state.shape if betas is None else people
     results = rotvec[:, :, 0], rotvec[:, :, 1:], found, state.root - rest[:, None, 0], residual
@@ -259,6 +263,12 @@ def retarget_joints(joints3d: Tensor, rest: Tensor, mask: Tensor) -> Tensor:
             offset = F.normalize(bone, dim=-1) * own.norm(dim=-1, keepdim=True)
         moved.append(moved[parent] + offset)
     return torch.stack(moved, dim=2)
+
+
+def _stretch(joints3d: Tensor, mask: Tensor) -> Tensor:
+    """(B,): how far bones are from their mean length over the clip, mean over bones and frames; a skeleton has 0."""
+    length = (joints3d[:, :, 1:] - joints3d[:, :, list(HUMANML22.parents[1:])]).norm(dim=-1)
+    return _mean((length - _mean(length, mask)[:, None]).abs().mean(-1), mask)
 
 
 def _triangle(joints: Tensor, left: int, right: int, top: int) -> Tensor:

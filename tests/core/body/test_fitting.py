@@ -242,7 +242,7 @@ def test_what_is_no_person_is_told_by_its_residual(body: Body, betas: Tensor | N
     odd[1] = torch.randn(8, 22, 3, generator=torch.Generator().manual_seed(0))
     sound, fit = fit_smpl(body, joints, betas=betas), fit_smpl(body, odd, betas=betas)
     assert fit.residual_mm[0].isnan()
-    assert fit.residual_mm[1] > 10 * sound.residual_mm[1]
+    assert fit.residual_mm[1] > 300
     for name in ("global_orient", "body_pose", "betas", "transl"):
         assert getattr(fit, name).isfinite().all()
         assert torch.allclose(getattr(fit, name)[2], getattr(sound, name)[2], atol=1e-5)

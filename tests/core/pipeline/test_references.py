@@ -1,5 +1,6 @@
 """The reference people: who analyses them, what is refused and recorded; and what the motions laid onto them may do."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,10 @@ class Mover:
                 joints[2:, :, 1] += 100
             case "huge":
                 joints[1, 5:] = 1e30
+            case "origin":
+                joints[:] = 0
+            case "scattered":
+                joints = np.random.default_rng(0).normal(size=joints.shape)
         return joints
 
 
@@ -199,3 +204,18 @@ def test_a_fit_that_is_not_finite_rejects_its_clip(forked: Fork) -> None:
     run_stage(run, "synthesize")
     assert run_stage(run, "animate")["rejected"] == 2
     assert set(dict(run.clips.rejections()).values()) == {"joints -> SMPL gave numbers that are not finite"}
+
+
+def test_a_motion_without_extent_rejects_its_clip(forked: Fork) -> None:
+    run = forked('motion={name="mover", kind="origin"}', "animate.frame_stride=1")
+    run_stage(run, "synthesize")
+    assert run_stage(run, "animate")["rejected"] == 2
+    assert set(dict(run.clips.rejections()).values()) == {"joints -> SMPL gave numbers that are not finite"}
+
+
+def test_a_motion_that_no_body_can_do_rejects_its_clip_with_the_residual(forked: Fork) -> None:
+    run = forked('motion={name="mover", kind="scattered"}', "animate.frame_stride=1")
+    run_stage(run, "synthesize")
+    assert run_stage(run, "animate")["rejected"] == 2
+    for _, reason in run.clips.rejections():
+        assert re.fullmatch(r"joints -> SMPL residual \d{3} mm > 60 mm", reason)
