@@ -84,3 +84,16 @@ def test_what_cannot_be_fitted_is_left(body: Body) -> None:
     bodiless = evolve(truth, smpl=None)
     fitted = fit_to_labels(body, [truth, bodiless], [unlabelled, sample])
     np.testing.assert_array_equal(fitted, np.stack([truth.joints3d] * 2))
+
+
+def test_a_label_that_is_not_known_does_not_count(body: Body) -> None:
+    truth = estimate_of(body, SmplParams([np.pi, 0.3, 0], np.full((23, 3), 0.1), np.zeros(10), [0, 0, 5]))
+    sample = sample_of(truth, "mpii16")
+    confidence = np.array(sample.confidence)
+    confidence[3] = 0
+    somewhere, nowhere = (np.array(sample.keypoints2d) for _ in range(2))
+    somewhere[3], nowhere[3] = 1000, np.nan
+    samples = [evolve(sample, confidence=confidence, keypoints2d=points) for points in (somewhere, nowhere)]
+    elsewhere, lost = fit_to_labels(body, [truth] * 2, samples)
+    np.testing.assert_allclose(elsewhere, lost, atol=1e-6)
+    assert np.isfinite(lost).all()
