@@ -105,7 +105,12 @@ def _compute(network: LoadedNetwork, prepared: Sequence[Prepared | SampleError])
 
 def _run(call: NetworkCall, items: Sequence[Prepared]) -> Mapping[str, np.ndarray]:
     batch = {name: torch.from_numpy(np.stack([item.tensors[name] for item in items])) for name in items[0].tensors}
-    return {name: tensor.numpy() for name, tensor in call(batch).items()}
+    try:
+        return {name: tensor.numpy() for name, tensor in call(batch).items()}
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"the estimator's network runs out of memory with {len(items)} samples at once: lower --batch-size"
+        ) from error
 
 
 def _decode(

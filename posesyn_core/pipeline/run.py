@@ -7,6 +7,7 @@ Layout::
     animate/references/NNNNNN.parquet              the bodies of the reference people
     animate/frames/<clip>/NNNN.jpg                 the synthesised frames that the filter kept
     export/<format>/...  finetune/<variant>/...    files for trainers, and what training left
+    previews/...        strips and films of clips, where ``posesyn preview`` was asked for them
     rejected.parquet    every rejected unit of every stage, with the reason
     report.html         everything, to look at
 """
@@ -321,6 +322,8 @@ def _delete_from(folder: Path, stage: str) -> None:
     for later in STAGES[STAGES.index(stage) :]:
         if (folder / later).exists():
             shutil.rmtree(folder / later)
+    if STAGES.index(stage) <= STAGES.index("animate"):
+        shutil.rmtree(folder / "previews", ignore_errors=True)
     (folder / "report.html").unlink(missing_ok=True)
 
 

@@ -1,14 +1,15 @@
 """Prediction over many samples: ordered, lazy, independent of batches, and unharmed by bad samples."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pytest
+import torch
 from attrs import evolve
 
 from posesyn_core import PoseEstimate, Sample, SampleError, UserError
 from posesyn_core.components import Kind, NetworkCall, SplitEstimator
-from posesyn_core.engines import EngineConfig, TorchEngine
+from posesyn_core.engines import EngineConfig, LoadedNetwork, TorchEngine
 from posesyn_core.inference import BATCHES_AHEAD, exportable, predict
 from posesyn_core.registry import Registry
 from tests.tiny import people
@@ -65,6 +66,14 @@ def test_users_mistakes_are_raised(spin: SplitEstimator) -> None:
 
     with pytest.raises(UserError, match="no weights"):
         list(predict(Missing(), [people(2)]))
+
+
+def test_a_device_that_is_too_small_is_told_in_a_sentence(spin: SplitEstimator) -> None:
+    def call(tensors: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    with pytest.raises(UserError, match="out of memory with 3 samples at once: lower --batch-size"):
+        list(predict(spin, [people(3)], network=LoadedNetwork(call, (1, 64))))
 
 
 def test_an_estimator_in_one_piece_loses_only_the_samples_it_fails_on(spin: SplitEstimator) -> None:

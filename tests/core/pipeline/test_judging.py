@@ -11,7 +11,7 @@ import pytest
 import torch
 from attrs import evolve, frozen
 
-from posesyn_core import Component, Kind, UserError, hookimpl
+from posesyn_core import Component, Kind, SampleError, UserError, hookimpl
 from posesyn_core.cli import main
 from posesyn_core.components import ExportableModule, NetworkCall
 from posesyn_core.engines import CPU_PASS, EngineConfig, TorchEngine
@@ -202,6 +202,11 @@ def test_a_frame_that_another_filter_had_written_is_taken_away(
 
 
 @frozen
+class Nothing:
+    """No options."""
+
+
+@frozen
 class Threshold:
     least: float = 0.0
 
@@ -239,6 +244,37 @@ def test_a_filter_may_look_at_pictures_while_they_are_there(mined: Run, tmp_path
         run_stage(changed, "filter")
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (SampleError("out of memory for 5 frames"), "out of memory for 5 frames"),
+        (torch.OutOfMemoryError("CUDA out of memory."), "OutOfMemoryError: CUDA out of memory."),
+        (MemoryError(), "MemoryError: "),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_animator_without_memory_for_a_clip_loses_that_clip_alone(
+    mined: Run, tmp_path: Path, error: Exception, reason: str
+) -> None:
+    class Hungry:
+        def animate(self, plan: ClipPlan) -> Iterator[Image]:
+            image = plan.reference.load_image()
+            for number in range(len(plan.transl)):
+                if plan.id == unlucky and number == 2:
+                    raise error
+                yield image
+
+    registry = Registry.discover()
+    component = Component(Kind.ANIMATOR, "hungry", "", lambda _: Hungry(), Nothing)
+    registry.add(SimpleNamespace(register_animators=hookimpl(lambda: [component])), Origin("hungry", "tests", "1"))
+    unlucky = f"{next(mined.motions.values()).id}@0"
+    run = forked(mined, tmp_path / "run", "animator=hungry", registry=registry)
+    figures = run_stage(run, "animate")
+    assert figures["clips"] == 2 and figures["rejected"] == 1 and figures["frames"] == 5
+    assert list(run.clips.rejections()) == [(unlucky, reason)]
+    assert run_stage(run, "filter")["frames"] == 5
+
+
 def test_a_clip_of_one_frame(mined: Run, tmp_path: Path) -> None:
     run = forked(mined, tmp_path / "run", "animate.max_frames=1", "animate.smooth=2", "filter.tau=9999")
     assert run_stage(run, "animate")["frames"] == run_stage(run, "filter")["kept"] == 2
@@ -259,10 +295,6 @@ def test_clips_are_judged_before_all_are_drawn(mined: Run, tmp_path: Path) -> No
         def judge(self, frames: Sequence[LabelledFrame], estimates: Sequence[PoseEstimate]) -> list[Verdict]:
             begun_at_verdicts.append(len(begun))
             return [Verdict(False, 1.0) for _ in frames]
-
-    @frozen
-    class Nothing:
-        pass
 
     registry = Registry.discover()
     parts = {

@@ -141,6 +141,15 @@ def test_clips_are_spread_over_all_and_printed(make: Make, capsys: pytest.Captur
     assert {path.name for path in (run.folder / "previews").iterdir()} == set(names)
 
 
+def test_clips_that_are_drawn_anew_lose_their_previews(make: Make) -> None:
+    run = make([50.0])
+    (path,) = write_previews(run)
+    create_run(run.folder, run.recipe, run.registry, restart="filter")
+    assert path.exists()
+    create_run(run.folder, run.recipe, run.registry, restart="animate")
+    assert not path.parent.exists()
+
+
 def test_mistakes_are_sentences(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make([50.0])
     with pytest.raises(UserError, match="no map outline; known are depth, normal"):
