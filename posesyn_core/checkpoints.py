@@ -10,10 +10,10 @@ The usual life of a file in a plugin::
 
 import pickle
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from attrs import frozen
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from posesyn_core.errors import UserError
 from posesyn_core.files import atomic_path, existing_file
 
+Sizes = TypeVar("Sizes")
 SHOWN = 3
 """How many names of a kind a sentence lists."""
 
@@ -115,6 +116,28 @@ def load_state_dict(network: nn.Module, state: Mapping[str, Tensor], fit: Fit, p
     wanted = network.state_dict()
     known = {name: tensor for name, tensor in state.items() if name in wanted}
     network.load_state_dict(known, strict=False, assign=any(tensor.is_meta for tensor in wanted.values()))
+
+
+def sizes_shown(find: Callable[[Mapping[str, Tensor]], Sizes], state: Mapping[str, Tensor], published: Sizes) -> Sizes:
+    """The sizes that a state dict shows (``find`` tells them, or raises KeyError), else those of the published model.
+
+    With the latter the comparison names what is missing in a file of another model.
+    """
+    try:
+        return find(state)
+    except (KeyError, IndexError):
+        return published
+
+
+def plain_state(network: nn.Module) -> dict[str, Tensor]:
+    """The state dict on the CPU, contiguous and without gradients."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+
+
+def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
+    """Write torch's own format, as official codes read it, atomically."""
+    with atomic_path(path) as temporary:
+        torch.save(dict(content), temporary)
 
 
 def replace_weights(network: nn.Module, other: nn.Module, *, kept: Sequence[str] = ()) -> None:

@@ -13,27 +13,24 @@ from numpy.typing import ArrayLike
 from smplx.lbs import batch_rigid_transform
 from torch import Tensor, nn
 
-from posesyn_core.body.model import Body, ShapeSpace
+from posesyn_core.body.model import Body, ShapeSpace, body_of_buffers
 from posesyn_core.errors import UserError
 from posesyn_core.files import existing_file
-from posesyn_core.skeletons import SMPL24
 from posesyn_crowdnet.joints import EXTRA_HEAD_TOP, FACE_VERTICES, SMPL_VERTICES, SUPERSET
 from posesyn_crowdnet.network import BodyBuffers
 
 
 def body_from(buffers: BodyBuffers, shape_space: ShapeSpace = "smpl") -> Body:
-    """The body that a checkpoint carries (V vertices), with SMPL's kinematic tree."""
-    arrays = {
+    """The body that a checkpoint carries."""
+    by_name = {
         "v_template": buffers.th_v_template[0],
         "shapedirs": buffers.th_shapedirs,
-        "posedirs": buffers.th_posedirs,
+        "posedirs": buffers.th_posedirs.flatten(0, 1).mT,
         "J_regressor": buffers.th_J_regressor,
-        "weights": buffers.th_weights,
-        "f": buffers.th_faces,
+        "lbs_weights": buffers.th_weights,
+        "faces_tensor": buffers.th_faces,
     }
-    plain = {name: tensor.detach().cpu().numpy() for name, tensor in arrays.items()}
-    tree = np.array([SMPL24.parents, range(len(SMPL24))])
-    return Body({**plain, "kintree_table": tree}, shape_space=shape_space)
+    return body_of_buffers(by_name, shape_space)
 
 
 def superset_regressor(

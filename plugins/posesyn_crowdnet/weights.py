@@ -19,11 +19,13 @@ from posesyn_core.checkpoints import (
     compare,
     load_state_dict,
     needs_smpl,
+    plain_state,
     read_state_dict,
+    sizes_shown,
+    write_checkpoint,
     write_state_dict,
 )
 from posesyn_core.errors import UserError
-from posesyn_core.files import atomic_path
 from posesyn_crowdnet.body import body_from
 from posesyn_crowdnet.network import CrowdNetwork, Sizes, sizes_of
 
@@ -60,7 +62,7 @@ def load_network(weights: str) -> Loaded:
         return Loaded(CrowdNetwork(SMALL if weights == "random" else FULL), None)
     path = Path(weights).expanduser()
     state = read_state_dict(path, "network")
-    network = CrowdNetwork(_sizes(state))
+    network = CrowdNetwork(sizes_shown(sizes_of, state, FULL))
     fit = _fit(state)
     if fit.variant == START:
         raise UserError(
@@ -76,10 +78,10 @@ def save_network(network: CrowdNetwork, betas: ShapeSpace, path: Path) -> None:
 
     The official layout is read by the official code with ``--exp_dir``; epoch 0 is where it then goes on.
     """
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    state = plain_state(network)
     if path.suffix in (".tar", ".pth"):
-        with atomic_path(path) as temporary:
-            torch.save({"epoch": 0, "network": {PREFIX + name: tensor for name, tensor in state.items()}}, temporary)
+        parallel = {PREFIX + name: tensor for name, tensor in state.items()}
+        write_checkpoint({"epoch": 0, "network": parallel}, path)
         return
     write_state_dict(state, path, {"body": betas})
 
@@ -101,7 +103,7 @@ START = "3DCrowdNet's start, a backbone alone"
 
 
 def _fit(state: Mapping[str, Tensor]) -> Fit:
-    sizes = _sizes(state)
+    sizes = sizes_shown(sizes_of, state, FULL)
     with torch.device("meta"):
         network = CrowdNetwork(sizes)
     if any(name.startswith("backbone.") for name in state) and not any("rotation_net" in name for name in state):
@@ -111,11 +113,3 @@ def _fit(state: Mapping[str, Tensor]) -> Fit:
     else:
         variant = f"3DCrowdNet (width {sizes.width}, graph {sizes.graph}, prior {sizes.prior})"
     return compare(state, network, variant=variant, ignored=IGNORED, optional=OPTIONAL)
-
-
-def _sizes(state: Mapping[str, Tensor]) -> Sizes:
-    """The sizes that a state dict shows; the published ones if it is not 3DCrowdNet's."""
-    try:
-        return sizes_of(state)
-    except (KeyError, IndexError):
-        return FULL

@@ -9,21 +9,23 @@ Ours are safetensors with the same names, whose metadata say whose betas the net
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from attrs import evolve, frozen
 from torch import Tensor
 
-from posesyn_core.body.model import Body, ShapeSpace, body_for_checkpoint
+from posesyn_core.body.model import BUFFERS, Body, ShapeSpace, body_for_checkpoint, body_of_buffers
 from posesyn_core.checkpoints import (
     Fit,
     compare,
     load_state_dict,
+    plain_state,
     read_metadata,
     read_state_dict,
+    sizes_shown,
+    write_checkpoint,
     write_state_dict,
 )
-from posesyn_core.files import atomic_path, existing_file
+from posesyn_core.files import existing_file
 from posesyn_hmr2.discriminator import Discriminator
 from posesyn_hmr2.network import Hmr2Network, Sizes, sizes_of
 
@@ -35,11 +37,8 @@ SMALL = Sizes(
     channels=80, depth=2, decoder_channels=64, decoder_depth=2, decoder_heads=1, decoder_hidden=64, discriminator=32
 )
 """The sizes of "random", for tests."""
-_REGRESSOR, _PARENTS, _POSEDIRS = "smpl.joint_regressor_extra", "smpl.parents", "smpl.posedirs"
-_BODY = {
-    "smpl.v_template": "v_template", "smpl.shapedirs": "shapedirs", "smpl.J_regressor": "J_regressor",
-    "smpl.lbs_weights": "weights", "smpl.faces_tensor": "f",
-}  # fmt: skip
+_BODY = "smpl."
+_REGRESSOR = "smpl.joint_regressor_extra"
 
 
 @frozen(eq=False)
@@ -57,8 +56,9 @@ class Loaded:
 
     def load_body(self, option: str) -> Body:
         """The body of the option ``body``; empty = that of the checkpoint, or as ``body_for_checkpoint`` decides."""
-        if option == "" and self.smpl.keys() >= {*_BODY, _PARENTS, _POSEDIRS}:
-            return _body_of(self.smpl)
+        buffers = {name.removeprefix(_BODY): tensor for name, tensor in self.smpl.items()}
+        if option == "" and buffers.keys() >= {*BUFFERS, "posedirs"}:
+            return body_of_buffers(buffers)
         return body_for_checkpoint(option, needs_smpl=self.body == "smpl")
 
 
@@ -74,15 +74,14 @@ def load_network(weights: str, rounds: int = 1) -> Loaded:
     network, fit = _compared(state, rounds)
     load_state_dict(network, state, fit, path)
     body: ShapeSpace = "free" if read_metadata(path).get("body") == "free" else "smpl"
-    return Loaded(network, body, {name: tensor for name, tensor in state.items() if name.startswith("smpl.")})
+    return Loaded(network, body, {name: tensor for name, tensor in state.items() if name.startswith(_BODY)})
 
 
 def save_network(network: Hmr2Network, body: ShapeSpace, path: Path, dtype: torch.dtype = torch.float32) -> None:
     """Write the weights, atomically: ``.ckpt`` in the official layout, else safetensors, the floats as ``dtype``."""
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    state = plain_state(network)
     if path.suffix == ".ckpt":
-        with atomic_path(path) as temporary:
-            torch.save({KEY: state}, temporary)
+        write_checkpoint({KEY: state}, path)
         return
     write_state_dict(state, path, {"body": body}, dtype)
 
@@ -102,7 +101,7 @@ class Hmr2Weights:
 
 def _compared(state: Mapping[str, Tensor], rounds: int = 1) -> tuple[Hmr2Network, Fit]:
     """A network to load ``state`` into, without memory of its own, and how it fits."""
-    sizes = evolve(_sizes(state), rounds=rounds)
+    sizes = evolve(sizes_shown(sizes_of, state, Sizes()), rounds=rounds)
     with torch.device("meta"):
         network = Hmr2Network(sizes)
     fit = compare(state, network, variant=_variant(sizes), ignored=IGNORED, optional=OPTIONAL)
@@ -111,23 +110,6 @@ def _compared(state: Mapping[str, Tensor], rounds: int = 1) -> tuple[Hmr2Network
     return network, fit
 
 
-def _sizes(state: Mapping[str, Tensor]) -> Sizes:
-    """The sizes that a state dict shows; the published ones if it is not HMR 2.0's."""
-    try:
-        return sizes_of(state)
-    except (KeyError, IndexError):
-        return Sizes()
-
-
 def _variant(sizes: Sizes) -> str:
     backbone = "ViT-H" if evolve(sizes, refines=False, rounds=1) == Sizes() else f"{sizes.channels} channels"
     return f"HMR 2.0 ({backbone}, {'mean_shape' if sizes.refines else 'zero'} token)"
-
-
-def _body_of(smpl: Mapping[str, Tensor]) -> Body:
-    """The body in a checkpoint, whose ``posedirs`` are (207, V * 3)."""
-    arrays = {name: smpl[stored].numpy() for stored, name in _BODY.items()}
-    parents = smpl[_PARENTS].numpy()
-    arrays["kintree_table"] = np.stack([parents, np.arange(len(parents))])
-    arrays["posedirs"] = smpl[_POSEDIRS].numpy().T.reshape(-1, 3, 207)
-    return Body(arrays)

@@ -5,6 +5,8 @@ side from its centre, d away from the camera from the pelvis, in units of ``DEPT
 i / n - 0.5.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -65,3 +67,13 @@ def mirrored_twist(twist: Tensor) -> Tensor:
     """The twists (B, 23, 2) = (cos, sin) of a mirrored body: sides swapped, turning the other way."""
     cosine, sine = twist.unbind(-1)
     return torch.stack([cosine, -sine], dim=-1)[:, TWIST_FLIP.tolist()]
+
+
+def averaged_heads(here: Mapping[str, Tensor], there: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``here`` with the mean of betas, twists and uncertainties of the crop and of its mirror image, ``there``."""
+    return {
+        **here,
+        "shape": (here["shape"] + there["shape"]) / 2,
+        "phi": (here["phi"] + mirrored_twist(there["phi"])) / 2,
+        "sigma": (here["sigma"] + there["sigma"][:, FLIP.tolist()]) / 2,
+    }

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from posesyn_core.networks.resnet import BasicBlock, Bottleneck, residual_group
 from posesyn_hybrik.camera import Solver
-from posesyn_hybrik.heatmaps import SoftArgmax, mirrored_twist
-from posesyn_hybrik.skeleton import FLIP, JOINTS
+from posesyn_hybrik.heatmaps import SoftArgmax, averaged_heads
+from posesyn_hybrik.skeleton import JOINTS
 from posesyn_hybrik.smpl import HybrikSmpl
 
 STAGES = (2, 3, 4)
@@ -204,12 +204,9 @@ class HybrikHRNet(nn.Module):
         uvd, maxvals = self.soft_argmax(logits, mirrored_logits)
         there = self._regressed(mirrored_features)
         return {
-            **here,
+            **averaged_heads(here, there),
             "uvd": uvd,
             "maxvals": maxvals,
-            "shape": (here["shape"] + there["shape"]) / 2,
-            "phi": (here["phi"] + mirrored_twist(there["phi"])) / 2,
-            "sigma": (here["sigma"] + there["sigma"][:, FLIP.tolist()]) / 2,
             "scale": 2 / (1 / here["scale"] + 1 / there["scale"]),  # the mean of the distances
         }
 

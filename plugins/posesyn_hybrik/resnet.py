@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from posesyn_core.networks.resnet import BasicBlock, residual_group
 from posesyn_hybrik.camera import Solver
-from posesyn_hybrik.heatmaps import SoftArgmax, mirrored_twist
-from posesyn_hybrik.skeleton import FLIP, JOINTS
+from posesyn_hybrik.heatmaps import SoftArgmax, averaged_heads
+from posesyn_hybrik.skeleton import JOINTS
 from posesyn_hybrik.smpl import HybrikSmpl
 
 
@@ -109,12 +109,9 @@ class HybrikResNet(nn.Module):
         uvd, maxvals = self.soft_argmax(logits, mirrored_logits)
         there = self._regressed(mirrored_features)
         return {
-            **here,
+            **averaged_heads(here, there),
             "uvd": uvd,
             "maxvals": maxvals,
-            "shape": (here["shape"] + there["shape"]) / 2,
-            "phi": (here["phi"] + mirrored_twist(there["phi"])) / 2,
-            "sigma": (here["sigma"] + there["sigma"][:, FLIP.tolist()]) / 2,
             "scale": (here["scale"] + there["scale"]) / 2,
             "trans": (here["trans"] + there["trans"] * there["trans"].new_tensor([-1, 1])) / 2,
         }

@@ -6,13 +6,11 @@ takes the place of any body that the network was made with.
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from smplx.lbs import batch_rigid_transform
 from torch import Tensor, nn
 
-from posesyn_core.body.model import Body, ShapeSpace
+from posesyn_core.body.model import Body, ShapeSpace, body_of_buffers
 from posesyn_hybrik.skeleton import BONE_CHILD, LEAF_VERTICES, PARENTS, SMPL_VERTICES, leaf_vertices
 
 SMPL_FACES = 13776
@@ -96,14 +94,4 @@ def smpl_of_state(state: Mapping[str, Tensor]) -> HybrikSmpl | None:
 
 def body_of_smpl(smpl: HybrikSmpl, shape_space: ShapeSpace = "smpl") -> Body:
     """The core's body with the arrays of ``smpl``: for meshes."""
-
-    def plain(tensor: Tensor) -> NDArray:
-        return tensor.detach().cpu().numpy()
-
-    kintree = np.stack([plain(smpl.parents[:24]), np.arange(24)])
-    arrays = {
-        "v_template": plain(smpl.v_template), "shapedirs": plain(smpl.shapedirs), "f": plain(smpl.faces_tensor),
-        "posedirs": plain(smpl.posedirs).T.reshape(-1, 3, 207), "J_regressor": plain(smpl.J_regressor),
-        "weights": plain(smpl.lbs_weights), "kintree_table": kintree,
-    }  # fmt: skip
-    return Body(arrays, shape_space=shape_space)
+    return body_of_buffers(dict(smpl.named_buffers()), shape_space)

@@ -5,9 +5,9 @@ older ResNet-34 files lack ``decsigma.*``, which nothing but the training loss n
 names, whose metadata say what the tensors don't: ``image_size`` (the crop's side) and ``body`` (whose betas they are).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, TypeVar, cast
+from typing import Literal, cast
 
 import torch
 from attrs import frozen
@@ -19,12 +19,15 @@ from posesyn_core.checkpoints import (
     compare,
     load_state_dict,
     needs_smpl,
+    plain_state,
     read_metadata,
     read_state_dict,
+    sizes_shown,
+    write_checkpoint,
     write_state_dict,
 )
 from posesyn_core.errors import UserError
-from posesyn_core.files import atomic_path, existing_file
+from posesyn_core.files import existing_file
 from posesyn_hybrik.hrnet import HRNetSizes, HybrikHRNet, hrnet_sizes
 from posesyn_hybrik.plugin import HybrikConfig
 from posesyn_hybrik.resnet import HybrikResNet, ResNetSizes, resnet_sizes
@@ -32,7 +35,6 @@ from posesyn_hybrik.smpl import HybrikSmpl, smpl_of_body, smpl_of_state
 
 Variant = Literal["resnet34", "hrnet_w48"]
 Network = HybrikResNet | HybrikHRNet
-Sizes = TypeVar("Sizes")
 
 OFFICIAL_IMAGE_SIZE, SMALL_IMAGE_SIZE = 256, 64
 SMALL_RESNET = ResNetSizes(width=8, layers=(1, 1, 1, 1), deconv=(16, 16, 16), hidden=32, depth=16)
@@ -138,16 +140,8 @@ def _variant(state: Mapping[str, Tensor]) -> Variant:
 def _network(variant: Variant, state: Mapping[str, Tensor], smpl: HybrikSmpl, config: HybrikConfig) -> Network:
     """A network of the sizes that the state shows; of the published ones if it shows none."""
     if variant == "hrnet_w48":
-        return HybrikHRNet(_sizes(hrnet_sizes, state), smpl, config.flip_test, config.refine_scale)
-    return HybrikResNet(_sizes(resnet_sizes, state), smpl, config.flip_test)
-
-
-def _sizes(find: Callable[[Mapping[str, Tensor]], Sizes], state: Mapping[str, Tensor]) -> Sizes | None:
-    """The sizes that a state dict shows; None (the published ones) if it is not this model's."""
-    try:
-        return find(state)
-    except (KeyError, IndexError):
-        return None
+        return HybrikHRNet(sizes_shown(hrnet_sizes, state, HRNetSizes()), smpl, config.flip_test, config.refine_scale)
+    return HybrikResNet(sizes_shown(resnet_sizes, state, ResNetSizes()), smpl, config.flip_test)
 
 
 def _compared(variant: Variant, state: Mapping[str, Tensor], network: Network) -> Fit:
@@ -166,10 +160,9 @@ def save_network(loaded: Loaded, path: Path) -> None:
     Both hold the body as ``smpl.*``, as official files do; SMPL's licence goes with it. The official layout has no
     place for the crop's size.
     """
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in loaded.network.state_dict().items()}
+    state = plain_state(loaded.network)
     if path.suffix == ".pth":
-        with atomic_path(path) as temporary:
-            torch.save(state, temporary)
+        write_checkpoint(state, path)
         return
     write_state_dict(state, path, {"image_size": str(loaded.image_size), "body": loaded.shape_space})
 

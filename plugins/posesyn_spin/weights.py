@@ -17,11 +17,14 @@ from posesyn_core.checkpoints import (
     Fit,
     compare,
     load_state_dict,
+    plain_state,
     read_metadata,
     read_state_dict,
+    sizes_shown,
+    write_checkpoint,
     write_state_dict,
 )
-from posesyn_core.files import atomic_path, existing_file
+from posesyn_core.files import existing_file
 from posesyn_spin.crops import CropKind
 from posesyn_spin.network import Sizes, SpinNetwork, sizes_of
 
@@ -53,7 +56,7 @@ def load_network(weights: str, dropout: float = 0.5) -> tuple[SpinNetwork, Setti
         return SpinNetwork(Sizes(), dropout), evolve(Setting(), body="free")
     path = existing_file(STARTER if weights == "starter" else Path(weights).expanduser(), "weights of spin")
     state = read_state_dict(path, "model")
-    network = SpinNetwork(_sizes(state), dropout)
+    network = SpinNetwork(sizes_shown(sizes_of, state, Sizes()), dropout)
     load_state_dict(network, state, _fit(state), path)
     return network, _setting(path)
 
@@ -63,10 +66,9 @@ def save_network(network: SpinNetwork, setting: Setting, path: Path, dtype: torc
 
     The official layout has a place for neither the setting nor another precision.
     """
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    state = plain_state(network)
     if path.suffix == ".pt":
-        with atomic_path(path) as temporary:
-            torch.save({"model": state}, temporary)
+        write_checkpoint({"model": state}, path)
         return
     write_state_dict(state, path, _metadata(setting), dtype)
 
@@ -85,18 +87,10 @@ class SpinWeights:
 
 
 def _fit(state: Mapping[str, Tensor]) -> Fit:
-    sizes = _sizes(state)
+    sizes = sizes_shown(sizes_of, state, Sizes())
     with torch.device("meta"):
         network = SpinNetwork(sizes)
     return compare(state, network, variant=_variant(sizes))
-
-
-def _sizes(state: Mapping[str, Tensor]) -> Sizes:
-    """The sizes that a state dict shows; the published ones if it is not SPIN's."""
-    try:
-        return sizes_of(state)
-    except (KeyError, IndexError):
-        return Sizes()
 
 
 def _variant(sizes: Sizes) -> str:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import click
 
     from posesyn_t2mgpt.generator import T2MGpt
+    from posesyn_t2mgpt.weights import T2MGptWeights
 
 
 def make_generator(config: T2MGptConfig) -> "T2MGpt":
@@ -18,10 +19,17 @@ def make_generator(config: T2MGptConfig) -> "T2MGpt":
     return T2MGpt(config)
 
 
+def make_weights() -> "T2MGptWeights":
+    """The format of its checkpoint files; imports torch."""
+    from posesyn_t2mgpt.weights import T2MGptWeights
+
+    return T2MGptWeights()
+
+
 @hookimpl
 def register_motion_generators() -> list[Component]:
     summary = "T2M-GPT: goes on from a pose as a text says (starter weights, or the official checkpoints)"
-    return [Component(Kind.MOTION, "t2mgpt", summary, make_generator, T2MGptConfig)]
+    return [Component(Kind.MOTION, "t2mgpt", summary, make_generator, T2MGptConfig, weights=make_weights)]
 
 
 @hookimpl

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from posesyn_core.checkpoints import Fit, compare, sizes_shown, write_state_dict
 from posesyn_core.errors import UserError
 from posesyn_core.files import atomic_path
 from posesyn_t2mgpt.representation import CONTACTS, FEATURES
@@ -23,6 +24,7 @@ OFFICIAL_HEADS = 16
 _LAYOUTS = ("net", "trans")
 """The one key at the top of the official VQ-VAE's and transformer's files."""
 _STATISTICS = ("mean", "std")
+_PARTS = {"VQ-VAE": "vqvae.", "transformer": "trans_"}
 EVALUATORS_CONTACT_STD = 0.1
 """Between the standard deviation of a contact (0.36 in HumanML3D's file) and a 25th of it (in the evaluator's)."""
 
@@ -62,23 +64,20 @@ class Weights:
 
     def vqvae(self) -> MotionVqVae:
         """The VQ-VAE in evaluation mode. Raises UserError if tensors are missing, too many or of the wrong size."""
-        codebook = self._get("vqvae.quantizer.codebook", "add the VQ-VAE's checkpoint (net_last.pth)")
-        first = self._get("vqvae.encoder.model.0.weight", "the VQ-VAE's checkpoint is not complete")
-        model = MotionVqVae(VqVaeShape(width=first.shape[0], codes=codebook.shape[0], code_dim=codebook.shape[1]))
+        self._get("vqvae.quantizer.codebook", "add the VQ-VAE's checkpoint (net_last.pth)")
+        self._get("vqvae.encoder.model.0.weight", "the VQ-VAE's checkpoint is not complete")
+        model = MotionVqVae(_vqvae_shape(self.tensors))
         self._load(model, "vqvae.")
         return model
 
     def transformer(self, heads: int | None = None) -> T2MTransformer:
         """The transformer in evaluation mode; ``heads`` overrides what the files say. UserError as above."""
         table = self._get("trans_base.tok_emb.weight", "add the transformer's checkpoint (net_best_fid.pth)")
-        positions = self._get("trans_base.pos_embed.embed", "the transformer's checkpoint is not complete")
-        layers = {name.split(".")[2] for name in self.tensors if name.startswith("trans_base.blocks.")}
+        self._get("trans_base.pos_embed.embed", "the transformer's checkpoint is not complete")
         heads = heads or self.heads or OFFICIAL_HEADS
         if table.shape[1] % heads:
             raise UserError(f"{heads} heads don't divide the {table.shape[1]} channels of {self.source}; set heads")
-        shape = TransformerShape(
-            codes=table.shape[0] - 2, dim=table.shape[1], layers=len(layers), heads=heads, places=positions.shape[0]
-        )
+        shape = evolve(_transformer_shape(self.tensors), heads=heads)
         model = T2MTransformer(shape)
         self._load(model, "trans_")
         return model
@@ -96,6 +95,48 @@ class Weights:
             first = str(error).splitlines()[1].strip()
             raise UserError(f"{self.source} does not fit this architecture: {first}") from error
         model.eval()
+
+
+def _vqvae_shape(tensors: Mapping[str, Tensor]) -> VqVaeShape:
+    """KeyError if these are no VQ-VAE's tensors."""
+    codes, code_dim = tensors["vqvae.quantizer.codebook"].shape
+    return VqVaeShape(width=tensors["vqvae.encoder.model.0.weight"].shape[0], codes=codes, code_dim=code_dim)
+
+
+def _transformer_shape(tensors: Mapping[str, Tensor]) -> TransformerShape:
+    """All but the heads, which no tensor tells: one. KeyError if these are no transformer's tensors."""
+    table, places = tensors["trans_base.tok_emb.weight"], tensors["trans_base.pos_embed.embed"].shape[0]
+    layers = {name.split(".")[2] for name in tensors if name.startswith("trans_base.blocks.")}
+    return TransformerShape(codes=table.shape[0] - 2, dim=table.shape[1], layers=len(layers), heads=1, places=places)
+
+
+class T2MGptWeights:
+    """The WeightFormat: one official checkpoint, a folder with both, or safetensors of ours."""
+
+    def check(self, path: Path) -> Fit:
+        """Compare what there is, VQ-VAE, transformer or both, with the network of the sizes that it shows."""
+        tensors = load_weights(str(path)).tensors
+        held = [part for part, prefix in _PARTS.items() if any(name.startswith(prefix) for name in tensors)]
+        vqvae = sizes_shown(_vqvae_shape, tensors, VqVaeShape())
+        transformer = sizes_shown(_transformer_shape, tensors, TransformerShape(heads=1))
+        with torch.device("meta"):
+            networks = {"VQ-VAE": MotionVqVae(vqvae), "transformer": T2MTransformer(transformer)}
+        network = nn.Module()  # both in one, as they are in a file of ours
+        for part in held or networks:
+            for name, module in networks[part].named_children():
+                network.add_module(name, module)
+        published = (vqvae, transformer) == (VqVaeShape(), TransformerShape(heads=1))
+        variant = f"T2M-GPT ({' and '.join(held) or 'neither part'}{'' if published else ', other sizes'})"
+        return compare(tensors, network, variant=variant, ignored=_STATISTICS)
+
+    def convert(self, source: Path, target: Path) -> None:
+        """Everything in one file, statistics too where the source is a folder that has them."""
+        fit = self.check(source)
+        if not fit.fits:
+            raise UserError(f"weights {str(source)!r} are not those of {fit.variant}: {fit.complaint}")
+        weights = load_weights(str(source))
+        heads = {} if weights.heads is None else {"heads": str(weights.heads)}
+        write_state_dict(weights.tensors, target, {**heads, "text_encoder": weights.text_encoder})
 
 
 def load_weights(name: str) -> Weights:

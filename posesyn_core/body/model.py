@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from posesyn_core.body.parts import PART_NAMES, part_labels
 from posesyn_core.errors import PoseSynWarning, UserError
 from posesyn_core.files import existing_file
+from posesyn_core.skeletons import SMPL24
 from posesyn_core.unpickle import load_pickle
 
 FREE_BODY = Path(__file__).with_name("free_body.npz")
@@ -173,6 +174,26 @@ def load_body(path: Path | None = None, *, gender: str = "neutral") -> Body:
     if path is None:
         return Body(_free_arrays(), gender, "free")
     return Body(_checked(path, _read_arrays(existing_file(path, "body model"))), gender)
+
+
+BUFFERS: Mapping[str, str] = {
+    "v_template": "v_template", "shapedirs": "shapedirs", "J_regressor": "J_regressor", "lbs_weights": "weights",
+    "faces_tensor": "f",
+}  # fmt: skip
+"""smplx's names of SMPL's arrays -> SMPL's own; besides, there is ``posedirs``, which smplx lays out otherwise."""
+
+
+def body_of_buffers(buffers: Mapping[str, Tensor], shape_space: ShapeSpace = "smpl") -> Body:
+    """The body that a published network carries, by smplx's names, with SMPL's kinematic tree.
+
+    ``v_template`` (V, 3), ``shapedirs`` (V, 3, 10), ``posedirs`` (207, 3 V), ``J_regressor`` (24, V), ``lbs_weights``
+    (V, 24), ``faces_tensor`` (F, 3). KeyError if one is missing.
+    """
+    plain = {name: buffers[name].detach().cpu().numpy() for name in (*BUFFERS, "posedirs")}
+    arrays = {own: plain[name] for name, own in BUFFERS.items()}
+    arrays["posedirs"] = plain["posedirs"].T.reshape(-1, 3, 207)
+    arrays["kintree_table"] = np.array([SMPL24.parents, range(len(SMPL24))])
+    return Body(arrays, shape_space=shape_space)
 
 
 def smpl_file(folder: Path, gender: str) -> Path | None:

@@ -6,12 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from posesyn_core.components import Kind
 from posesyn_core.errors import UserError
+from posesyn_core.registry import Registry
 from posesyn_t2mgpt.statistics import Statistics, measure
 from posesyn_t2mgpt.transformer import T2MTransformer
 from posesyn_t2mgpt.vqvae import MotionVqVae
-from posesyn_t2mgpt.weights import load_weights, save_weights
+from posesyn_t2mgpt.weights import T2MGptWeights, load_weights, save_weights
 
 Models = tuple[Statistics, MotionVqVae, T2MTransformer]
 
@@ -141,3 +144,44 @@ def _resize(path: Path, name: str, *shape: int) -> None:
 
 def _drop(path: Path, name: str) -> None:
     _edit(path, lambda state: state.pop(name))
+
+
+def test_checked_and_converted_like_other_weights(
+    official: Path, weights_file: Path, models: Models, tmp_path: Path
+) -> None:
+    """``posesyn weights check|convert t2mgpt``: each official checkpoint, the folder of both, and a file of ours."""
+    found = Registry.discover().find(Kind.MOTION, "t2mgpt").component.weights
+    assert found is not None
+    weights = found()
+    held = {
+        official / "net_last.pth": "VQ-VAE", official / "net_best_fid.pth": "transformer",
+        official: "VQ-VAE and transformer", weights_file: "VQ-VAE and transformer",
+    }  # fmt: skip
+    for path, parts in held.items():
+        fit = weights.check(path)
+        assert fit.fits
+        assert fit.variant == f"T2M-GPT ({parts}, other sizes)"
+    weights.convert(official, tmp_path / "both.safetensors")
+    converted = load_weights(str(tmp_path / "both.safetensors"))
+    assert converted.text_encoder == "clip"
+    assert converted.statistics().mean.tolist() == list(range(263))
+    for loaded, saved in ((converted.vqvae(), models[1]), (converted.transformer(heads=2), models[2])):
+        for name, tensor in saved.state_dict().items():
+            torch.testing.assert_close(loaded.state_dict()[name], tensor, rtol=0, atol=0)
+
+
+def test_what_does_not_fit_is_named(official: Path, models: Models, tmp_path: Path) -> None:
+    state = models[1].state_dict()
+    del state["vqvae.decoder.model.0.weight"]
+    state["vqvae.other"] = torch.zeros(2)
+    torch.save({"net": state}, tmp_path / "cut.pth")
+    fit = T2MGptWeights().check(tmp_path / "cut.pth")
+    assert fit.missing == ("vqvae.decoder.model.0.weight",)
+    assert fit.unexpected == ("vqvae.other",)
+    save_file({"encoder.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
+    other = T2MGptWeights().check(tmp_path / "other.safetensors")
+    assert not other.fits
+    assert other.unexpected == ("encoder.weight",)
+    for path in ("cut.pth", "other.safetensors"):
+        with pytest.raises(UserError, match=path):
+            T2MGptWeights().convert(tmp_path / path, tmp_path / "out.safetensors")
