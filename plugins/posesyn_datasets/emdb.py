@@ -38,6 +38,8 @@ from posesyn_datasets.smpl_truth import JOINTS, Bodies, Floats, in_camera
 if TYPE_CHECKING:
     from posesyn_core.body.model import Body
 
+FURTHEST = 0.25
+"""Median distance between projected body and 2D labels, by the person's box; they are one and the same in EMDB."""
 KEYS = ("gender", "emdb1", "emdb2", "good_frames_mask", "camera", "smpl", "kp2d", "bboxes")
 EXPECTED = f"a sequence of EMDB, a dictionary with {', '.join(KEYS)}"
 SOURCE = "unpack the archives of https://emdb.ait.ethz.ch there"
@@ -112,7 +114,9 @@ class EmdbReader:
             image = inside(path.parent, f"images/{at:05d}.jpg")
             box = boxes[at].astype(np.float32)
             if bodies is not None:
-                return bodies.sample(at, sample_id, image, camera, box)
+                sample = bodies.sample(at, sample_id, image, camera, box)
+                _check_agreement(sample, labels[at])
+                return sample
             return _flat(sample_id, image, camera, box, labels[at])
 
         good = np.flatnonzero(expect_shape(data["good_frames_mask"], (frames,), "good_frames_mask", path))
@@ -132,6 +136,14 @@ class EmdbReader:
             return None
         joints = _posed(_body(Path(self.config.smpl).expanduser(), str(data["gender"])), pose, betas, transl)
         return in_camera(extrinsics, joints, pose, betas, transl, str(data["gender"]))
+
+
+def _check_agreement(sample: Sample, labels: Floats) -> None:
+    """SampleError if the camera sees the body elsewhere than ``kp2d`` (24, 2) says: translations in mm, say."""
+    apart = np.median(np.linalg.norm(sample.keypoints2d - labels, axis=1))
+    size = float((sample.box[2:] - sample.box[:2]).max())
+    if apart > FURTHEST * size:
+        raise SampleError(f"the body is seen {apart:.0f} pixels from its 2D labels (other units?)")
 
 
 def _flat(sample_id: str, image: Path, camera: Camera, box: Any, labels: Floats) -> Sample:

@@ -113,14 +113,16 @@ def test_subsets_good_frames_and_strides(root: Path) -> None:
 
 
 def test_a_broken_frame_is_refused_and_the_next_one_read(root: Path, smpl: str) -> None:
-    data = sequence(5)
+    data = sequence(6)
     data["smpl"]["poses_body"][0, 7] = np.nan
     data["bboxes"]["bboxes"][1] = 5000, 0, 5100, 100
     data["bboxes"]["invalid_idxs"] = np.array([2])
     data["camera"]["extrinsics"][3, 2, 3] -= 50
+    data["camera"]["extrinsics"][4, :3, 3] *= 1000
     write(root, data)
     *broken, good = read(root, smpl=smpl)
-    for entry, reason in zip(broken, ["not finite", "outside the image", "box as invalid", "in front"], strict=True):
+    reasons = ["not finite", "outside the image", "box as invalid", "in front", "from its 2D labels"]
+    for entry, reason in zip(broken, reasons, strict=True):
         assert isinstance(entry, tuple)
         assert reason in entry[1]
     assert isinstance(good, Sample)
@@ -143,6 +145,25 @@ def test_a_damaged_sequence_is_named(root: Path, change: Any, complaint: str) ->
     with pytest.raises(UserError, match=complaint) as caught:
         read(root)
     assert f"P0_{NAME}_data.pkl" in str(caught.value)
+
+
+def test_bodies_in_millimetres_are_noticed(root: Path, smpl: str) -> None:
+    data = sequence()
+    data["smpl"]["trans"] *= 1000
+    write(root, data)
+    assert all(isinstance(entry, tuple) for entry in read(root, smpl=smpl))
+
+
+class Code:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return print, ("code ran",)
+
+
+def test_a_pickle_with_code_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(root, {**sequence(), "name": Code()})
+    with pytest.raises(UserError, match=rf"P0_{NAME}_data\.pkl.*print.*neither data nor"):
+        read(root)
+    assert capsys.readouterr().out == ""
 
 
 def test_what_is_missing_is_said(root: Path, tmp_path: Path) -> None:

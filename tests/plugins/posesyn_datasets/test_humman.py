@@ -107,6 +107,20 @@ def test_broken_frames_are_refused_and_the_next_one_read(root: Path, photo: byte
             raise ValueError(entry[1])
 
 
+class Code:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return print, ("code ran",)
+
+
+def test_a_frame_with_code_is_refused(root: Path, photo: bytes, smpl: str, capsys: pytest.CaptureFixture[str]) -> None:
+    write(root, photo, [{**frame(0), "betas": np.array([Code()], object)}, frame(1)])
+    bad, *good = read(root, smpl=smpl)
+    assert isinstance(bad, tuple)
+    assert "pickled objects are refused" in bad[1]
+    assert len(good) == 2
+    assert capsys.readouterr().out == ""
+
+
 def test_what_is_missing_is_said(root: Path, photo: bytes, smpl: str) -> None:
     root.mkdir()
     with pytest.raises(UserError, match=r"no sequence 'p\*_a\*' in .*recon_smpl_params\.zip"):

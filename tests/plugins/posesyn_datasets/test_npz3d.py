@@ -103,6 +103,30 @@ def test_a_damaged_file_is_named(root: Path, change: Any, complaint: str) -> Non
     assert "h36m_test.npz" in str(caught.value)
 
 
+class Code:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return print, ("code ran",)
+
+
+def test_cameras_with_code_are_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(root, rows(TEST), {("S9", "60457274"): Code()})
+    with pytest.raises(UserError, match=r"cameras\.pkl.*print.*neither data nor"):
+        h36m(root)
+    (root / "annotations").mkdir()
+    (root / "annotations/cameras_test.pkl").write_bytes(pickle.dumps({"TS1": Code()}))
+    np.savez(root / "annotations/mpi_inf_3dhp_test_valid.npz", **rows(TEST))
+    with pytest.raises(UserError, match=r"cameras_test\.pkl.*print.*neither data nor"):
+        list(MpiInf3dhpReader(MpiInf3dhpConfig(root)).samples())
+    assert capsys.readouterr().out == ""
+
+
+def test_a_camera_without_numbers_refuses_its_people(root: Path) -> None:
+    write(root, rows(TEST), {("S9", serial): {"f": None, "c": C} for serial in ("54138969", "60457274")})
+    entries = h36m(root)
+    assert len(entries) == 2
+    assert all(isinstance(entry, tuple) and "camera" in entry[1] for entry in entries)
+
+
 def test_what_is_missing_is_said(root: Path) -> None:
     root.mkdir()
     with pytest.raises(
