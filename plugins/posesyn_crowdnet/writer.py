@@ -24,11 +24,9 @@ from attrs import define, frozen
 
 from posesyn_core.components import option
 from posesyn_core.files import write_atomic
-from posesyn_core.skeletons import convert, joint_set
+from posesyn_core.skeletons import joint_set
 from posesyn_core.values import LabelledFrame
-
-LABELLED = 2
-PERSON = 1
+from posesyn_core.writing import COCO_PERSON, coco_annotation, write_jpeg
 
 
 @frozen
@@ -82,43 +80,19 @@ class CrowdNetWriter:
         written: list[Path] = []
         for number, frame in enumerate(frames, start=1):
             path = folder / layout.images / f"{number:012d}.jpg"
-            width, height = _write_image(frame, path)
+            width, height = write_jpeg(frame, path)
             name = path.relative_to(folder / layout.named_from).as_posix()
             images.append({"id": number, "file_name": name, "width": width, "height": height})
-            annotations.append(_annotation(number, frame, layout.joint_set))
+            annotations.append(coco_annotation(number, frame, layout.joint_set))
             if frame.smpl is not None and frame.camera is not None:
                 fits[str(number)] = _fit(frame)
             written.append(path)
         joints = list(joint_set(layout.joint_set).joints)
-        category = {"id": PERSON, "name": "person", "supercategory": "person", "keypoints": joints}
+        category = {"id": COCO_PERSON, "name": "person", "supercategory": "person", "keypoints": joints}
         document = {"images": images, "annotations": annotations, "categories": [category]}
         for name, content in ((layout.annotations, document), (layout.fits, fits)):
             write_atomic(folder / name, json.dumps(content))
         return [folder / layout.annotations, folder / layout.fits, *written]
-
-
-def _write_image(frame: LabelledFrame, path: Path) -> tuple[int, int]:
-    from posesyn_core.images import as_jpeg, image_size, read_encoded  # loads OpenCV
-
-    jpeg = as_jpeg(read_encoded(frame.image))
-    write_atomic(path, jpeg)
-    return image_size(jpeg)
-
-
-def _annotation(number: int, frame: LabelledFrame, joints: str) -> dict[str, Any]:
-    points, labelled = convert(frame.joints2d, frame.confidence > 0, "smpl24", joints)
-    x0, y0, x1, y1 = frame.box.tolist()
-    return {
-        "id": number,
-        "image_id": number,
-        "category_id": PERSON,
-        "iscrowd": 0,
-        "bbox": [x0, y0, x1 - x0, y1 - y0],
-        "area": (x1 - x0) * (y1 - y0),
-        "num_keypoints": int(labelled.sum()),
-        "keypoints": np.column_stack([points, LABELLED * labelled]).ravel().tolist(),
-        "frame_id": frame.id,
-    }
 
 
 def _fit(frame: LabelledFrame) -> dict[str, Any]:

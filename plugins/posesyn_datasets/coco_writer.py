@@ -13,19 +13,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 from attrs import define
 
 from posesyn_core.files import atomic_path
-from posesyn_core.skeletons import COCO17, convert
+from posesyn_core.skeletons import COCO17
 from posesyn_core.values import LabelledFrame
-from posesyn_datasets.labels import frame_labels, write_jpeg
-
-VISIBLE = 2
-PERSON = 1
+from posesyn_core.writing import COCO_PERSON, coco_annotation, write_jpeg
+from posesyn_datasets.labels import frame_labels
 
 CATEGORY = {
-    "id": PERSON,
+    "id": COCO_PERSON,
     "name": "person",
     "supercategory": "person",
     "keypoints": list(COCO17.joints),
@@ -76,19 +73,6 @@ def _append(file: IO[str], number: int, entry: dict[str, Any]) -> None:
 
 
 def _annotation(number: int, frame: LabelledFrame) -> dict[str, Any]:
-    joints, labelled = convert(frame.joints2d, frame.confidence > 0, "smpl24", "coco17")
-    x0, y0, x1, y1 = frame.box.tolist()
     labels = frame_labels(frame)
-    frame_id = labels.pop("id")
-    return {
-        "id": number,
-        "image_id": number,
-        "category_id": PERSON,
-        "iscrowd": 0,
-        "bbox": [x0, y0, x1 - x0, y1 - y0],
-        "area": (x1 - x0) * (y1 - y0),
-        "num_keypoints": int(labelled.sum()),
-        "keypoints": np.column_stack([joints, VISIBLE * labelled]).ravel().tolist(),
-        "frame_id": frame_id,
-        **labels,
-    }
+    del labels["id"]  # COCO's own is the number
+    return coco_annotation(number, frame, COCO17.name) | labels

@@ -1,9 +1,7 @@
-"""What the writers share: a frame's labels as plain data, and its image as a file."""
+"""What the writers share: a frame's labels as plain data."""
 
-from pathlib import Path
 from typing import Any
 
-from posesyn_core.files import write_atomic
 from posesyn_core.values import Camera, LabelledFrame, SmplParams
 
 
@@ -42,18 +40,3 @@ def _smpl(smpl: SmplParams | None) -> dict[str, Any] | None:
     if smpl is None:
         return None
     return {name: getattr(smpl, name).tolist() for name in ("global_orient", "body_pose", "betas", "transl")}
-
-
-def jpeg_of(frame: LabelledFrame) -> tuple[bytes, int, int]:
-    """The frame's image as an upright JPEG, with its width and height."""
-    from posesyn_core.images import as_jpeg, image_size, read_encoded  # loads OpenCV
-
-    jpeg = as_jpeg(read_encoded(frame.image))
-    return jpeg, *image_size(jpeg)
-
-
-def write_jpeg(frame: LabelledFrame, path: Path) -> tuple[int, int]:
-    """Write :func:`jpeg_of` the frame to ``path``; return width and height."""
-    jpeg, width, height = jpeg_of(frame)
-    write_atomic(path, jpeg)
-    return width, height

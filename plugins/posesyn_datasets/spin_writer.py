@@ -25,7 +25,7 @@ from posesyn_core.files import atomic_path
 from posesyn_core.geometry.crops import square
 from posesyn_core.skeletons import LSP14, MPII16, convert
 from posesyn_core.values import LabelledFrame
-from posesyn_datasets.labels import write_jpeg
+from posesyn_core.writing import write_jpeg
 
 JOINTS = 24
 """SPIN's own 24 joints: the 14 of LSP, MPII's pelvis and thorax, then 3 of Human3.6M and 5 of the face, which SMPL's

@@ -10,7 +10,8 @@ from attrs import define
 from posesyn_core.components import option
 from posesyn_core.files import atomic_path
 from posesyn_core.values import LabelledFrame
-from posesyn_datasets.labels import frame_labels, jpeg_of
+from posesyn_core.writing import jpeg_of
+from posesyn_datasets.labels import frame_labels
 
 
 @define

@@ -15,8 +15,9 @@ import numpy as np
 from attrs import define, field
 
 from posesyn_core.components import option
-from posesyn_core.files import atomic_path, write_atomic
+from posesyn_core.files import atomic_path
 from posesyn_core.values import LabelledFrame
+from posesyn_core.writing import jpeg_of, write_jpeg
 
 if TYPE_CHECKING:
     from posesyn_hmr2.joints import Joints44
@@ -71,7 +72,7 @@ def _write_shard(path: Path, frames: Iterable[tuple[int, LabelledFrame]], people
     ):
         for number, frame in frames:
             entry = _entry(people.of(frame))
-            tar.write({"__key__": f"{number:08d}", "jpg": people.jpeg_of(frame), "data.pyd": _pickled([entry])})
+            tar.write({"__key__": f"{number:08d}", "jpg": jpeg_of(frame)[0], "data.pyd": _pickled([entry])})
     return path
 
 
@@ -117,7 +118,7 @@ class Hmr2NpzWriter:
         for number, frame in enumerate(frames, start=1):
             names.append(f"images/{number:012d}.jpg")
             rows.append(people.of(frame))
-            write_atomic(folder / names[-1], people.jpeg_of(frame))
+            write_jpeg(frame, folder / names[-1])
         with atomic_path(folder / "frames.npz") as temporary:
             np.savez(temporary, **_columns(names, rows))
         return [folder / "frames.npz", *(folder / name for name in names)]
@@ -169,9 +170,3 @@ class _People:
         from posesyn_hmr2.inputs import person_of
 
         return evolve(person_of(frame, self.joints), extent=frame.box[2:] - frame.box[:2])
-
-    def jpeg_of(self, frame: LabelledFrame) -> bytes:
-        """The frame's image as an upright JPEG."""
-        from posesyn_core.images import as_jpeg, read_encoded
-
-        return as_jpeg(read_encoded(frame.image))

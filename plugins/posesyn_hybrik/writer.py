@@ -25,8 +25,8 @@ from posesyn_core.body.model import load_body
 from posesyn_core.errors import UserError
 from posesyn_core.files import existing_file, write_atomic
 from posesyn_core.geometry.crops import square
-from posesyn_core.images import as_jpeg, image_size, read_encoded
 from posesyn_core.values import LabelledFrame, SmplParams
+from posesyn_core.writing import write_jpeg
 from posesyn_hybrik.people import MARGIN, Floats, joints_and_twists
 from posesyn_hybrik.plugin import HybrikWriterConfig
 from posesyn_hybrik.smpl import smpl_of_body
@@ -55,10 +55,8 @@ class HybrikWriter:
         for number, frame in enumerate(frames):
             annotation = self._annotation(number, frame)
             name = f"{number:012d}.jpg"
-            jpeg = as_jpeg(read_encoded(frame.image))
-            write_atomic(folder / "images" / name, jpeg)
             written.append(folder / "images" / name)
-            width, height = image_size(jpeg)
+            width, height = write_jpeg(frame, written[-1])
             images.append({"id": number, "file_name": name, "width": width, "height": height})
             annotations.append(annotation)
         target = folder / "annotations.json"

@@ -12,12 +12,13 @@ import PIL.Image
 import pytest
 from attrs import evolve
 
-from posesyn_core import Camera, LabelledFrame, Sample, SampleError, SmplParams
+from posesyn_core import Camera, LabelledFrame, Sample, SmplParams
 from posesyn_core.components import DatasetWriter
 from posesyn_datasets.coco import CocoConfig, CocoReader
 from posesyn_datasets.coco_writer import CocoWriter, CocoWriterConfig
 from posesyn_datasets.spin_writer import SpinWriter, SpinWriterConfig
 from posesyn_datasets.webdataset_writer import WebDatasetWriter, WebDatasetWriterConfig
+from tests.writing import nothing_half_written, same_frames_same_bytes
 
 LEFT_HIP, RIGHT_HIP = 1, 2
 CAMERA = Camera([1000, 1010], [40, 30])
@@ -63,36 +64,18 @@ WRITERS: list[DatasetWriter] = [
 ]
 
 
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
 @pytest.mark.parametrize("writer", WRITERS, ids=lambda writer: type(writer).__name__)
 def test_same_frames_same_bytes_and_every_file_is_reported(
     writer: DatasetWriter, frames: list[LabelledFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import time
-
-    reported = writer.write(iter(frames), tmp_path / "first")
-    now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + 3600)
-    writer.write(iter(frames), tmp_path / "second")
-    first = files_of(tmp_path / "first")
-    assert first == files_of(tmp_path / "second")
-    assert sorted(first) == sorted(str(path.relative_to(tmp_path / "first")) for path in reported)
+    same_frames_same_bytes(writer, frames, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("writer", WRITERS, ids=lambda writer: type(writer).__name__)
 def test_a_failure_leaves_no_half_written_table(
     writer: DatasetWriter, frames: list[LabelledFrame], tmp_path: Path
 ) -> None:
-    def failing() -> Iterator[LabelledFrame]:
-        yield frames[0]
-        yield evolve(frames[1], image=tmp_path / "gone.jpg")
-
-    with pytest.raises(SampleError, match="gone"):
-        writer.write(failing(), tmp_path / "out")
-    assert not [name for name in files_of(tmp_path / "out") if not name.startswith("images/")]
+    nothing_half_written(writer, frames, tmp_path)
 
 
 def shards(folder: Path) -> dict[str, dict[str, dict[str, bytes]]]:

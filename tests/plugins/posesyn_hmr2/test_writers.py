@@ -3,7 +3,6 @@
 import io
 import pickle
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from attrs import evolve
 
 from posesyn_core.body.model import load_body
 from posesyn_core.components import DatasetWriter
-from posesyn_core.errors import SampleError
 from posesyn_core.values import LabelledFrame
 from posesyn_hmr2.writers import (
     Hmr2NpzWriter,
@@ -22,6 +20,7 @@ from posesyn_hmr2.writers import (
     Hmr2TarWriterConfig,
     Hmr2WriterConfig,
 )
+from tests.writing import nothing_half_written, same_frames_same_bytes
 
 WRITERS: list[DatasetWriter] = [
     Hmr2TarWriter(Hmr2TarWriterConfig(frames_per_shard=2)),
@@ -39,32 +38,18 @@ def frames(frame: LabelledFrame) -> list[LabelledFrame]:
     return [frame, evolve(frame, id="b"), real]
 
 
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
 @pytest.mark.parametrize("writer", WRITERS, ids=lambda writer: type(writer).__name__)
 def test_same_frames_same_bytes_and_every_file_is_reported(
-    writer: DatasetWriter, frames: list[LabelledFrame], tmp_path: Path
+    writer: DatasetWriter, frames: list[LabelledFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reported = writer.write(iter(frames), tmp_path / "first")
-    writer.write(iter(frames), tmp_path / "second")
-    first = files_of(tmp_path / "first")
-    assert first == files_of(tmp_path / "second")
-    assert sorted(first) == sorted(str(path.relative_to(tmp_path / "first")) for path in reported)
+    same_frames_same_bytes(writer, frames, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("writer", WRITERS, ids=lambda writer: type(writer).__name__)
 def test_a_failure_leaves_no_half_written_file(
     writer: DatasetWriter, frames: list[LabelledFrame], tmp_path: Path
 ) -> None:
-    def failing() -> Iterator[LabelledFrame]:
-        yield frames[0]
-        yield evolve(frames[1], image=tmp_path / "gone.jpg")
-
-    with pytest.raises(SampleError, match="gone"):
-        writer.write(failing(), tmp_path / "out")
-    assert not [name for name in files_of(tmp_path / "out") if not name.startswith("images/")]
+    nothing_half_written(writer, frames, tmp_path)
 
 
 def entries(folder: Path) -> list[tuple[str, bytes, Any]]:
