@@ -7,6 +7,7 @@ value, or the reason for its rejection in the column ``rejected``.
 
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Generic, TypeVar, cast
@@ -132,10 +133,16 @@ def to_plain(value: Any) -> Any:
 
 def from_plain(plain: Mapping[str, Any], cls: type[V]) -> V:
     """The inverse of :func:`to_plain`."""
-    types = typing.get_type_hints(cls)
+    types = _types(cast(Any, cls))
     fields = attrs.fields_dict(cast(Any, cls)).values()
     arguments = {a.name: _restore(plain[a.name], types[a.name], a.metadata.get("shape")) for a in fields}
     return cls(**arguments)
+
+
+@cache
+def _types(cls: type) -> dict[str, Any]:
+    """The fields' types; to find them out takes as long as to make a value."""
+    return typing.get_type_hints(cls)
 
 
 def _restore(plain: Any, kind: Any, shape: tuple[int | str, ...] | None) -> Any:
@@ -154,7 +161,7 @@ def _restore(plain: Any, kind: Any, shape: tuple[int | str, ...] | None) -> Any:
 
 
 def _arrow_type(cls: type) -> Iterator[pa.Field]:
-    types = typing.get_type_hints(cls)
+    types = _types(cls)
     for attribute in attrs.fields(cls):
         shape = attribute.metadata.get("shape")
         kind = pa.list_(pa.float32()) if shape is not None else _arrow_of(_without_none(types[attribute.name]))
