@@ -1,5 +1,5 @@
-"""Claim: judging frames as they are drawn costs no more than drawing them alone, writes only what is kept, and makes
-another threshold a matter of a moment.
+"""Claim: frames that are judged as they are drawn are written only if they are kept, in about the time of judging them
+afterwards; another threshold needs no network.
 
 On the demo's world and starter estimator. One pass: the stage `animate` (which also plans the clips). Two passes: the
 same plans drawn and written, then read again and judged. Another tau: the stage `filter` on the estimates at hand,
@@ -95,7 +95,7 @@ def main() -> None:
         print(
             f"{frames} frames of {len(clips)} clips: one pass {one:.1f} s, {size(run.folder):.1f} MB written; drawing "
             f"alone {drawing:.1f} s, and judging what it wrote {judging:.1f} s, {size(root / 'all'):.1f} MB; ratio "
-            f"{(drawing + judging) / one:.2f} (to drawing alone {drawing / one:.2f})"
+            f"{(drawing + judging) / one:.2f}"
         )
         print(f"another tau: {again:.2f} s, against {judging:.1f} s of the network: ratio {judging / again:.0f}")
 
