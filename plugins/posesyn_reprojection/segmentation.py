@@ -12,8 +12,8 @@ from posesyn_core.values import Image
 
 Mask = NDArray[np.uint8]
 
-CUT_SIDE = 256
-"""Longest side, in pixels, of the picture that is cut and inpainted; details below that are not worth the time."""
+CUT_SIDE, FILL_SIDE = 256, 192
+"""Longest sides, in pixels, of the pictures that are cut and inpainted; details below are not worth the time."""
 
 ROUNDS = 2
 
@@ -25,7 +25,9 @@ def person_mask(image: Image, body: Mask, core: Mask, around: Mask) -> Mask:
     ``around`` where else the person may be. Where the cut finds something of quite another size than the body, the
     silhouette is returned.
     """
-    small_image, small_body, small_core, small_around = (_shrunk(array) for array in (image, body, core, around))
+    small_image, small_body, small_core, small_around = (
+        _shrunk(array, CUT_SIDE) for array in (image, body, core, around)
+    )
     reach = max(3, round(0.05 * max(small_body.shape)))
     labels = np.full(small_body.shape, cv2.GC_BGD, np.uint8)
     labels[(_grown(small_body, 3 * reach) | small_around) > 0] = cv2.GC_PR_BGD
@@ -42,7 +44,7 @@ def person_mask(image: Image, body: Mask, core: Mask, around: Mask) -> Mask:
 def remove(image: Image, mask: Mask, rng: np.random.Generator) -> Image:
     """The picture (H, W, 3) with the masked pixels filled from around them, as grainy as the rest."""
     hole = _grown(mask, max(3, round(0.02 * max(mask.shape))))
-    small = cv2.inpaint(_shrunk(image), _grown(_shrunk(hole), 1), 3, cv2.INPAINT_TELEA)
+    small = cv2.inpaint(_shrunk(image, FILL_SIDE), _grown(_shrunk(hole, FILL_SIDE), 1), 3, cv2.INPAINT_NS)
     filled = cv2.resize(small, mask.shape[::-1], interpolation=cv2.INTER_LINEAR).astype(np.float32)
     grain = image.astype(np.float32) - cv2.GaussianBlur(image, (0, 0), 1)
     strength = 1.2 * np.median(np.abs(grain[hole == 0])) if (hole == 0).any() else 0.0
@@ -60,8 +62,8 @@ def spread(image: Image, mask: Mask) -> Image:
     return colour_of[nearest]
 
 
-def _shrunk(array: NDArray) -> NDArray:
-    scale = CUT_SIDE / max(array.shape[:2])
+def _shrunk(array: NDArray, side: int) -> NDArray:
+    scale = side / max(array.shape[:2])
     if scale >= 1:
         return array
     size = max(1, round(array.shape[1] * scale)), max(1, round(array.shape[0] * scale))

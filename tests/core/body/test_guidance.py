@@ -1,11 +1,12 @@
 """Guidance maps of a plan: only what is wanted, and joints where the labels say."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from attrs import evolve
 
-from posesyn_core.body.guidance import GUIDANCE, Surface, body_keypoints, guidance_maps
+from posesyn_core.body.guidance import GUIDANCE, Surface, body_keypoints, guidance_maps, part_colours
 from posesyn_core.body.model import Body, load_body
 from posesyn_core.body.planning import posed_vertices
 from posesyn_core.body.render import render
@@ -70,6 +71,55 @@ def test_stored_joints_are_the_rendered_bodys_joints_on_500_frames() -> None:
     stored = project(drawn.joints3d, drawn.camera.focal_length, drawn.camera.principal_point)
     assert np.linalg.norm(seen - stored, axis=-1).max() < 1
     assert np.linalg.norm(drawn.joints2d - stored, axis=-1).max() < 0.01
+
+
+def regressed_joints(vertices: np.ndarray, betas: np.ndarray) -> np.ndarray:
+    """Joints (L, 24, 3) of drawn surfaces (L, V, 3) alone: skinning is linear in the joints' transforms, so least
+    squares over all vertices finds these, whatever poses they came from."""
+    shape = torch.tensor(betas, dtype=torch.float32)[None]
+    rest = (BODY.v_template + torch.einsum("bk,vak->bva", shape, BODY.shapedirs)[0]).double().numpy()
+    joints = BODY.rest_joints(shape)[0].double().numpy()
+    places = np.concatenate([rest, np.ones((len(rest), 1))], axis=1)
+    skinned = (BODY.weights.double().numpy()[:, :, None] * places[:, None]).reshape(len(rest), 24 * 4)
+    transforms = np.einsum("tv,lvc->ltc", np.linalg.pinv(skinned), vertices).reshape(-1, 24, 4, 3)
+    return np.einsum("jt,ljtc->ljc", np.concatenate([joints, np.ones((24, 1))], axis=1), transforms)
+
+
+def painted_parts(vertices: np.ndarray, surface: Surface) -> np.ndarray:
+    """The body parts as a painter would draw them, triangles from far to near: 0 = background, 1 + a joint's number =
+    moved most by that joint, 255 = between two of them."""
+    pixels = np.rint(16 * project(vertices, CAMERA.focal_length, CAMERA.principal_point)).astype(np.int32)
+    canvas = np.zeros(SIZE, np.uint8)
+    for face in surface.faces[np.argsort(-vertices[surface.faces, 2].mean(axis=1))]:
+        labels = surface.labels[face]
+        part = int(labels[0]) + 1 if (labels == labels[0]).all() else 255
+        cv2.fillConvexPoly(canvas, pixels[face], part, cv2.LINE_8, 4)
+    return canvas
+
+
+@pytest.mark.parametrize("count", [6, pytest.param(500, marks=pytest.mark.slow)])
+def test_the_maps_show_the_surface_whose_joints_are_stored(count: int) -> None:
+    """From the labels to the drawn surface, and from there to the maps, neither by the formula that made them."""
+    clip, surface = plan(count), Surface.of(BODY)
+    surfaces = np.stack(list(posed_vertices(BODY, clip)))
+    seen = project(regressed_joints(surfaces, clip.betas), clip.camera.focal_length, clip.camera.principal_point)
+    stored = project(clip.joints3d, clip.camera.focal_length, clip.camera.principal_point)
+    assert np.linalg.norm(seen - stored, axis=-1).max() < 0.1
+    shares = []
+    for vertices, maps in zip(surfaces, guidance_maps(BODY, clip, SIZE, ("semantic_map",)), strict=True):
+        painted = painted_parts(vertices, surface)
+        for part in np.unique(painted[(painted > 0) & (painted < 255)]):
+            ours = (maps["semantic_map"] == part_colours()[part - 1]).all(axis=-1)
+            theirs = painted == part
+            if ours.sum() > 60:
+                shares += [_within_a_pixel(ours, theirs), _within_a_pixel(theirs, ours)]
+    assert len(shares) > 10 * count
+    assert np.min(shares) > 0.9 and np.mean(shares) > 0.99
+
+
+def _within_a_pixel(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """The share of one mask that lies in the other, or in a pixel beside it."""
+    return float(cv2.dilate(theirs.astype(np.uint8), np.ones((3, 3), np.uint8))[ours].mean())
 
 
 def test_the_maps_show_the_labelled_joints() -> None:
