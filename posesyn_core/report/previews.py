@@ -1,8 +1,8 @@
 """Previews of clips: frames beside the maps of the body that led the animator, as PNG strips and mp4.
 
 A strip has one column for every n-th frame and one row for the frames and each map. A film shows them side by side, in
-the motion's own time. Above each frame stands its error as it was drawn: on red if the filter dropped it. A frame that
-was not written is grey.
+the motion's own time. Above each frame stands its error: on red if the filter dropped it. A frame that was not written
+is grey.
 """
 
 import textwrap
@@ -21,6 +21,7 @@ from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files import atomic_path, write_atomic
 from posesyn_core.images import decode_image, encode_png, read_encoded
 from posesyn_core.pipeline.animate import clip_folder
+from posesyn_core.pipeline.filter import labelled_frames
 from posesyn_core.pipeline.run import Clip, DrawnFrame, Run
 from posesyn_core.report.pictures import spread
 from posesyn_core.values import ClipPlan, Image
@@ -57,12 +58,24 @@ def write_previews(
     for name, clip in run.clips.pick(spread(names, count)).items():
         target = run.folder / "previews" / f"{clip_folder(name)}.png"
         step = 1 if film else every
+        clip = _as_filtered(run, clip)
         columns = list(columns_of(body, clip, tuple(maps) or clip.guidance or SKELETON, step))
         write_atomic(target, encode_png(strip(columns[:: every // step])))
         yield target
         if film:
             film(target.with_suffix(".mp4"), columns, clip.plan.fps)
             yield target.with_suffix(".mp4")
+
+
+def _as_filtered(run: Run, clip: Clip) -> Clip:
+    """The clip with the verdicts of the stage ``filter``, where it has run: its filter may be another by then."""
+    found = run.frames.pick(frame.id for frame in labelled_frames(clip))
+    verdicts = {row.index: row.verdict for row in found.values()}
+    frames = (
+        evolve(frame, judgement=evolve(frame.judgement, verdict=verdicts.get(at, frame.judgement.verdict)))
+        for at, frame in enumerate(clip.frames)
+    )
+    return evolve(clip, frames=tuple(frames))
 
 
 def columns_of(body: Body, clip: Clip, maps: Sequence[str], every: int) -> Iterator[Column]:

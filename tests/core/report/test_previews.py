@@ -15,7 +15,8 @@ from posesyn_core.body.model import load_body
 from posesyn_core.body.planning import plan_clips
 from posesyn_core.cli import main
 from posesyn_core.images import decode_image, encode_jpeg, encode_png
-from posesyn_core.pipeline.run import Clip, DrawnFrame, Judgement, Run, create_run
+from posesyn_core.pipeline.filter import labelled_frames
+from posesyn_core.pipeline.run import Clip, DrawnFrame, FilteredFrame, Judgement, Run, create_run
 from posesyn_core.pipeline.tables import Row
 from posesyn_core.recipe import parse_recipe
 from posesyn_core.registry import Registry
@@ -98,6 +99,17 @@ def test_a_dropped_frame_that_was_kept_on_disk_is_shown(make: Make) -> None:
     bar, picture = tile(decode_image(path.read_bytes()), 0, 0)
     np.testing.assert_allclose(picture.mean(axis=(0, 1)), ORANGE, atol=4)
     assert bar.mean(axis=(0, 1))[0] > 150
+
+
+def test_the_filter_that_came_last_is_believed(make: Make) -> None:
+    run = make([50.0, 90.0, 300.0], keep_all=True)
+    (clip,) = run.clips.values()
+    verdicts = [Verdict(True, 50.0), Verdict(False, 90.0), Verdict(False, 300.0)]
+    rows = [FilteredFrame("clip0", at, frame, verdicts[at]) for at, frame in enumerate(labelled_frames(clip))]
+    run.frames.write_part(0, [Row(row.frame.id, row) for row in rows])
+    (path,) = write_previews(run, every=1)
+    image = decode_image(path.read_bytes())
+    assert [tile(image, column, 0)[0].mean(axis=(0, 1))[0] > 150 for column in range(3)] == [False, True, True]
 
 
 def test_without_guidance_a_skeleton_is_shown_and_other_maps_may_be_chosen(make: Make) -> None:
