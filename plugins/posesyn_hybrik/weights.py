@@ -28,9 +28,11 @@ from posesyn_core.checkpoints import (
 )
 from posesyn_core.errors import UserError
 from posesyn_core.files import existing_file
+from posesyn_hybrik.heatmaps import DEPTH_EXTENT
 from posesyn_hybrik.hrnet import HRNetSizes, HybrikHRNet, hrnet_sizes
 from posesyn_hybrik.plugin import HybrikConfig
 from posesyn_hybrik.resnet import HybrikResNet, ResNetSizes, resnet_sizes
+from posesyn_hybrik.skeleton import PARENTS
 from posesyn_hybrik.smpl import HybrikSmpl, smpl_of_body, smpl_of_state
 
 Variant = Literal["resnet34", "hrnet_w48"]
@@ -42,8 +44,13 @@ SMALL_HRNET = HRNetSizes(
     stem=8, layer1=1, channels=(8, 12, 16, 24), modules=(1, 1, 1), blocks=((1,) * 2, (1,) * 3, (1,) * 4),
     heads=(2, 4, 8, 16), feature=32, depth=16,
 )  # fmt: skip
-LOGITS = 3.0
-"""Spread of the heatmaps' logits of random weights: enough for joints that differ."""
+LOGITS = 1.0
+"""Spread of the heatmaps' logits of random weights: enough for joints that differ from picture to picture."""
+PEAK, DEEPEST = 0.04, 12.0
+"""The peak that random weights give each joint's depth: its width as a share of the volume's, and what lies beyond."""
+SHRUNK = 0.7
+"""Random weights see bodies of this size, which the volume holds whole."""
+LEGS = (1, 2, 4, 5, 7, 8, 10, 11, 27, 28)
 
 
 @frozen(eq=False)
@@ -111,9 +118,18 @@ def _settle(network: Network, size: int) -> None:
     """Make random weights behave like trained ones: normalised features, and heatmaps that have peaks.
 
     BatchNorm takes the statistics of two pictures of soft noise, without which so deep a network fades or overflows.
+    The last layer's bias tells each joint's depth, of a body that lies with its head towards the camera: joints at
+    random places would ask for bones that point back along their parents, where inverse kinematics is no longer
+    continuous.
     """
     final = network.preact.final_layer if isinstance(network, HybrikHRNet) else network.final_layer
     nn.init.normal_(final.weight, std=LOGITS / final.in_channels**0.5)
+    nn.init.xavier_uniform_(network.deccam.weight, gain=0.01)  # a person in the crop, not one at infinity or behind
+    with torch.no_grad():
+        bins = torch.arange(network.sizes.depth)
+        places = network.sizes.depth * (0.5 + _depths(network.smpl)[:, None] / DEPTH_EXTENT)
+        away = (bins - places) / (PEAK * network.sizes.depth)
+        final.bias.copy_((-0.5 * away.square()).clamp_min(-DEEPEST).flatten())  # type: ignore[union-attr]
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0
@@ -123,6 +139,17 @@ def _settle(network: Network, size: int) -> None:
     network.eval()
     for norm in norms:
         norm.momentum = 0.1
+
+
+def _depths(smpl: HybrikSmpl) -> Tensor:
+    """(29,) metres behind the pelvis: away from the camera along the legs, towards it along all other limbs."""
+    rest = smpl(torch.zeros(1, 10, device=smpl.v_template.device))[0].cpu()
+    depths = torch.zeros(len(rest))
+    for joint, parent in enumerate(PARENTS):
+        if parent >= 0:
+            length = SHRUNK * (rest[joint] - rest[parent]).norm()
+            depths[joint] = depths[parent] + (length if joint in LEGS else -length)
+    return depths
 
 
 def _read(path: Path) -> dict[str, Tensor]:
