@@ -1,7 +1,9 @@
 """A data set scored through engines: the same hard and easy images; and the command line that chooses them."""
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from posesyn_core.cli import main
@@ -45,6 +47,17 @@ def test_the_command_line_chooses_engine_and_precision(
     assert open_run(folder, registry).recipe.estimator.engine == EngineChoice("onnx", {"precision": "fp32"})
     main(["score", str(folder), "--engine", "torch", "--restart", "score"])
     assert open_run(folder, registry).recipe.estimator.engine == EngineChoice()
+
+
+def test_predict_runs_on_the_engine(recipe: Path, tmp_path: Path, graphs: Path) -> None:
+    photo = next(recipe.parent.glob("images/*.jpg"))
+    found = {}
+    for engine in ("torch", "onnx"):
+        main(["predict", str(photo), "--engine", engine, "--out", str(tmp_path / engine), "--mesh"])
+        assert (tmp_path / engine / f"{photo.stem}.0.obj").stat().st_size
+        (person,) = json.loads((tmp_path / engine / f"{photo.stem}.json").read_text())["people"]
+        found[engine] = np.array(person["joints3d"])
+    np.testing.assert_allclose(found["onnx"], found["torch"], atol=1e-4)
 
 
 def test_an_engine_outside_the_tolerance_is_refused_unless_told_otherwise(

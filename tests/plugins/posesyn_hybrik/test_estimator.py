@@ -58,6 +58,15 @@ def test_the_plugin_module_imports_nothing_heavy() -> None:
     assert found.stdout.strip() == "[]"
 
 
+def test_an_estimate_does_not_depend_on_its_batch(estimator: Hybrik) -> None:
+    """HRNet's camera is refined by a fit whose official fallback is the whole batch's; here it is each sample's."""
+    samples = [sample(seed) for seed in range(3)]
+    (together,) = predict(estimator, [samples])
+    for one, expected in zip(samples, together, strict=True):
+        assert isinstance(expected, PoseEstimate)
+        np.testing.assert_allclose(estimate(estimator, one).joints3d, expected.joints3d, atol=1e-4)
+
+
 @pytest.mark.parametrize("principal_point", ["box", "image"])
 def test_decoded_parts_describe_one_body(estimator: Hybrik, principal_point: str) -> None:
     """The parameters pose the body whose joints are told, and the camera sees the root where the heatmap has it."""

@@ -144,3 +144,17 @@ def test_loss_weights_are_options(estimator: Spin) -> None:
     assert float((heavy["loss"] - light["loss"]).detach()) == pytest.approx(
         60 * 5 * float(light["keypoints2d"].detach()), rel=1e-4
     )
+
+
+def test_vertices_train_where_they_have_a_weight(estimator: Spin) -> None:
+    """They count nothing by default, as published, and are not computed then."""
+    item = estimator.training_inputs(frame(), np.random.default_rng(0))
+    batch = {name: torch.from_numpy(value[None]) for name, value in item.items()}
+    batch |= {"has_smpl": torch.ones(1), "betas": torch.ones(1, 10)}
+    weighted = Spin(SpinConfig(weights="random", shape_loss_weight=2.0))
+    weighted.network.load_state_dict(estimator.network.state_dict())
+    plain, found = estimator.training_loss(batch), weighted.training_loss(batch)
+    assert "vertices" not in plain
+    assert found["vertices"] > 0
+    added = float((found["loss"] - plain["loss"]).detach())
+    assert added == pytest.approx(60 * 2 * float(found["vertices"].detach()), rel=1e-3)

@@ -14,7 +14,7 @@ from posesyn_core.geometry.rotations import axis_angle_to_matrix
 from posesyn_spin.estimator import Spin
 from posesyn_spin.losses import CROP, FOCAL_LENGTH
 from posesyn_spin.plugin import SpinConfig
-from posesyn_spin.smplify import MixturePrior, fit
+from posesyn_spin.smplify import MixturePrior, estimated_place, fit
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,18 @@ def test_a_fit_comes_nearer_to_the_labels(body: Body, prior_file: Path) -> None:
     limbs = [4, 5, 7, 8, 18, 19, 20, 21]
     away = [(joints - wanted)[:, limbs].norm(dim=-1).mean() for joints in (before, after)]
     assert away[1] < 0.5 * away[0]
+
+
+def test_a_camera_that_is_far_off_is_found_again(body: Body, prior_file: Path) -> None:
+    """A hundred steps of a centimetre would not lead back from metres away."""
+    rotmat, transl, keypoints = truth(body)
+    outputs = {"rotmat": rotmat, "shape": torch.zeros(2, 10)}
+    away = transl + torch.tensor([3.0, -2.0, 30.0])
+    found = fit(body, MixturePrior(prior_file), outputs, away, keypoints, FOCAL_LENGTH, iterations=20)
+    assert found.valid.all()
+    assert (found.rotmat - rotmat).abs().mean() < 0.1
+    place = estimated_place(body.pose_joints(rotmat, torch.zeros(2, 10)), keypoints, FOCAL_LENGTH)
+    torch.testing.assert_close(place, transl, rtol=1e-3, atol=1e-3)
 
 
 def test_what_does_not_fit_or_has_no_label_is_no_label(body: Body, prior_file: Path) -> None:
