@@ -1,6 +1,7 @@
 """How a stage's units become rows: in order, in resumable parts, each failure confined to its unit."""
 
 import itertools
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +17,11 @@ V = TypeVar("V")
 
 Unit = tuple[str, U]
 """A unit's id and what there is to work on."""
+
+
+def process_place() -> tuple[int, int]:
+    """This process's number, from 0, and how many ``torchrun`` started together; (0, 1) for one that is alone."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def fill(

@@ -17,7 +17,7 @@ from posesyn_core.recipe import Finetune
 from posesyn_core.report.truth import write_truth_sheet
 from posesyn_core.seeds import seed_of
 from posesyn_core.training.evaluate import evaluate
-from posesyn_core.training.finetune import Validation
+from posesyn_core.training.finetune import Validation, join_processes
 from posesyn_core.training.finetune import finetune as train
 from posesyn_core.training.loader import labelled_frame
 from posesyn_core.training.tracking import tensorboard
@@ -29,6 +29,7 @@ REAL_ONLY, POSESYN = "real_only", "posesyn"
 def finetune(run: Run) -> dict[str, Any]:
     """Train the variants; each leaves its weights in ``finetune/<variant>/``."""
     run.require("filter")
+    join_processes(run.recipe.machine.device)
     options = run.recipe.finetune
     if options.steps == 0:
         return {"variants": [], "note": "finetune.steps is 0"}

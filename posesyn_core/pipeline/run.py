@@ -12,7 +12,9 @@ Layout::
     report.html         everything, to look at
 """
 
+import contextlib
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -320,8 +322,10 @@ def _only_tables(folder: str, names: list[str]) -> set[str]:
 
 def _delete_from(folder: Path, stage: str) -> None:
     for later in STAGES[STAGES.index(stage) :]:
-        if (folder / later).exists():
-            shutil.rmtree(folder / later)
+        away = folder / f".deleted-{later}-{os.getpid()}"  # at once: a stage is whole or gone
+        with contextlib.suppress(FileNotFoundError):  # not there, or another process of a shared training was first
+            (folder / later).rename(away)
+            shutil.rmtree(away)
     if STAGES.index(stage) <= STAGES.index("animate"):
         shutil.rmtree(folder / "previews", ignore_errors=True)
     (folder / "report.html").unlink(missing_ok=True)

@@ -4,6 +4,8 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from posesyn_core.errors import UserError
+from posesyn_core.pipeline.executor import process_place
 from posesyn_core.pipeline.run import Run, write_rejected
 from posesyn_core.recipe import STAGES
 
@@ -21,13 +23,22 @@ _MODULES: Mapping[str, tuple[str, str]] = {
 """Imported when they run: most need torch."""
 
 
+SHARED_STAGE = "finetune"
+"""The stage that several processes can do together (``torchrun``); in others they would do the same work twice."""
+
+
 def run_stage(run: Run, stage: str) -> dict[str, Any]:
     """Do one stage, or return the figures of a finished one; plugins are told when it begins and ends."""
+    rank, processes = process_place()
+    if processes > 1 and stage != SHARED_STAGE:
+        raise UserError(f"only the stage {SHARED_STAGE} runs in several processes; start {stage} without torchrun")
     if stage == "report":
         return _report(run)
     done = run.summary(stage)
     if done is not None:
         return done
+    if rank > 0:  # the first process keeps the books
+        return _function(stage)(run)
     run.registry.manager.hook.stage_started(run=run.folder, stage=stage)
     summary = _function(stage)(run)
     run.finish(stage, summary)

@@ -3,6 +3,10 @@
 The folder gets ``checkpoint.pt`` (network, optimiser, step: what a resumed training needs), ``metrics.jsonl`` (one
 line of loss terms per step) and ``weights.safetensors`` in the estimator's own format: the best ones if the training is
 validated, else the last.
+
+Started in several processes (``torchrun --nproc_per_node 2 --no-python posesyn finetune RUN``, each with a GPU of its
+own or all on the CPU), these share the batches of each step, average their gradients and end with the same weights; the
+first one measures and writes. The number of processes is no part of a training: it may change on resumption.
 """
 
 import json
@@ -17,6 +21,7 @@ from attrs import asdict, frozen
 from posesyn_core.components import TrainableEstimator
 from posesyn_core.errors import UserError
 from posesyn_core.files import atomic_path, write_atomic
+from posesyn_core.pipeline.executor import process_place
 from posesyn_core.progress import progress
 from posesyn_core.seeds import seed_of
 from posesyn_core.training.loader import Batch, Mixture, batches
@@ -34,10 +39,10 @@ WARM_UP = 0.05
 class Schedule:
     """How the weights are updated: AdamW with a warm-up, then ``decay`` of the learning rate.
 
-    A step sees ``accumulate`` batches, whose gradients are averaged. ``precision`` other than "fp32" computes the loss
-    in mixed precision. ``update_statistics`` trains in the network's training mode: BatchNorm normalises by the batch
-    and goes on averaging, dropout drops. Else the network stays as it is at inference, which suits a short
-    fine-tuning on a mixture of two kinds of pictures.
+    A step sees ``accumulate`` batches, whose gradients are averaged; several processes share them. ``precision`` other
+    than "fp32" computes the loss in mixed precision. ``update_statistics`` trains in the network's training mode:
+    BatchNorm normalises by the batch and goes on averaging, dropout drops. Else the network stays as it is at
+    inference, which suits a short fine-tuning on a mixture of two kinds of pictures.
     """
 
     steps: int
@@ -111,7 +116,8 @@ def finetune(
     ``ratio`` is the share of synthesised frames in a batch, 0 = real ones only. ``schedule`` holds the further fields
     of :class:`Schedule`. ``tell`` gets the metrics of every new step. On one machine a resumed training gives bit for
     bit the weights of an undisturbed one. UserError if the folder holds a training with other arguments, if there is
-    nothing to train on, if the device lacks the precision, or if the loss is no longer a number.
+    nothing to train on, if the device lacks the precision, if the batches of a step can't be shared evenly among the
+    processes, or if the loss is no longer a number.
     """
     plan = Schedule(steps=steps, learning_rate=learning_rate, **schedule)
     mixture = Mixture(real, synthesised, batch_size, ratio, seed)
@@ -122,38 +128,41 @@ def finetune(
     metrics = _resume(folder, training, arguments)
 
     def save() -> None:
+        if not training.writes:
+            return
         write_atomic(folder / METRICS, "".join(json.dumps(line) + "\n" for line in metrics))
         with atomic_path(folder / CHECKPOINT) as temporary:
             torch.save({"arguments": arguments, "step": len(metrics), **training.state()}, temporary)
 
     with progress(label, steps) as shown:
         shown.advance(len(metrics))
-        for group in _steps(estimator, mixture, len(metrics), plan, workers):
+        for group in _steps(training, mixture, len(metrics), workers):
             if validation is not None and validation.exhausted(_validated(metrics)):
                 break
             metrics.append(training.step(group))
             if validation is not None and validation.due(len(metrics), steps):
                 metrics[-1]["validation"] = _validate(training, validation, _validated(metrics), folder / WEIGHTS)
-            tell(metrics[-1])
+            if training.writes:
+                tell(metrics[-1])
             shown.advance()
             if len(metrics) % save_every == 0:
                 save()
     save()
     estimator.network.eval()
-    if validation is None:
+    if validation is None and training.writes:
         estimator.save(folder / WEIGHTS)
+    training.accelerator.wait_for_everyone()  # all may read what the first one wrote
     return FinetuneResult(folder / WEIGHTS, metrics)
 
 
-def _steps(
-    estimator: TrainableEstimator, mixture: Mixture, first: int, plan: Schedule, workers: int
-) -> Iterator[list[Batch]]:
-    """The batches of each step from ``first`` on."""
-    count = plan.accumulate
+def _steps(training: "Trainer", mixture: Mixture, first: int, workers: int) -> Iterator[list[Batch]]:
+    """This process's batches of each step from ``first`` on: every n-th one of n processes."""
+    plan, (rank, processes) = training.schedule, training.place
+    start, end = first * plan.accumulate + rank, plan.steps * plan.accumulate
     group: list[Batch] = []
-    for batch in batches(estimator, mixture, first * count, plan.steps * count, workers=workers):
+    for batch in batches(training.estimator, mixture, start, end, workers=workers, every=processes):
         group.append(batch)
-        if len(group) == count:
+        if len(group) == plan.accumulate // processes:
             yield group
             group = []
 
@@ -165,11 +174,19 @@ def _validated(metrics: Sequence[Mapping[str, float]]) -> list[float]:
 def _validate(training: "Trainer", validation: Validation, before: Sequence[float], weights: Path) -> float:
     """Measure the estimator as it is at inference; keep its weights if none were better."""
     training.estimator.network.eval()
-    value = validation.measure()
-    if not before or value < min(before):
+    value = training.of_the_first(validation.measure() if training.writes else 0.0)
+    if training.writes and (not before or value < min(before)):
         training.estimator.save(weights)
     training.to_training_mode()
     return value
+
+
+def join_processes(device: str) -> None:
+    """Wait for the other processes, if there are any; from then on "cuda" is this one's own GPU."""
+    if process_place()[1] > 1:
+        from accelerate import PartialState
+
+        PartialState(cpu=device == "cpu")
 
 
 class Trainer:
@@ -180,11 +197,25 @@ class Trainer:
         self.parameters = [parameter for parameter in estimator.parameters() if parameter.requires_grad]
         self.device = self.parameters[0].device
         self.accelerator = _accelerator(self.device, schedule.precision)
+        self.place = self.accelerator.process_index, self.accelerator.num_processes
+        self.writes = self.accelerator.is_main_process
+        self._check_share()
         adamw = torch.optim.AdamW(
             self.parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True
         )
         self.optimiser = self.accelerator.prepare(adamw)
         self.to_training_mode()
+
+    def _check_share(self) -> None:
+        """UserError unless the processes, if there are several, can share the batches of a step."""
+        count = self.place[1]
+        if self.schedule.accumulate % count:
+            raise UserError(
+                f"{count} processes can't share the batches of a step evenly: set finetune.accumulate to a multiple of "
+                f"{count} (and finetune.batch_size to what one process takes at a time)"
+            )
+        if count > 1 and self.schedule.update_statistics:
+            raise UserError("the statistics of normalisation layers are updated by one process only; start just one")
 
     def to_training_mode(self) -> None:
         """Put the network into the mode that it is trained in."""
@@ -198,11 +229,34 @@ class Trainer:
             parameters["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
         lines = [self._accumulate(batch) for batch in group]
+        self._share_gradients()
         self.accelerator.clip_grad_norm_(self.parameters, self.schedule.max_gradient)
         self.optimiser.step()
-        means = {name: sum(line[name] for line in lines) / len(lines) for name in lines[0]}
-        replaced = sum(len(batch.replaced) for batch in group)
-        return {"step": step, "learning_rate": rate, "replaced": replaced, **means}
+        sums = [sum(line[name] for line in lines) for name in lines[0]]
+        replaced, *sums = self._total([sum(len(batch.replaced) for batch in group), *sums])
+        means = {name: total / self.schedule.accumulate for name, total in zip(lines[0], sums, strict=True)}
+        return {"step": step, "learning_rate": rate, "replaced": int(replaced), **means}
+
+    def _share_gradients(self) -> None:
+        """Sum each gradient over the processes; they are shares of the mean already. None stays where all have none."""
+        if self.place[1] == 1:
+            return
+        present = self._total([float(parameter.grad is not None) for parameter in self.parameters])
+        for parameter, count in zip(self.parameters, present, strict=True):
+            if count:
+                gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                parameter.grad = self.accelerator.reduce(gradient, reduction="sum")
+
+    def _total(self, values: Sequence[float]) -> list[float]:
+        """The sums of ``values`` over the processes."""
+        if self.place[1] == 1:
+            return list(values)
+        given = torch.tensor(values, dtype=torch.float64, device=self.device)
+        return self.accelerator.reduce(given, reduction="sum").tolist()
+
+    def of_the_first(self, value: float) -> float:
+        """The value that the first process has, in all of them."""
+        return self._total([value if self.writes else 0.0])[0]
 
     def _accumulate(self, batch: Batch) -> Metrics:
         """Add the gradient of one batch; returns its loss terms."""

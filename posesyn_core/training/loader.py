@@ -96,12 +96,14 @@ class Batch:
     replaced: tuple[str, ...]
 
 
-def batches(estimator: TrainableEstimator, mixture: Mixture, first: int, last: int, *, workers: int) -> Iterator[Batch]:
-    """The batches of steps ``first`` to ``last`` - 1, prepared ahead by ``workers`` threads.
+def batches(
+    estimator: TrainableEstimator, mixture: Mixture, first: int, last: int, *, workers: int, every: int = 1
+) -> Iterator[Batch]:
+    """The batches of steps ``first``, ``first`` + ``every``, ... below ``last``, prepared ahead by ``workers`` threads.
 
     UserError if frame after frame of a batch can't be read.
     """
-    yield from ordered_map(lambda step: _collate(estimator, mixture, step), range(first, last), workers)
+    yield from ordered_map(lambda step: _collate(estimator, mixture, step), range(first, last, every), workers)
 
 
 def _collate(estimator: TrainableEstimator, mixture: Mixture, step: int) -> Batch:

@@ -6,6 +6,7 @@ import pytest
 
 from posesyn_core import UserError
 from posesyn_core.pipeline.run import create_run, open_run, write_rejected
+from posesyn_core.pipeline.stages import run_stage
 from posesyn_core.pipeline.tables import Row
 from posesyn_core.recipe import parse_recipe
 from posesyn_core.registry import Registry
@@ -79,3 +80,13 @@ def test_leftovers_of_a_killed_process_are_swept(tmp_path: Path) -> None:
     leftover.write_bytes(b"half")
     create_run(made.folder, recipe(), Registry.empty())
     assert not leftover.exists()
+
+
+def test_only_training_is_shared_among_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = create_run(tmp_path / "run", recipe(), Registry.empty())
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for stage in ("score", "evaluate", "report"):
+        with pytest.raises(UserError, match=f"only the stage finetune runs in several processes; start {stage}"):
+            run_stage(made, stage)
+    with pytest.raises(UserError, match="stage 'filter' is not complete"):
+        run_stage(made, "finetune")

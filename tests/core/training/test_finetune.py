@@ -1,11 +1,15 @@
 """Training: it learns, it resumes exactly, it refuses what makes no sense."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from attrs import evolve
+from safetensors.torch import load_file
 
 from posesyn_core.errors import UserError
 from posesyn_core.training.finetune import FinetuneResult, Schedule, Validation, finetune
@@ -13,6 +17,7 @@ from posesyn_core.training.loader import batches
 from posesyn_core.values import LabelledFrame
 from posesyn_spin.estimator import Spin
 from posesyn_spin.plugin import SpinConfig
+from tests.core.training.shared_training import train as train_shared
 
 
 def train(estimator: Spin, frames: list[LabelledFrame], folder: Path, **changed: object) -> FinetuneResult:
@@ -164,3 +169,34 @@ def test_every_step_is_told(estimator: Spin, frames: list[LabelledFrame], tmp_pa
     told: list[dict[str, float]] = []
     result = train(estimator, frames, tmp_path, steps=3, tell=told.append)
     assert told == list(result.metrics)
+
+
+def launched(folder: Path, accumulate: int) -> "subprocess.CompletedProcess[str]":
+    """Two processes on the CPU that train in ``folder`` together."""
+    root = Path(__file__).parents[3]
+    script = Path(__file__).with_name("shared_training.py")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    arguments = [str(folder), str(accumulate)]
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, env=environment, cwd=root)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
+    """They share the batches of a step: the sum of two gradients is the same in either order, to the last bit."""
+    alone = train_shared(tmp_path / "one", accumulate=2)
+    done = launched(tmp_path / "two", accumulate=2)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in (tmp_path / "two/metrics.jsonl").read_text().splitlines()]
+    assert lines == alone.metrics
+    for name, tensor in load_file(alone.weights).items():
+        torch.testing.assert_close(load_file(tmp_path / "two/weights.safetensors")[name], tensor, rtol=0, atol=0)
+    assert train_shared(tmp_path / "two", accumulate=2).metrics == alone.metrics  # and one goes on where two ended
+
+
+@pytest.mark.slow
+def test_batches_that_cannot_be_shared_are_told(tmp_path: Path) -> None:
+    done = launched(tmp_path, accumulate=3)
+    assert done.returncode != 0
+    assert "set finetune.accumulate to a multiple of 2" in done.stderr
+    assert not (tmp_path / "metrics.jsonl").exists()

@@ -1,0 +1,28 @@
+"""Trains a little, in as many processes as it is started in: ``shared_training.py FOLDER ACCUMULATE``."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from posesyn_core.training.finetune import FinetuneResult, Validation, finetune
+from posesyn_core.training.loader import labelled_frame
+from posesyn_spin.estimator import Spin
+from posesyn_spin.plugin import SpinConfig
+from tests.tiny import people
+
+
+def train(folder: Path, accumulate: int) -> FinetuneResult:
+    """Three steps, with a validation after the second whose value falls, so that its weights are kept."""
+    torch.manual_seed(0)
+    estimator = Spin(SpinConfig(weights="random"))
+    frames = [labelled_frame(sample) for sample in people(8, "lab")]
+    values = iter((2.0, 1.0))
+    return finetune(
+        estimator, frames[:4], frames[4:], folder, steps=3, batch_size=2, ratio=0.5, learning_rate=1e-3, seed=5,
+        workers=1, accumulate=accumulate, validation=Validation(lambda: next(values), every=2), save_every=1,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    train(Path(sys.argv[1]), int(sys.argv[2]))
