@@ -37,7 +37,11 @@ Entry = dict[str, Any]
 
 @define
 class CocoConfig:
-    """Where COCO lies."""
+    """Where COCO lies.
+
+    Get images and annotations of a year from https://cocodataset.org; ``root`` holds ``train2017`` and
+    ``annotations/person_keypoints_train2017.json`` (and those of val2017).
+    """
 
     root: Path = option(NOTHING, "folder of the data set")
     split: str = option("train2017", "which annotations: train2017, val2017, ...; part of the sample ids")

@@ -54,7 +54,12 @@ Entry = dict[str, Any]
 
 @define
 class FolderConfig:
-    """Where the images and their keypoints lie."""
+    """Where the images and their keypoints lie: one's own data, with a file keypoints.json of this form::
+
+        {"joint_set": "coco17", "people": [{"image": "a.jpg", "keypoints": [[x, y, confidence], ...]}]}
+
+    and if known ``"box": [x0, y0, x1, y1]`` and ``"camera": {"focal_length": [...], "principal_point": [...]}``.
+    """
 
     root: Path = option(NOTHING, "folder of the data set")
     annotations: str = option("", "keypoint file below root; empty = keypoints.json")

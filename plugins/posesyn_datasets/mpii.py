@@ -50,7 +50,11 @@ Entry = dict[str, Any]
 
 @define
 class MpiiConfig:
-    """Where MPII lies, and which people of it to read."""
+    """Where MPII lies, and which people of it to read.
+
+    Get the images and the annotations (mpii_human_pose_v1_u12_2.zip) from http://human-pose.mpi-inf.mpg.de, or HRNet's
+    JSON form of these; ``root`` holds ``images`` and the .mat file, or ``annot/train.json``.
+    """
 
     root: Path = option(NOTHING, "folder of the data set")
     split: str = option("train", "which annotations: train, valid, test or trainval; part of the sample ids")

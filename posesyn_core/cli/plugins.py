@@ -1,9 +1,11 @@
 """``posesyn plugins``: what is installed, where it comes from, what it lacks."""
 
+import inspect
+
 import attrs
 import click
 
-from posesyn_core.components import Kind
+from posesyn_core.components import Kind, kind_of
 from posesyn_core.errors import UserError
 from posesyn_core.registry import Registered, Registry
 
@@ -50,6 +52,8 @@ def _describe(registered: Registered) -> None:
     component = registered.component
     click.secho(f"{component.name} ({component.kind})", bold=True)
     click.echo(f"{component.summary}\nfrom {registered.origin}, plugin {registered.origin.plugin!r}\n")
+    if about := inspect.getdoc(component.config):
+        click.echo(f"{about.replace('``', '')}\n")
     fields = attrs.fields(component.config)
     click.echo("options:" if fields else "no options")
     for attribute in fields:
@@ -63,6 +67,8 @@ def _describe(registered: Registered) -> None:
 
 
 def _type_name(kind: object) -> str:
+    if part := kind_of(kind):
+        return f"a {part} by its name"
     return kind.__name__ if isinstance(kind, type) and "[" not in str(kind) else str(kind).removeprefix("typing.")
 
 

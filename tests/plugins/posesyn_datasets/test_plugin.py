@@ -48,6 +48,13 @@ def test_every_option_is_documented() -> None:
             assert field.metadata["doc"], (registered.component.name, field.name)
 
 
+def test_every_data_set_says_where_it_is_from() -> None:
+    for registered in registry().of_kind(Kind.READER):
+        if registered.component.name not in ("folder", "images", "video"):  # the user's own
+            about = registered.component.config.__doc__ or ""
+            assert "http" in about, registered.component.name
+
+
 def test_importing_the_plugin_imports_nothing_heavy() -> None:
     code = (
         "import sys, posesyn_datasets.plugin; print(*{'torch', 'cv2', 'scipy', 'webdataset', 'PIL'} & set(sys.modules))"
