@@ -16,7 +16,7 @@ make of it). The difference (c) - (b) is given with its standard error over the 
 uses, posecodes of the pseudo-label; --texts takes the motion capture's own descriptions instead, as a captioner that
 recognises the action would give them.
 
-    python bench/msm_coverage.py [--motions val.npz] [--hard 60] [--people 160] [--frames 196] [--texts]
+    python bench/msm_coverage.py [--motions val.npz] [--hard 240] [--people 640] [--frames 196] [--texts]
 """
 
 import argparse
@@ -218,8 +218,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--motions", type=Path, default=SHARED / "data/motions/val.npz")
     parser.add_argument("--recordings", type=Path, default=SHARED / "data/motions/train.npz")
-    parser.add_argument("--people", type=int, default=160, help="rendered people to choose the hard ones from")
-    parser.add_argument("--hard", type=int, default=60)
+    parser.add_argument("--people", type=int, default=640, help="rendered people to choose the hard ones from")
+    parser.add_argument("--hard", type=int, default=240)
     parser.add_argument("--frames", type=int, default=196, help="of every generated motion")
     parser.add_argument("--degrees", type=float, default=40.0)
     parser.add_argument("--seed", type=int, default=0)
