@@ -23,6 +23,7 @@ from scipy.spatial.transform import Rotation
 
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files import existing_file, inside
+from posesyn_core.units import check_person
 from posesyn_core.values import Camera
 from posesyn_crowdnet.crops import Floats, crop_box, overlap
 from posesyn_crowdnet.joints import COCO, HUMAN36M, MPII, MUCO, OPENPOSE18, Names, with_middles
@@ -154,6 +155,7 @@ def _human36m(images: Path, image: Entry, entry: Entry, cameras: Entry, joints: 
     view = cameras[str(image["cam_idx"])]
     rotation, shift = np.array(view["R"]), np.array(view["t"]) / 1000
     points3d = np.array(_at(joints, place), np.float64) / 1000 @ rotation.T + shift
+    check_person(points3d, "h36m17")
     crop_box(entry["bbox"], image["width"], image["height"])
     given = _at(smpl, place)
     return Person(
@@ -200,6 +202,8 @@ def _muco(folder: Path, image: Entry, group: Sequence[Entry], parameters: Entry)
     joints = [np.column_stack([other["keypoints_img"], np.ones(len(MUCO))]) for other in group]
     boxes = np.array([other["bbox"] for other in group], np.float64)
     crop_box(boxes[at], image["width"], image["height"])
+    points3d = np.array(entry["keypoints_cam"], np.float64) / 1000
+    check_person(points3d, "muco21")
     given = parameters.get(str(entry["id"]))
     return Person(
         id=str(entry["id"]),
@@ -211,7 +215,7 @@ def _muco(folder: Path, image: Entry, group: Sequence[Entry], parameters: Entry)
         names=MUCO,
         points=joints[at][:, :2],
         valid=np.ones(len(MUCO), bool),
-        points3d=np.array(entry["keypoints_cam"], np.float64) / 1000,
+        points3d=points3d,
         fit=None if given is None else _fit(given, Camera(image["f"], image["c"])),
         neighbours=_neighbours(at, boxes, [(one, MUCO) for one in joints]),
         checked=True,

@@ -31,10 +31,11 @@ from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files import inside
 from posesyn_core.skeletons import SMPL24
 from posesyn_core.training.protocols import Protocol
+from posesyn_core.units import check_person, check_units
 from posesyn_core.unpickle import load_pickle
 from posesyn_core.values import Camera, Sample, SampleOrRejection
 from posesyn_datasets.annotations import build_each, existing_root, keypoints
-from posesyn_datasets.checks import check_person, check_units, expect_keys, expect_layout
+from posesyn_datasets.checks import expect_keys, expect_layout
 
 KEYS = ("imgPath", "isValid", "gt_joints_2d", "gt_joints_3d")
 EXPECTED = f"a camera dataframe of AGORA with SMPL joints, a table with {', '.join(KEYS)}"

@@ -29,10 +29,11 @@ from posesyn_core.components import option
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.skeletons import H36M17
 from posesyn_core.training.protocols import H36M_14, Protocol
+from posesyn_core.units import UNITS, check_units
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets import recordings
 from posesyn_datasets.annotations import existing_root, find_images
-from posesyn_datasets.checks import UNITS, Floats, check_units, expect_layout, optional_module
+from posesyn_datasets.checks import Floats, expect_layout, optional_module
 from posesyn_datasets.npz3d import Row, read_cameras, read_people, samples
 from posesyn_datasets.recordings import Recording
 

@@ -32,19 +32,11 @@ from posesyn_core.components import option
 from posesyn_core.errors import UserError
 from posesyn_core.skeletons import MPI3DHP17
 from posesyn_core.training.protocols import Protocol
+from posesyn_core.units import UNITS, check_units
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets import recordings
 from posesyn_datasets.annotations import existing_root, find_images
-from posesyn_datasets.checks import (
-    UNITS,
-    Floats,
-    check_units,
-    expect_keys,
-    expect_layout,
-    expect_shape,
-    optional_module,
-    read_mat,
-)
+from posesyn_datasets.checks import Floats, expect_keys, expect_layout, expect_shape, optional_module, read_mat
 from posesyn_datasets.npz3d import Row, read_cameras, read_people, samples
 from posesyn_datasets.recordings import Recording
 

@@ -24,9 +24,10 @@ from posesyn_core.components import option
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files import inside
 from posesyn_core.skeletons import MUCO21
+from posesyn_core.units import UNITS, check_person, check_units
 from posesyn_core.values import Sample, SampleOrRejection
 from posesyn_datasets.annotations import as_object, build_each, existing_root, find_images, keypoints, load_json
-from posesyn_datasets.checks import UNITS, check_person, check_units, expect_keys, expect_layout, pinhole
+from posesyn_datasets.checks import expect_keys, expect_layout, pinhole
 
 FILE = "MuCo-3DHP.json"
 EXPECTED = "MuCo-3DHP.json, an object with 'images' and 'annotations'"

@@ -16,10 +16,11 @@ from posesyn_core.boxes import joint_boxes
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files import inside
 from posesyn_core.skeletons import joint_set
+from posesyn_core.units import check_person, check_units
 from posesyn_core.unpickle import load_pickle
 from posesyn_core.values import Camera, Sample, SampleOrRejection
 from posesyn_datasets.annotations import build_each, keypoints
-from posesyn_datasets.checks import Floats, check_person, check_units, expect_keys, expect_shape, pinhole, read_npz
+from posesyn_datasets.checks import Floats, expect_keys, expect_shape, pinhole, read_npz
 
 EXPECTED = "mmpose's npz with 'imgname', 'part' (N, J, 3) and 'S' (N, J, 4)"
 Row = tuple[str, Floats, Floats]

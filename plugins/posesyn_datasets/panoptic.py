@@ -31,17 +31,10 @@ from posesyn_core.components import option
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.skeletons import PANOPTIC19
 from posesyn_core.training.protocols import Protocol
+from posesyn_core.units import UNITS, check_person, check_units
 from posesyn_core.values import Camera, Sample, SampleOrRejection
 from posesyn_datasets.annotations import as_object, build_each, existing_root, keypoints, load_json
-from posesyn_datasets.checks import (
-    UNITS,
-    check_person,
-    check_units,
-    expect_keys,
-    expect_layout,
-    expect_shape,
-    intrinsics,
-)
+from posesyn_datasets.checks import expect_keys, expect_layout, expect_shape, intrinsics
 
 POSES, IMAGES = "hdPose3d_stage1_coco19", "hdImgs"
 JOINTS = len(PANOPTIC19)

@@ -26,10 +26,11 @@ from posesyn_core.components import option
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files import inside
 from posesyn_core.training.protocols import H36M_14, Protocol
+from posesyn_core.units import check_units
 from posesyn_core.unpickle import load_pickle
 from posesyn_core.values import FloatArray, Sample, SampleOrRejection
 from posesyn_datasets.annotations import build_each, existing_root
-from posesyn_datasets.checks import check_units, expect_keys, expect_layout, expect_shape, intrinsics
+from posesyn_datasets.checks import expect_keys, expect_layout, expect_shape, intrinsics
 from posesyn_datasets.smpl_truth import JOINTS, Bodies, Floats, in_camera
 
 KEYS = (

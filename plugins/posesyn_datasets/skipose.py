@@ -24,9 +24,10 @@ from posesyn_core.components import option
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.skeletons import H36M17
 from posesyn_core.training.protocols import Protocol
+from posesyn_core.units import check_person, check_units
 from posesyn_core.values import Sample, SampleOrRejection
 from posesyn_datasets.annotations import build_each, existing_root, keypoints
-from posesyn_datasets.checks import check_person, check_units, expect_keys, expect_layout, expect_shape, pinhole
+from posesyn_datasets.checks import expect_keys, expect_layout, expect_shape, pinhole
 
 JOINTS = len(H36M17)
 SIDE = 256

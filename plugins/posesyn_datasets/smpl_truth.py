@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from posesyn_core.boxes import check_box, joint_boxes
 from posesyn_core.errors import SampleError
 from posesyn_core.geometry.cameras import project
+from posesyn_core.units import check_person
 from posesyn_core.values import Camera, FloatArray, Sample, SmplParams
-from posesyn_datasets.checks import check_person
 
 Floats = NDArray[np.float64]
 JOINTS = 24

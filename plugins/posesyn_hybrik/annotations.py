@@ -18,6 +18,8 @@ from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files import existing_file, inside
 from posesyn_core.geometry.cameras import project
 from posesyn_core.geometry.crops import square
+from posesyn_core.skeletons import SMPL24
+from posesyn_core.units import check_person
 from posesyn_core.values import Camera
 from posesyn_hybrik.people import MARGIN, Floats, Person, Pose, no_twist
 from posesyn_hybrik.skeleton import JOINTS
@@ -75,10 +77,11 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _build_h36m(root: Path, at: int, entry: Entry, image: Entry) -> Person:
+    camera = Camera(entry["cam_param"]["f"], entry["cam_param"]["c"])
     given = np.asarray(entry["smpl_joints"], np.float64) / MM
+    _check_joints(given)
     joints = np.zeros((JOINTS, 3))
     joints[: len(given)] = given
-    camera = Camera(entry["cam_param"]["f"], entry["cam_param"]["c"])
     relative = joints - joints[0]
     weights = np.ones((JOINTS, 3))
     weights[len(given) :] = 0  # the official loader weighs missing leaves as if they were at the camera
@@ -106,6 +109,7 @@ def _build_pw3d(root: Path, at: int, entry: Entry, image: Entry) -> Person | Non
         return None
     joints, joints2d = np.zeros((JOINTS, 3)), np.zeros((JOINTS, 2))
     given, seen = np.asarray(entry["smpl_joint_cam"], np.float64), _array(entry["smpl_joint_img"], (24, 3))
+    _check_joints(given)
     joints[:24], joints2d[:24] = given[:24] - given[0], seen[:, :2]
     joints[:24, 2] = seen[:, 2] - seen[0, 2]
     weights = np.zeros((JOINTS, 3))
@@ -128,6 +132,13 @@ def _build_pw3d(root: Path, at: int, entry: Entry, image: Entry) -> Person | Non
         pelvis=given[0],
         joints17=_array(entry["h36m_joints"], (17, 3)),
     )
+
+
+def _check_joints(given: Floats) -> None:
+    """ValueError unless these are SMPL's 24 joints or more (N, 3), SampleError unless they are a person's in metres."""
+    if given.ndim != 2 or given.shape[1] != 3 or not len(SMPL24) <= len(given) <= JOINTS:
+        raise ValueError(f"{len(SMPL24)} to {JOINTS} joints in 3D are expected, not an array of shape {given.shape}")
+    check_person(given[: len(SMPL24)], SMPL24.name)
 
 
 def _corners(box: ArrayLike, width: float, height: float) -> Floats:

@@ -6,13 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
-from hypothesis import given
-from hypothesis import strategies as st
 
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.skeletons import JOINT_SETS
 from posesyn_datasets import checks
-from tests.plugins.posesyn_datasets.figures import figure
 
 
 class Code:
@@ -20,44 +16,6 @@ class Code:
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return print, ("code ran",)
-
-
-@pytest.mark.parametrize("name", JOINT_SETS)
-@pytest.mark.parametrize("unit", ["metres", "centimetres", "millimetres"])
-def test_units_are_told_by_bones(name: str, unit: str) -> None:
-    people = np.stack([figure(name), 1.1 * figure(name) + (0, 1, 4)])
-    for other in ("metres", "centimetres", "millimetres"):
-        points = people / checks.UNITS[other]
-        if other == unit:
-            checks.check_units(points, name, unit, Path("a.pkl"))
-        else:
-            with pytest.raises(UserError, match=rf"'a\.pkl' can't be in {unit}.*seem to be in {other}"):
-                checks.check_units(points, name, unit, Path("a.pkl"))
-
-
-@given(scale=st.floats(0.6, 1.3), shift=st.tuples(*[st.floats(-9, 9)] * 3))
-def test_people_of_any_size_and_place_are_people(scale: float, shift: tuple[float, float, float]) -> None:
-    checks.check_person(scale * figure("smpl24") + shift, "smpl24")
-
-
-def test_mixed_units_reject_the_odd_person_only() -> None:
-    people = np.stack([figure("h36m17")] * 4)
-    people[2] *= 1000
-    checks.check_units(people, "h36m17", "metres", Path("a.npz"))
-    with pytest.raises(SampleError, match=r"no person's.*other units"):
-        checks.check_person(people[2], "h36m17")
-
-
-def test_unknown_joints_say_nothing() -> None:
-    points = figure("h36m17")
-    known = points[:4].copy()
-    points[4:] = np.nan
-    assert checks.limb_length(points, "h36m17") == pytest.approx(
-        (np.linalg.norm(known[1] - known[2]) + np.linalg.norm(known[2] - known[3])) / 2
-    )
-    points[:] = np.nan
-    checks.check_person(points, "h36m17")
-    checks.check_units(points[None], "h36m17", "metres", Path("a.npz"))
 
 
 def test_an_archive_with_code_is_refused_and_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -205,6 +205,23 @@ def test_files_of_other_kinds_are_refused(tmp_path: Path) -> None:
         list(read_people(path))
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda joints: joints[:17], r"24 to 29 joints in 3D are expected, not an array of shape \(17, 3\)"),
+        (lambda joints: [[value / 1000 for value in joint] for joint in joints], r"no person's.*other units"),
+    ],
+)
+def test_joints_of_another_set_or_unit_are_named(folder: Path, tmp_path: Path, change: Any, reason: str) -> None:
+    content = json.loads((folder / "annotations.json").read_text())
+    content["annotations"][1]["smpl_joints"] = change(content["annotations"][1]["smpl_joints"])
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+    with pytest.raises(
+        UserError, match=rf"annotations\.json', entry 1: .*{reason.replace('(', '.').replace(')', '.')}"
+    ):
+        list(read_people(tmp_path / "annotations.json"))
+
+
 def test_images_stay_below_the_folder(folder: Path, tmp_path: Path) -> None:
     content = json.loads((folder / "annotations.json").read_text())
     content["images"][0]["file_name"] = "../../secret.jpg"
