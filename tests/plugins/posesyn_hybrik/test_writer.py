@@ -216,9 +216,7 @@ def test_joints_of_another_set_or_unit_are_named(folder: Path, tmp_path: Path, c
     content = json.loads((folder / "annotations.json").read_text())
     content["annotations"][1]["smpl_joints"] = change(content["annotations"][1]["smpl_joints"])
     (tmp_path / "annotations.json").write_text(json.dumps(content))
-    with pytest.raises(
-        UserError, match=rf"annotations\.json', entry 1: .*{reason.replace('(', '.').replace(')', '.')}"
-    ):
+    with pytest.raises(UserError, match=rf"annotations\.json', entry 1: .*{reason}"):
         list(read_people(tmp_path / "annotations.json"))
 
 
