@@ -91,7 +91,9 @@ def started(folder: Path, genders: Sequence[str], body: Path | None) -> Run:
 
 
 def measured(run: Run) -> dict[str, Any]:
-    return run_stage(run, "evaluate")["sets"]["people"]["shipped"]
+    figures: dict[str, Any] = run_stage(run, "evaluate")["sets"]["people"]["shipped"]
+    assert (run.folder / "evaluate/people-truth.jpg").is_file()
+    return figures
 
 
 def test_truth_is_posed_with_the_file_of_its_gender_beside_the_recipes(tmp_path: Path, bodies: Path) -> None:
