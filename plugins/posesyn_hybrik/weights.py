@@ -44,13 +44,11 @@ SMALL_HRNET = HRNetSizes(
     stem=8, layer1=1, channels=(8, 12, 16, 24), modules=(1, 1, 1), blocks=((1,) * 2, (1,) * 3, (1,) * 4),
     heads=(2, 4, 8, 16), feature=32, depth=16,
 )  # fmt: skip
-LOGITS = 1.0
+LOGITS = 0.5
 """Spread of the heatmaps' logits of random weights: enough for joints that differ from picture to picture."""
 PEAK, DEEPEST = 0.04, 12.0
 """The peak that random weights give each joint's depth: its width as a share of the volume's, and what lies beyond."""
-SHRUNK = 0.7
-"""Random weights see bodies of this size, which the volume holds whole."""
-LEGS = (1, 2, 4, 5, 7, 8, 10, 11, 27, 28)
+TORSO = (3, 6, 9, 12, 13, 14, 15, 24)
 
 
 @frozen(eq=False)
@@ -142,13 +140,13 @@ def _settle(network: Network, size: int) -> None:
 
 
 def _depths(smpl: HybrikSmpl) -> Tensor:
-    """(29,) metres behind the pelvis: away from the camera along the legs, towards it along all other limbs."""
+    """(29,) metres behind the pelvis: towards the camera along spine and neck, away from it along arms and legs."""
     rest = smpl(torch.zeros(1, 10, device=smpl.v_template.device))[0].cpu()
     depths = torch.zeros(len(rest))
     for joint, parent in enumerate(PARENTS):
         if parent >= 0:
-            length = SHRUNK * (rest[joint] - rest[parent]).norm()
-            depths[joint] = depths[parent] + (length if joint in LEGS else -length)
+            length = (rest[joint] - rest[parent]).norm()
+            depths[joint] = depths[parent] + (-length if joint in TORSO else length)
     return depths
 
 
