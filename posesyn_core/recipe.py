@@ -189,10 +189,7 @@ class Recipe:
 
     def choices(self) -> list[tuple[Kind, Choice, str]]:
         """Every component that the recipe names: its kind, the choice, and the section that it stands in."""
-        engines = (
-            (self.estimator, "estimator"), (self.eem, "eem"), (self.labeller, "labeller"), (self.motion, "motion"),
-            (self.reference, "reference"), (self.animator, "animator"),
-        )  # fmt: skip
+        engines: list[tuple[Choice | None, str]] = [(getattr(self, name), name) for name in SECTIONS_WITH_ENGINES]
         found = [
             (Kind.READER, self.dataset, "dataset"),
             (Kind.READER, self.validation, "validation"),
@@ -255,11 +252,14 @@ STAGE_OF_SECTION: Mapping[str, str] = {
 ENGINE_OF_STAGE: Mapping[str, tuple[str, ...]] = {
     "score": ("eem", "estimator"),
     "synthesize": ("motion",),
-    "animate": ("estimator", "reference", "animator"),
+    "animate": ("estimator", "reference"),
     "evaluate": ("estimator",),
     "run": ("estimator", "eem", "reference"),
 }
-"""Whose engine ``--engine`` and ``--precision`` choose, on the command of a stage or of the whole run."""
+"""Whose engine ``--engine`` and ``--precision`` choose, on the command of a stage or of the whole run. An animator's is
+chosen by its section alone: most have no network to take over."""
+
+SECTIONS_WITH_ENGINES = ("estimator", "eem", "labeller", "motion", "reference", "animator")
 
 
 def with_engine(recipe: Recipe, stage: str, name: str | None, precision: str | None) -> Recipe:
@@ -279,7 +279,7 @@ def with_engine(recipe: Recipe, stage: str, name: str | None, precision: str | N
 def without_engines(data: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe as plain data less its engines, which run the same networks and may change in a run."""
     sections = {name: dict(value) if isinstance(value, Mapping) else value for name, value in data.items()}
-    for name in {section for sections in ENGINE_OF_STAGE.values() for section in sections}:
+    for name in SECTIONS_WITH_ENGINES:
         if isinstance(sections.get(name), dict):
             sections[name].pop("engine", None)
     return sections
