@@ -19,11 +19,12 @@ from posesyn_core.geometry.alignment import align
 from posesyn_core.geometry.crops import invert_affine
 from posesyn_core.geometry.rotations import matrix_to_axis_angle, six_d_to_matrix
 from posesyn_core.images import decode_image
+from posesyn_core.skeletons import H36M17
+from posesyn_core.training.protocols import H36M_14
 from posesyn_crowdnet import annotations, joints, posefix
 from posesyn_crowdnet.body import JointRegressor, body_from, superset_regressor
 from posesyn_crowdnet.crops import View, crop_box, crop_matrix, cut, overlap, tight_box
 from posesyn_crowdnet.estimator import CrowdNet
-from posesyn_crowdnet.evaluation import EVALUATED, errors_3dpw
 from posesyn_crowdnet.inputs import pose_in_crop
 from posesyn_crowdnet.losses import crowdnet_loss, project_to_heatmap
 from posesyn_crowdnet.network import CrowdNetwork, camera, graph_adjacency, sample_features, sizes_of
@@ -31,6 +32,7 @@ from posesyn_crowdnet.people import Person
 from posesyn_crowdnet.plugin import CrowdNetConfig
 from posesyn_crowdnet.targets import UNTRUSTED, labels
 from tests.packs import Arrays, Claims, arrays, check_claims, manifest_of
+from tests.parity import test_metrics
 
 FLOAT32, FLOAT64 = 1e-4, 2e-6
 """Relative to an array's largest value; the official code rounds some constants to float32."""
@@ -306,14 +308,7 @@ def gradient_norm(part: nn.Module) -> float:
     return float(torch.stack([gradient.square().sum() for gradient in gradients]).sum().sqrt()) if gradients else 0.0
 
 
-def test_errors_on_3dpw(io: Arrays, data: Arrays) -> None:
-    rows, pelvis = data["body.J_regressor_h36m"], data["body.joint_regressor_30"][0]
-    near, truth = (np.stack([io[f"eval_near.{k}.{side}_mesh"] for k in (0, 1)]) for side in ("pred", "gt"))
-    targets = np.stack([data[f"PW3D.{k}.targets.smpl_mesh_cam"] for k in (0, 1)])
-    for name, value in errors_3dpw(near, truth, rows, pelvis).items():
-        np.testing.assert_allclose(value, io[f"eval_near.{name}"], rtol=1e-4)
-    for name, value in errors_3dpw(io["smpl_mesh_cam"], targets, rows, pelvis).items():
-        np.testing.assert_allclose(value, io[f"eval.{name}"], rtol=1e-4)
+def test_rigid_alignment(data: Arrays) -> None:
     for found, mirrored in (("B", "out"), ("B_mirrored", "out_mirrored")):
         moved = align(data["fn.rigid_align.A"], data[f"fn.rigid_align.{found}"])
         np.testing.assert_allclose(moved, data[f"fn.rigid_align.{mirrored}"], atol=1e-9)
@@ -359,7 +354,7 @@ def test_joint_sets(sets: dict[str, Any]) -> None:
     index = [joints.SUPERSET.index(name) for name in joints.GRAPH]
     assert index == sets["graph_15"]["index_in_superset"]
     assert [list(edge) for edge in joints.GRAPH_EDGES] == sets["graph_15"]["skeleton"]
-    assert sets["h36m_17"]["eval_joints"] == EVALUATED
+    assert tuple(H36M17.joints[joint] for joint in sets["h36m_17"]["eval_joints"]) == H36M_14
     assert list(UNTRUSTED) == sets["pose_loss_masked_joints"]
     assert list(joints.SUPERSET[1:22]) == sets["vposer_21_joints"]
     for name in ("mpii_16", "h36m_17", "muco_21"):
@@ -549,7 +544,8 @@ CLAIMS: Claims = {
         "io:train.inputs.* io:train.targets.* io:train.meta.* io:train.loss.* io:train.loss_* io:train.grad.*"
     ),
     test_which_losses_reach_which_parts: "io:train.gradnorm.*",
-    test_errors_on_3dpw: "io:eval.* io:eval_near.* data_io:fn.rigid_align.*",
+    test_metrics.test_crowdnet_on_3dpw: "io:eval.* io:eval_near.*",
+    test_rigid_alignment: "data_io:fn.rigid_align.*",
     test_official_annotations_are_read_and_made_into_items: (
         "data_io:image.* data_io:aug.* data_io:MPII.* data_io:MSCOCO.* data_io:Human36M.* data_io:MuCo.*"
     ),
