@@ -46,7 +46,7 @@ def _free_world() -> "World":
         labeller2d=other,
         labeller3d=other,
         truth=('dataset.labels="3d"',),
-        taus=(400, 300, 220, 160, 110),
+        taus=(1000, 600, 400, 300, 220, 160, 110),
     )
 
 
