@@ -169,7 +169,10 @@ class TrainableEstimator(SplitEstimator, Protocol):
     """
 
     def training_inputs(self, frame: LabelledFrame, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Decode, augment and crop one labelled frame; arrays without batch axis, always the same keys."""
+        """Decode, augment and crop one labelled frame; arrays without batch axis, always the same keys.
+
+        Real frames may know some of their 3D joints only: ``frame.labels3d()`` has them with their confidence.
+        """
         ...
 
     def training_loss(self, batch: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:

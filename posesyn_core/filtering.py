@@ -14,8 +14,6 @@ from posesyn_core.values import FloatArray, LabelledFrame, PoseEstimate, Verdict
 
 Reduction = Literal["mean", "sum"]
 
-_UNKNOWN: FloatArray = np.full((24, 3), np.nan, np.float32)
-
 
 def pose_error_3d(pred: Array, target: Array, reduction: Reduction = "mean") -> Array:
     """Eq. 6: (N,) distances in mm between predicted and true joints (N, J, 3) in mm, root-relative.
@@ -46,9 +44,10 @@ class TpeError:
     config: TpeErrorConfig
 
     def judge(self, frames: Sequence[LabelledFrame], estimates: Sequence[PoseEstimate]) -> list[Verdict]:
-        """One verdict per frame; a frame without a 3D label, or whose error is not finite, is dropped."""
+        """One verdict per frame; a frame that lacks a 3D label, or whose error is not finite, is dropped."""
         pred = _millimetres(estimate.joints3d for estimate in estimates)
-        target = _millimetres(_UNKNOWN if frame.joints3d is None else frame.joints3d for frame in frames)
+        labels = (frame.labels3d() for frame in frames)
+        target = _millimetres(np.where(each[:, 3:] > 0, each[:, :3], np.nan) for each in labels)
         return [self._verdict(float(error)) for error in pose_error_3d(pred, target, self.config.reduction)]
 
     def _verdict(self, error: float) -> Verdict:

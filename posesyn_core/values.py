@@ -209,7 +209,10 @@ class ClipPlan:
 class LabelledFrame:
     """One training pair: an image of a person with the labels that are known for it.
 
-    Synthesised frames have everything; a real 2D-labelled image has ``joints3d`` and ``smpl`` None.
+    Synthesised frames have everything; a real 2D-labelled image has ``joints3d`` and ``smpl`` None. Of an image whose
+    3D joints were measured in a set that shares some with SMPL, ``joints3d`` has those of ``confidence3d``, and always
+    both hips. Where SMPL's pelvis is not among them (other sets' "pelvis" is the middle of the hips, about 9 cm below),
+    they are relative to the middle of the hips, and so must be what is compared with them.
     ``error_mm`` is the Eq. 6 error of the estimator that filtered the frame.
     """
 
@@ -219,13 +222,30 @@ class LabelledFrame:
     joints2d: FloatArray = array((24, 2), "SMPL-24 joints, pixels of the full image")
     confidence: FloatArray = array((24,), "1 = labelled, 0 = unknown")
     camera: Camera | None = None
-    joints3d: FloatArray | None = array((24, 3), "metres, camera frame, relative to the pelvis", optional=True)
+    joints3d: FloatArray | None = array(
+        (24, 3), "metres, camera frame, relative to the pelvis (unknown: the middle of the hips)", optional=True
+    )
     smpl: SmplParams | None = None
     error_mm: float | None = None
     caption: str = ""
     source: str = ""
+    confidence3d: FloatArray | None = array(
+        (24,), "1 = in ``joints3d``, 0 = unknown; None = all of ``joints3d`` are known", optional=True
+    )
 
     load_image = Sample.load_image
+
+    def __attrs_post_init__(self) -> None:
+        """ValueError if the 3D joints have no root."""
+        if self.confidence3d is not None and self.joints3d is not None and not self.confidence3d[1:3].all():
+            raise ValueError("confidence3d must have both hips: joints without a root can't be compared")
+
+    def labels3d(self) -> FloatArray:
+        """(24, 4): x, y, z of ``joints3d`` and their confidence; all 0 where a joint is unknown."""
+        if self.joints3d is None:
+            return np.zeros((24, 4), np.float32)
+        known = np.ones(24, np.float32) if self.confidence3d is None else self.confidence3d
+        return np.column_stack([np.where(known[:, None] > 0, self.joints3d, 0), known]).astype(np.float32)
 
 
 @frozen

@@ -43,7 +43,8 @@ class Person:
     """``names`` (J) are the official names of the joints ``points`` (J, 2, pixels), of which some are ``valid`` (J,).
 
     ``box`` and ``tight`` are x, y, width, height in pixels: what is to be cut out (before it is squared), and the
-    person's extent. ``depths`` (J,) metres and ``points3d`` (J, 3) metres are in the camera frame, in 3D sets alone.
+    person's extent. ``points3d`` (J, 3) metres are in the camera frame, in 3D sets alone, and ``weights3d`` (J,) those
+    of its joints: 0 = unknown. Without the pelvis they are relative to the middle of the hips.
     ``shown`` (J,) are the joints that the network gets as input. ``neighbours`` (N, 17, 3) are COCO's joints (x, y,
     valid) of people who overlap this one. ``official_mpii`` turns on what the official MPII loader forgets: it leaves
     pose and camera joints of the fit as they are when the picture is turned, and does not take the pelvis from them.
@@ -60,11 +61,16 @@ class Person:
     points: Floats
     valid: NDArray[np.bool_]
     points3d: Floats | None = None
+    weights3d: Floats = field()
     fit: Fit | None = None
     shown: NDArray[np.bool_] = field()
     neighbours: Floats = field(factory=lambda: np.zeros((0, len(COCO), 3)))
     official_mpii: bool = False
     checked: bool = False
+
+    @weights3d.default
+    def _ones(self) -> Floats:
+        return np.ones(len(self.names))
 
     @shown.default
     def _all(self) -> NDArray[np.bool_]:
@@ -116,7 +122,7 @@ JOINT_SETS: Mapping[str, Names] = {"mpii16": MPII, "coco17": COCO, "h36m17": HUM
 def person_of(frame: LabelledFrame, width: int, height: int) -> Person:
     """A frame whose labels are SMPL's joints. The network is shown those that a 2D detector would find."""
     names = SUPERSET[: len(SMPL24)]
-    box = as_xywh(frame.box)
+    box, solid = as_xywh(frame.box), frame.labels3d().astype(np.float64)
     return Person(
         id=frame.id,
         image=frame.image,
@@ -127,7 +133,8 @@ def person_of(frame: LabelledFrame, width: int, height: int) -> Person:
         names=names,
         points=frame.joints2d.astype(np.float64),
         valid=frame.confidence > 0,
-        points3d=None if frame.joints3d is None else frame.joints3d.astype(np.float64),
+        points3d=None if frame.joints3d is None else solid[:, :3],
+        weights3d=solid[:, 3],
         fit=None if frame.smpl is None or frame.camera is None else fit_of(frame.smpl, frame.camera),
         shown=np.array([name in DETECTED for name in names]),
     )

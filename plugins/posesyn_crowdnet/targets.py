@@ -49,7 +49,8 @@ def training_item(
 
     - ``images`` (3, 256, 256), ``joints`` (J, 2) and ``joints_mask`` (J, 1): the network's inputs;
     - ``orig_joint_img`` (J, 3) and ``orig_joint_cam`` (J, 3): the annotated joints; ``orig_joint_valid`` and
-      ``orig_joint_trunc`` (J, 1): which are known, and known within the crop; ``is_3D`` ();
+      ``orig_joint_trunc`` (J, 1): which are known, and known within the crop; ``is_3D`` (J, 1): those of a 3D set, but
+      for the ones that are unknown in 3D (the official one is one number for all);
     - ``fit_joint_img``, ``fit_joint_cam`` (J, 3), ``pose_param`` (72,), ``shape_param`` (10,): the fitted body;
       ``fit_joint_trunc`` (J, 1), ``fit_param_valid`` (72,), ``is_valid_fit`` ().
 
@@ -88,7 +89,7 @@ def labels(
         "orig_joint_cam": _camera_joints(person, view, order),
         "orig_joint_valid": known[:, None],
         "orig_joint_trunc": seen[:, None],
-        "is_3D": person.points3d is not None,
+        "is_3D": np.zeros((len(SUPERSET), 1)) if person.points3d is None else _known_3d(person, order),
         **_fit_targets(person, view, matrix, regressor, fit_check),
     }
     return {name: np.asarray(value, np.float32) for name, value in item.items()}
@@ -112,6 +113,12 @@ def _depths(person: Person, order: NDArray[np.intp]) -> Floats:
     assert person.points3d is not None
     z = person.points3d[order, 2]
     return ((z - z[person.names.index("Pelvis")]) / (DEPTH_EXTENT / 2) + 1) / 2 * HEATMAP
+
+
+def _known_3d(person: Person, order: NDArray[np.intp]) -> Floats:
+    """(30, 1) weights; what the set has not counts as known, as published, and is left out by its 2D label."""
+    known: Floats = 1 - to_superset(1 - person.weights3d[order], person.names)[:, None]
+    return known
 
 
 def _inside(place: Floats, *, with_depth: bool) -> NDArray[np.bool_]:

@@ -7,7 +7,7 @@
   longer side with SPIN's margin of 1.2;
 - ``part`` (N, 24, 3): x, y in pixels, and confidence;
 - ``S`` (N, 24, 4): x, y, z in metres in the camera frame (x right, y down, z away) from the middle of the hips, and
-  confidence; all 0 where the frame has no 3D labels;
+  confidence; all 0 where it is unknown;
 - ``pose`` (N, 72) axis-angle and ``shape`` (N, 10) of the run's body model, camera frame; ``has_smpl`` (N,) 0 or 1.
 
 SPIN's ``gender`` is left out, which its loader takes for "unknown": it would read any letter but "m" as female.
@@ -78,13 +78,13 @@ class SpinWriter:
 
 def _row(name: str, frame: LabelledFrame) -> Row:
     center, side = square(frame.box, MARGIN)
-    smpl = frame.smpl
+    smpl, solid = frame.smpl, frame.labels3d()
     return {
         "imgname": name,
         "center": center,
         "scale": side / SCALE_UNIT,
         "part": spin_joints(frame.joints2d, frame.confidence > 0),
-        "S": np.zeros((JOINTS, 4)) if frame.joints3d is None else _from_mid_hips(spin_joints(frame.joints3d)),
+        "S": _from_mid_hips(spin_joints(solid[:, :3], solid[:, 3] > 0)),
         "pose": np.zeros(72) if smpl is None else np.concatenate([smpl.global_orient, smpl.body_pose.ravel()]),
         "shape": np.zeros(10) if smpl is None else smpl.betas,
         "has_smpl": smpl is not None,

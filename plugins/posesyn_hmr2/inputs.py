@@ -47,8 +47,8 @@ def _labels(frame: LabelledFrame, joints: Joints44, pose: FloatArray) -> tuple[F
     """``keypoints_2d`` and ``keypoints_3d`` of a frame; all 0 where it has none."""
     labels_2d = from_smpl(frame.joints2d, frame.confidence)
     if frame.smpl is None:
-        points = np.zeros((24, 3)) if frame.joints3d is None else frame.joints3d
-        return labels_2d, from_smpl(points, np.full(24, frame.joints3d is not None), pelvis=True)
+        labels_3d = frame.labels3d()
+        return labels_2d, from_smpl(labels_3d[:, :3], labels_3d[:, 3], pelvis=True)
     device = joints.known.device
     rotations = axis_angle_to_matrix(torch.from_numpy(pose).to(device))[None]
     with torch.inference_mode():

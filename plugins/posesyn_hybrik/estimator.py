@@ -19,7 +19,7 @@ from posesyn_core.geometry.rotations import matrix_to_axis_angle
 from posesyn_core.values import Camera, FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample, SmplParams
 from posesyn_hybrik.camera import CROP, FOCAL_LENGTH, lift
 from posesyn_hybrik.inputs import Augmentation, crop_person, training_inputs
-from posesyn_hybrik.losses import hybrik_loss
+from posesyn_hybrik.losses import depths_from_root, hybrik_loss
 from posesyn_hybrik.people import MARGIN, Person, joints_and_twists, person_of
 from posesyn_hybrik.plugin import HybrikConfig
 from posesyn_hybrik.smpl import body_of_smpl
@@ -103,6 +103,7 @@ class Hybrik:
         The rotations are those of naive HybrIK about the predicted joints, which get no gradient from them.
         """
         found = self.network.heads(batch["images"])
+        located = depths_from_root(found["uvd"], batch["uvd_weight"])
         still = torch.zeros_like(found["uvd"][:, 0, :2])
         skeleton, _ = lift(found["uvd"], found["scale"], still, found.get("trans", still))
         rest = self.network.smpl(found["shape"])
@@ -112,7 +113,8 @@ class Hybrik:
             "uvd": config.uvd_loss_weight, "betas": config.beta_loss_weight,
             "pose": config.pose_loss_weight, "twist": config.twist_loss_weight,
         }  # fmt: skip
-        return hybrik_loss({**found, "rotmat": rotmat}, batch, uvd=config.uvd_loss, weights=weights)
+        outputs = {**found, "uvd": located, "rotmat": rotmat}
+        return hybrik_loss(outputs, batch, uvd=config.uvd_loss, weights=weights)
 
     def parameters(self) -> Iterable[nn.Parameter]:
         """All weights of the network."""

@@ -139,8 +139,9 @@ def targets(person: Person, view: View, size: int) -> dict[str, FloatArray]:
     """What the network should say of the person in that crop.
 
     ``uvd`` (29, 3) as in ``posesyn_hybrik.heatmaps`` with ``uvd_weight`` (29, 3), 0 where the weight is; ``scale`` (1,)
-    and ``trans`` (2,) of the camera, known if ``has_camera`` (); ``rotmat`` (24, 3, 3) and ``betas`` (10,), known if
-    ``has_smpl`` (); ``twist`` (23, 2) with ``twist_weight`` (23, 1). What is unknown is 0.
+    and ``trans`` (2,) of the camera, known if ``has_camera`` (): not without the pelvis, which it places; ``rotmat``
+    (24, 3, 3) and ``betas`` (10,), known if ``has_smpl`` (); ``twist`` (23, 2) with ``twist_weight`` (23, 1). What is
+    unknown is 0.
     """
     order = FLIP if view.flipped else np.arange(JOINTS)
     weights, joints = person.weights[order], person.joints3d[order] @ view.turn.T
@@ -154,7 +155,7 @@ def targets(person: Person, view: View, size: int) -> dict[str, FloatArray]:
         "uvd_weight": weights,
         "scale": [scale],
         "trans": trans,
-        "has_camera": weights[:24, 2].sum() > 1,
+        "has_camera": weights[0, 2] > 0 and weights[:24, 2].sum() > 1,
         "rotmat": np.zeros((24, 3, 3)) if pose is None else view.rotations(pose),
         "betas": np.zeros(10) if pose is None else pose.betas,
         "has_smpl": pose is not None,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 UvdLoss = Literal["laplace", "l1"]
+HIPS = (1, 2)
 L1_SCALE = 64
 """The L1 loss of the joints counts in bins of the heatmap."""
 
@@ -28,6 +29,16 @@ def uvd_laplace(uvd: Tensor, sigma: Tensor, target: Tensor, weight: Tensor) -> T
 def uvd_l1(uvd: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Joints (B, 29, 3): sum weight 64 |uvd - target| / sum weight."""
     return L1_SCALE * (weight * (uvd - target).abs()).sum() / weight.sum().clamp_min(1)
+
+
+def depths_from_root(uvd: Tensor, weight: Tensor) -> Tensor:
+    """Joints (B, 29, 3) with the depths less the middle of the hips' where the pelvis' label has ``weight`` 0.
+
+    Labels without SMPL's pelvis are relative to the middle of the hips, which the prediction has too.
+    """
+    hips = uvd[:, HIPS, 2:].mean(1, keepdim=True)
+    depths = uvd[..., 2:] - torch.where(weight[:, :1, 2:] > 0, torch.zeros_like(hips), hips)
+    return torch.cat([uvd[..., :2], depths], dim=-1)
 
 
 def shape_loss(betas: Tensor, target: Tensor, known: Tensor) -> Tensor:

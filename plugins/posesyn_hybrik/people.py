@@ -38,8 +38,9 @@ class Person:
     """The labels of one person.
 
     The square to cut out has ``centre`` (2,) and ``side`` in pixels. ``joints2d`` (29, 2) are pixels of the full image;
-    ``joints3d`` (29, 3) metres in the camera frame, relative to the pelvis; ``weights`` (29, 3) say which of u, v and
-    depth is known. ``twist`` (23, 2) are (cos, sin) of joints 1..23, ``twist_known`` (23,) which of them are known.
+    ``joints3d`` (29, 3) metres in the camera frame, relative to the pelvis, or to the middle of the hips if its depth
+    is unknown; ``weights`` (29, 3) say which of u, v and depth is known. ``twist`` (23, 2) are (cos, sin) of joints
+    1..23, ``twist_known`` (23,) which of them are known.
     ``pelvis`` (3,) is the first joint, metres in the camera frame; ``joints17`` (17, 3), Human3.6M's joints in the same
     frame, serve evaluations.
     """
@@ -73,22 +74,22 @@ def person_of(frame: LabelledFrame, skin: "Callable[[SmplParams], tuple[Floats, 
     """The labels of one of our frames; ``skin`` is :func:`joints_and_twists` of the body that the frame's labels mean.
 
     Where a frame has SMPL parameters and a camera the five joints on the skin and the twists follow from them. A frame
-    with 2D labels alone trains on limbs only (``LIMBS_2D``), as the official code does with COCO.
+    without SMPL's pelvis in 3D trains on limbs only (``LIMBS_2D``), as the official code does with COCO and
+    MPI-INF-3DHP; its depths, if it has any, are relative to the middle of the hips.
     """
     centre, side = square(frame.box, MARGIN)
     joints2d, joints3d, weights = np.zeros((JOINTS, 2)), np.zeros((JOINTS, 3)), np.zeros((JOINTS, 3))
     joints2d[:24] = frame.joints2d
-    known = (frame.confidence > 0).astype(np.float64)
+    seen, solid = (frame.confidence > 0).astype(np.float64), frame.labels3d()
+    has_pelvis = solid[0, 3] > 0
+    labelled = list(range(24) if has_pelvis else LIMBS_2D)
+    weights[labelled] = np.column_stack([seen, seen, solid[:, 3]])[labelled]
+    joints3d[:24] = solid[:, :3]
     twist, twist_known = no_twist()
-    if frame.joints3d is None:
-        weights[LIMBS_2D, :2] = known[list(LIMBS_2D), None]
-    else:
-        weights[:24] = np.column_stack([known, known, np.ones(24)])
-        joints3d[:24] = frame.joints3d
     if frame.smpl is not None:
         posed, angles = skin(frame.smpl)
         twist, twist_known = np.stack([np.cos(angles), np.sin(angles)], -1), np.ones(23)
-        if frame.camera is not None and frame.joints3d is not None:
+        if frame.camera is not None and has_pelvis:
             joints3d[24:] = posed[24:] - posed[0]
             camera = frame.camera
             focal, middle = (part.astype(np.float64) for part in (camera.focal_length, camera.principal_point))

@@ -63,15 +63,13 @@ class Person:
 def person_of(frame: LabelledFrame) -> Person:
     """The labels of one of our frames."""
     centre, side = square(frame.box, MARGIN)
-    known = frame.joints3d is not None
-    joints = frame.joints3d if frame.joints3d is not None else np.zeros((24, 3))
     return Person(
         id=frame.id,
         image=frame.image,
         centre=centre,
         side=float(side),
         keypoints2d=np.column_stack([frame.joints2d, frame.confidence]).astype(np.float64),
-        joints3d=np.column_stack([joints, np.full(24, known)]).astype(np.float64),
+        joints3d=frame.labels3d().astype(np.float64),
         smpl=frame.smpl,
     )
 

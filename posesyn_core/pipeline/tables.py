@@ -132,10 +132,11 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(plain: Mapping[str, Any], cls: type[V]) -> V:
-    """The inverse of :func:`to_plain`."""
+    """The inverse of :func:`to_plain`; a field that the class has got since the table was written has its default."""
     types = _types(cast(Any, cls))
     fields = attrs.fields_dict(cast(Any, cls)).values()
-    arguments = {a.name: _restore(plain[a.name], types[a.name], a.metadata.get("shape")) for a in fields}
+    written = [a for a in fields if a.name in plain or a.default is attrs.NOTHING]
+    arguments = {a.name: _restore(plain[a.name], types[a.name], a.metadata.get("shape")) for a in written}
     return cls(**arguments)
 
 

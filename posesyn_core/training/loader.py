@@ -14,9 +14,11 @@ from posesyn_core.components import TrainableEstimator
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.pipeline.executor import ordered_map
 from posesyn_core.seeds import rng
-from posesyn_core.skeletons import convert
-from posesyn_core.values import LabelledFrame, Sample
+from posesyn_core.skeletons import SMPL24, convert
+from posesyn_core.values import FloatArray, LabelledFrame, Sample
 
+PELVIS = SMPL24.joints.index("pelvis")
+HIPS = [SMPL24.joints.index(name) for name in ("left_hip", "right_hip")]
 TRIES = 10
 """A frame that can't be read is replaced by another; so many failures in a row are no accident."""
 
@@ -24,9 +26,10 @@ TRIES = 10
 def labelled_frame(sample: Sample) -> LabelledFrame:
     """A data set's sample as a training frame, its keypoints converted to SMPL-24.
 
-    Joints that SMPL does not share with the sample's joint set stay without a label.
+    Joints that SMPL does not share with the sample's joint set stay without a label, in 2D and in 3D.
     """
     joints2d, valid = convert(sample.keypoints2d, sample.confidence > 0, sample.joint_set, "smpl24")
+    joints3d, confidence3d = _joints3d(sample)
     return LabelledFrame(
         id=sample.id,
         image=sample.image,
@@ -34,10 +37,25 @@ def labelled_frame(sample: Sample) -> LabelledFrame:
         joints2d=joints2d,
         confidence=valid.astype(np.float32),
         camera=sample.camera,
-        joints3d=sample.joints3d,
+        joints3d=joints3d,
+        confidence3d=confidence3d,
         smpl=sample.smpl,
         source="real",
     )
+
+
+def _joints3d(sample: Sample) -> tuple[FloatArray | None, FloatArray | None]:
+    """``joints3d`` and ``confidence3d`` of a frame: SMPL's joints, or those of the sample's own set that are SMPL's.
+
+    None where the data set has neither, or a hip is unknown, without which the others have no root.
+    """
+    if sample.joints3d is not None or sample.keypoints3d is None:
+        return sample.joints3d, None
+    joints, known = convert(sample.keypoints3d, None, sample.joint_set, "smpl24")
+    if not known[HIPS].all():
+        return None, None
+    root = joints[PELVIS] if known[PELVIS] else joints[HIPS].mean(0)
+    return np.where(known[:, None], joints - root, 0).astype(np.float32), known.astype(np.float32)
 
 
 @frozen

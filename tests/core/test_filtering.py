@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,3 +62,11 @@ def test_the_filter_keeps_up_to_tau_and_says_why_it_drops() -> None:
     assert not TpeError(TpeErrorConfig(tau=70)).judge(frames[1:2], estimates[1:2])[0].keep
     assert not TpeError(TpeErrorConfig(reduction="sum")).judge(frames[1:2], estimates[1:2])[0].keep
     assert component.judge([], []) == []
+
+
+def test_a_frame_that_lacks_a_joint_is_dropped() -> None:
+    label = np.random.default_rng(0).normal(0, 0.3, (24, 3))
+    lacking, whole = (evolve(frame(label), confidence3d=np.arange(24) != at) for at in (5, 23))  # a hand doesn't count
+    verdicts = TpeError(TpeErrorConfig()).judge([lacking, whole], 2 * [estimate(label)])
+    assert [verdict.keep for verdict in verdicts] == [False, True]
+    assert "not finite" in verdicts[0].reason

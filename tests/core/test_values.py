@@ -78,3 +78,15 @@ def test_a_frame_loads_its_image_as_a_sample_does() -> None:
     picture = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     frame = LabelledFrame("f", encode_png(picture), np.zeros(4), np.zeros((24, 2)), np.zeros(24))
     assert np.array_equal(frame.load_image(), picture)
+
+
+def test_3d_labels_are_0_where_they_are_unknown() -> None:
+    known = np.isin(np.arange(24), [1, 2, 7])
+    frame = LabelledFrame("f", b"", np.zeros(4), np.zeros((24, 2)), np.zeros(24), joints3d=np.full((24, 3), np.nan))
+    assert frame.labels3d()[:, 3].all()
+    joints = np.where(known[:, None], np.full(3, 0.5), np.nan)
+    frame = attrs.evolve(frame, joints3d=joints, confidence3d=known)
+    np.testing.assert_array_equal(frame.labels3d(), np.where(known[:, None], [0.5, 0.5, 0.5, 1], 0))
+    assert not attrs.evolve(frame, joints3d=None).labels3d().any()
+    with pytest.raises(ValueError, match="confidence3d must have both hips"):
+        attrs.evolve(frame, confidence3d=np.arange(24) != 2)

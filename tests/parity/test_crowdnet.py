@@ -406,6 +406,8 @@ def check_item(
     assert item.keys() == recorded_names - {"img", "img2bb_trans", "bb2img_trans"}
     for name, values in item.items():
         (expected,) = (data[full] for part in ("inputs", "targets", "meta") if (full := f"{key}{part}.{name}") in data)
+        if name == "is_3D":  # ours is one for each joint, of which these people lack none
+            expected = np.full((len(joints.SUPERSET), 1), expected)
         close(values.reshape(expected.shape), expected, FLOAT32)
     if f"{key}inputs.img" in data:
         np.testing.assert_allclose(cut(person.load_image(), box, view), data[f"{key}inputs.img"], atol=PIXELS)

@@ -296,6 +296,41 @@ def test_twenty_steps_on_eight_frames_lower_the_loss_and_the_weights_load_again(
             torch.testing.assert_close(state_of(again)[name], tensor)
 
 
+def loss_of(estimator: TrainableEstimator, frame: LabelledFrame) -> float:
+    item = estimator.training_inputs(frame, rng(0, "frame", "augment"))
+    batch = {name: torch.from_numpy(np.stack([values])) for name, values in item.items()}
+    return float(estimator.training_loss(batch)["loss"].detach())
+
+
+def measured(frame: LabelledFrame, known: tuple[int, ...], **moved: float) -> LabelledFrame:
+    """The frame as of a data set that has some of SMPL's joints in 3D and no body; ``moved`` joints, by metres."""
+    assert frame.joints3d is not None
+    joints = frame.joints3d - frame.joints3d[[1, 2]].mean(0)
+    for name, metres in moved.items():
+        joints[SMPL24.joints.index(name)] += metres
+    return evolve(frame, smpl=None, joints3d=joints, confidence3d=np.isin(np.arange(24), known))
+
+
+LIMBS = (1, 2, 4, 5, 7, 8, 16, 17, 18, 19, 20)
+"""The hips and limbs of SMPL but for the right wrist."""
+
+
+@settings(max_examples=3)
+@given(metres=st.floats(-0.5, 0.5).filter(lambda metres: abs(metres) > 0.05))
+@pytest.mark.parametrize("row", ESTIMATORS, ids=lambda row: row.name)
+def test_a_frame_with_some_3d_joints_trains_on_those_alone(row: Row, metres: float) -> None:
+    estimator, frame = made(row.name), frames(1)[0]
+    some = loss_of(estimator, measured(frame, LIMBS))
+    assert loss_of(estimator, measured(frame, LIMBS, right_wrist=metres, pelvis=metres, head=-metres)) == some
+    assert loss_of(estimator, measured(frame, LIMBS, left_wrist=metres)) != some
+    assert loss_of(estimator, evolve(frame, smpl=None, joints3d=None)) != some
+
+
+def test_a_frame_with_all_3d_joints_trains_as_one_that_says_so(row: Row) -> None:
+    estimator, frame = made(row.name), frames(1)[0]
+    assert loss_of(estimator, evolve(frame, confidence3d=np.ones(24))) == loss_of(estimator, frame)
+
+
 def test_training_from_scratch_starts_from_untrained_weights_of_the_same_size(row: Row) -> None:
     estimator = make(row)
     size = {name: tensor.shape for name, tensor in state_of(estimator).items()}

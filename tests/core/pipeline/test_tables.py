@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -91,6 +92,17 @@ def test_every_row_class_survives_the_disk(tmp_path: Path) -> None:
 def test_plain_and_back_is_the_identity(joints: np.ndarray, caption: str) -> None:
     motion = Motion("m", "s", caption, joints)
     assert same(from_plain(to_plain(motion), Motion), motion)
+
+
+def test_a_table_of_before_a_field_came_is_read_with_its_default() -> None:
+    joints = np.ones((24, 3))
+    frame = LabelledFrame("f", b"", [0, 0, 1, 1], np.ones((24, 2)), np.ones(24), joints3d=joints, caption="walks")
+    row = to_plain(FilteredFrame("c", 0, frame, Verdict(True, 1.5)))
+    del row["frame"]["confidence3d"]
+    assert same(from_plain(row, FilteredFrame).frame, frame)
+    del row["frame"]["box"]
+    with pytest.raises(KeyError, match="box"):
+        from_plain(row, FilteredFrame)
 
 
 def test_pick_column_and_values_read_across_parts(tmp_path: Path) -> None:

@@ -74,6 +74,40 @@ def test_a_sample_becomes_a_frame_with_the_joints_that_smpl_shares() -> None:
     confidence[15] = 0  # left ankle
     frame = labelled_frame(Sample("a/b", b"", [0, 0, 9, 9], "coco17", keypoints, confidence))
     assert (frame.joints3d, frame.smpl, frame.source) == (None, None, "real")
+    assert frame.confidence3d is None
     labelled = np.flatnonzero(frame.confidence)
     assert labelled.tolist() == [1, 2, 4, 5, 8, 16, 17, 18, 19, 20, 21]
     np.testing.assert_array_equal(frame.joints2d[4], keypoints[13])  # left knee
+
+
+def measured(joint_set: str, joints: np.ndarray) -> Sample:
+    """Somebody of whom nothing but 3D joints is known."""
+    count = len(joints)
+    return Sample("a/b", b"", [0, 0, 9, 9], joint_set, np.zeros((count, 2)), np.zeros(count), keypoints3d=joints)
+
+
+def test_3d_joints_of_a_set_of_their_own_are_relative_to_the_middle_of_the_hips() -> None:
+    """Human3.6M's pelvis is that middle, and not SMPL's, which stays unknown."""
+    joints = np.random.default_rng(0).normal(0, 0.3, (17, 3)) + np.array([1, 2, 5])
+    joints[0], joints[13] = joints[[1, 4]].mean(0), np.nan  # the left wrist
+    frame = labelled_frame(measured("h36m17", joints))
+    assert frame.joints3d is not None and frame.confidence3d is not None
+    assert np.flatnonzero(frame.confidence3d).tolist() == [1, 2, 4, 5, 7, 8, 16, 17, 18, 19, 21]
+    np.testing.assert_allclose(frame.joints3d[2], joints[1] - joints[0], atol=1e-6)  # the right hip
+    np.testing.assert_allclose(frame.joints3d[21], joints[16] - joints[0], atol=1e-6)  # the right wrist
+    assert not frame.joints3d[[0, 20]].any()
+
+
+def test_smpls_own_joints_keep_their_pelvis() -> None:
+    joints = np.random.default_rng(0).normal(0, 0.3, (24, 3))
+    frame = labelled_frame(measured("smpl24", joints + 3))
+    assert frame.joints3d is not None and frame.confidence3d is not None
+    assert frame.confidence3d.all()
+    np.testing.assert_allclose(frame.joints3d, joints - joints[0], atol=1e-6)
+
+
+def test_3d_joints_without_a_hip_have_no_root() -> None:
+    joints = np.random.default_rng(0).normal(0, 0.3, (17, 3))
+    joints[1] = np.nan
+    frame = labelled_frame(measured("h36m17", joints))
+    assert (frame.joints3d, frame.confidence3d) == (None, None)

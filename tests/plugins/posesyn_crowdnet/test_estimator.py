@@ -15,8 +15,8 @@ from posesyn_core.images import encode_png
 from posesyn_core.values import LabelledFrame, Sample
 from posesyn_crowdnet.crops import View, crop_matrix
 from posesyn_crowdnet.estimator import CrowdNet
-from posesyn_crowdnet.joints import DETECTED, SUPERSET
-from posesyn_crowdnet.losses import WEIGHTS, project_to_heatmap
+from posesyn_crowdnet.joints import DETECTED, GRAPH, SUPERSET
+from posesyn_crowdnet.losses import WEIGHTS, crowdnet_loss, project_to_heatmap
 from posesyn_crowdnet.plugin import CrowdNetConfig
 from tests.tiny import people
 
@@ -121,6 +121,27 @@ def test_a_2d_label_trains_the_2d_terms_alone(estimator: CrowdNet) -> None:
     terms = estimator.training_loss({name: torch.from_numpy(value[None]) for name, value in item.items()})
     assert {name for name, term in terms.items() if term.item() > 0} == {"loss", "body_joint_img", "body_joint_proj"}
     assert terms.keys() - {"loss"} == WEIGHTS.keys()
+
+
+def test_3d_joints_without_a_pelvis_are_compared_about_the_hips(estimator: CrowdNet) -> None:
+    """A prediction that is the truth, but for where the body is, has no 3D error."""
+    full = frame()
+    assert full.joints3d is not None
+    joints = full.joints3d - full.joints3d[[1, 2]].mean(0)
+    bare = evolve(full, smpl=None, joints3d=joints, confidence3d=np.arange(24) > 0)
+    item = estimator.training_inputs(bare, np.random.default_rng(0))
+    batch = {name: torch.from_numpy(value[None]) for name, value in item.items()}
+    graph = [SUPERSET.index(name) for name in GRAPH]
+    outputs = {
+        "joint_img": batch["orig_joint_img"][:, graph] + torch.tensor([0, 0, 3.0]),
+        "rotmat": torch.eye(3).expand(1, 24, 3, 3), "shape": torch.zeros(1, 10), "cam": torch.zeros(1, 3),
+    }  # fmt: skip
+    terms = crowdnet_loss(outputs, batch["orig_joint_cam"] + 0.1, batch, estimator._known)
+    assert terms["body_joint_cam"].item() == pytest.approx(0, abs=1e-6)
+    assert terms["body_joint_img"].item() == pytest.approx(0, abs=1e-6)
+    rooted = {**batch, "is_3D": torch.ones_like(batch["is_3D"])}
+    terms = crowdnet_loss(outputs, batch["orig_joint_cam"] + 0.1, rooted, estimator._known)
+    assert terms["body_joint_img"].item() > 0.05
 
 
 def test_joints_that_the_body_lacks_are_not_trained_on(estimator: CrowdNet) -> None:

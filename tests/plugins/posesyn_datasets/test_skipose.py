@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 
 from posesyn_core import Sample, UserError
+from posesyn_core.training.finetune import finetune
+from posesyn_core.training.loader import labelled_frame
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.skipose import SkiPoseConfig, SkiPoseReader
+from posesyn_spin.estimator import Spin
+from posesyn_spin.plugin import SpinConfig
 from tests.plugins.posesyn_datasets.figures import figure
 from tests.plugins.posesyn_datasets.overlays import drawn
 
@@ -99,3 +103,15 @@ def test_damaged_and_foreign_files_are_named(root: Path, photo: bytes) -> None:
     (root / "test/labels.h5").write_bytes(b"no HDF5")
     with pytest.raises(UserError, match=r"labels\.h5.*is not HDF5"):
         read(root)
+
+
+def test_skiers_fine_tune_in_3d(root: Path, photo: bytes, tmp_path: Path) -> None:
+    """A data set of 3D joints without bodies trains its 3D joints, and no pose."""
+    write(root, photo, labels())
+    frames = [labelled_frame(sample) for sample in read(root) if isinstance(sample, Sample)]
+    (line,) = finetune(
+        Spin(SpinConfig(weights="random")), frames, [], tmp_path / "out", steps=1, batch_size=2, ratio=0.0,
+        learning_rate=1e-4, seed=0, workers=1, save_every=1,
+    ).metrics  # fmt: skip
+    assert line["keypoints3d"] > 1e-4
+    assert line["pose"] == line["betas"] == 0

@@ -16,6 +16,7 @@ from posesyn_core import Camera, LabelledFrame, Sample, SmplParams
 from posesyn_core.components import DatasetWriter
 from posesyn_datasets.coco import CocoConfig, CocoReader
 from posesyn_datasets.coco_writer import CocoWriter, CocoWriterConfig
+from posesyn_datasets.labels import frame_labels
 from posesyn_datasets.spin_writer import SpinWriter, SpinWriterConfig
 from posesyn_datasets.webdataset_writer import WebDatasetWriter, WebDatasetWriterConfig
 from tests.writing import nothing_half_written, same_frames_same_bytes
@@ -224,6 +225,22 @@ def test_spins_joints(frames: list[LabelledFrame], tmp_path: Path) -> None:
     assert shape[0] == pytest.approx(frame.smpl.betas)
     assert not spatial[2].any()
     assert not pose[2].any()
+
+
+def test_3d_joints_that_are_unknown_are_written_as_such(photo: bytes, tmp_path: Path) -> None:
+    known = np.arange(24) != 4  # the left knee
+    frame = evolve(labelled_frame(0, photo), confidence3d=known)
+    SpinWriter(SpinWriterConfig()).write(iter([frame]), tmp_path / "spin")
+    with np.load(tmp_path / "spin/frames.npz", allow_pickle=False) as data:
+        spatial = data["S"][0]
+    missing = next(ours for ours, theirs in SPIN_FROM_SMPL.items() if theirs == 4)
+    assert [ours for ours in SPIN_FROM_SMPL if spatial[ours, 3] == 0] == [missing]
+    assert not spatial[missing].any()
+    labels = frame_labels(frame)
+    assert labels["confidence3d"] == known.tolist()
+    assert labels["joints3d"][4] == [0, 0, 0]
+    assert frame_labels(labelled_frame(0, photo))["confidence3d"] == [1] * 24
+    assert frame_labels(evolve(frame, joints3d=None))["confidence3d"] is None
 
 
 def test_no_frames_make_empty_files(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from posesyn_core.inference import exportable, predict
 from posesyn_core.values import LabelledFrame, PoseEstimate, Sample
 from posesyn_hybrik.annotations import read_people
 from posesyn_hybrik.estimator import Hybrik
+from posesyn_hybrik.losses import depths_from_root
 from posesyn_hybrik.plugin import HybrikConfig
 from posesyn_hybrik.weights import HybrikWeights
 
@@ -213,3 +214,14 @@ def test_a_truncated_file_is_refused(estimator: Hybrik, tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes()[:-1000])
         with pytest.raises(UserError, match=f"w{suffix}"):
             make(weights=str(path))
+
+
+def test_depths_without_a_pelvis_are_compared_about_the_hips() -> None:
+    random = np.random.default_rng(0)
+    uvd = torch.from_numpy(random.normal(0, 0.1, (2, 29, 3)))
+    weight = torch.ones(2, 29, 3)
+    weight[0, 0, 2] = 0
+    moved = depths_from_root(uvd + torch.tensor([0, 0, 0.3]), weight)
+    torch.testing.assert_close(moved[1], uvd[1] + torch.tensor([0, 0, 0.3]), rtol=0, atol=0)
+    torch.testing.assert_close(moved[0, :, 2], uvd[0, :, 2] - uvd[0, [1, 2], 2].mean())
+    torch.testing.assert_close(moved[0, :, :2], uvd[0, :, :2], rtol=0, atol=0)
