@@ -4,7 +4,8 @@ From https://vcai.mpi-inf.mpg.de/3dhp-dataset. Either the official release as it
 
     root/S1/Seq1/annot.mat                        annot2, annot3 (14, 1) cells: (N, 56) pixels, (N, 84) mm, 28 joints
     root/S1/Seq1/imageSequence/video_0.avi        (or the frames, extracted to root/images as below)
-    root/mpi_inf_3dhp_test_set/TS1/annot_data.mat annot2 (N, 1, 17, 2), annot3 (N, 1, 17, 3), valid_frame (N, 1)
+    root/mpi_inf_3dhp_test_set/TS1/annot_data.mat annot2 (N, 1, 17, 2), annot3 and univ_annot3 (N, 1, 17, 3) mm,
+                                                  valid_frame (N, 1)
     root/mpi_inf_3dhp_test_set/TS1/imageSequence/img_000001.jpg ...
 
 (S1 also below ``train``, TS1 also in ``root`` itself or below ``test``), or what mmpose's
@@ -15,7 +16,11 @@ From https://vcai.mpi-inf.mpg.de/3dhp-dataset. Either the official release as it
     root/images/S1_Seq1_Cam0_000001.jpg, TS1_000001.jpg ...
 
 Samples have the 17 joints of the official evaluation, in 3D absolute in the camera frame, metres; the evaluation
-subtracts the pelvis.
+subtracts the pelvis. The official evaluation of the test set, and with it the published figures of SPIN, HybrIK and
+others, takes ``univ_annot3``: every actor scaled to the height of one "universal" skeleton. So does this reader of the
+official release where the file has it; the training set's truth is ``annot3``, the actors as they are, as everybody
+trains with. The converted form has ``annot3`` alone: figures on its test set are not comparable with published ones
+(SPIN's published MPJPE is 105 mm; with ``annot3`` a user got 119, https://github.com/nkolot/SPIN/issues/80).
 """
 
 import re
@@ -56,6 +61,8 @@ CAMERAS = (0, 1, 2, 4, 5, 6, 7, 8)
 KEPT = (7, 5, 14, 15, 16, 9, 10, 11, 23, 24, 25, 18, 19, 20, 4, 3, 6)
 """Which of the 28 joints of the training set are the 17 of the test set."""
 OFFICIAL_JOINTS = 28
+UNIVERSAL = "univ_annot3"
+"""The test set's joints as the official evaluation takes them."""
 STUDIO, OUTDOORS = (2048, 2048), (1920, 1080)
 """Width and height of the pictures; TS5 and TS6 were filmed outdoors."""
 FILES = {"train": "annotations/mpi_inf_3dhp_train.npz", "test": "annotations/mpi_inf_3dhp_test_valid.npz"}
@@ -66,6 +73,7 @@ NAME = re.compile(r"(?P<camera>TS\d+|S\d+_Seq\d+_Cam\d+)_(?P<frame>\d+)\.\w+$")
 class MpiInf3dhpConfig:
     """Where MPI-INF-3DHP lies; the defaults are those of the official test: all valid frames.
 
+    The official release's test truth is the published protocol's (univ_annot3); the converted form lacks that.
     Get it from https://vcai.mpi-inf.mpg.de/3dhp-dataset and read it as it is (S1/Seq1/annot.mat, ...; the videos with
     PyAV, the test set with h5py), or converted with mmpose's preprocess_mpi_inf_3dhp.py (annotations, images).
     """
@@ -97,7 +105,7 @@ def _place(config: MpiInf3dhpConfig) -> Path | None:
 
 @define
 class MpiInf3dhpRecordings:
-    """Reads the official release; ids as of the converted one. 3D truth is ``annot3``, as in the converter."""
+    """Reads the official release; ids as of the converted one. 3D truth: see above."""
 
     config: MpiInf3dhpConfig
     protocol: Protocol = field(init=False, default=OFFICIAL)
@@ -142,12 +150,15 @@ class MpiInf3dhpRecordings:
         data = _read_hdf5(path)
         joints = expect_shape(data["annot3"], (None, 1, 17, 3), "annot3", path)[:, 0]
         pixels = expect_shape(data["annot2"], (len(joints), 1, 17, 2), "annot2", path)[:, 0]
+        universal = expect_shape(data.get(UNIVERSAL, data["annot3"]), (len(joints), 1, 17, 3), UNIVERSAL, path)[:, 0]
         valid = np.ravel(data["valid_frame"]) != 0
         if len(valid) != len(joints):
             raise UserError(f"'valid_frame' in {str(path)!r} must be {len(joints)} numbers, not {len(valid)}")
         size = OUTDOORS if name in ("TS5", "TS6") else STUDIO
         pictures = f"{folder}/imageSequence/img_{{:06d}}.jpg"
-        recording = _recording(name, pixels, joints, size, path, pictures=pictures)
+        check_units(universal, MPI3DHP17.name, "millimetres", path)
+        truth = UNITS["millimetres"] * universal
+        recording = _recording(name, pixels, joints, size, path, pictures=pictures, truth=truth)
         yield from self._samples(recording, np.flatnonzero(valid))
 
     def _samples(self, recording: Recording, wanted: NDArray[np.intp]) -> Iterator[SampleOrRejection]:
@@ -185,7 +196,7 @@ def _read_hdf5(path: Path) -> Mapping[str, Any]:
     keys, expected = ("annot2", "annot3", "valid_frame"), "MPI-INF-3DHP's annot_data.mat (MATLAB 7.3)"
     try:
         with h5py.File(path) as file:
-            arrays = {key: file[key][()] for key in keys if key in file}
+            arrays = {key: file[key][()] for key in (*keys, UNIVERSAL) if key in file}
     except OSError as error:
         raise UserError(f"annotation file {str(path)!r} is not HDF5 ({error}); expected {expected}") from error
     return expect_keys(arrays, keys, path, expected)

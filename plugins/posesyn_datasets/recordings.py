@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen
 from numpy.typing import NDArray
 
 from posesyn_core.errors import SampleError
@@ -31,8 +31,9 @@ class Recording:
     """One person before one camera in N frames.
 
     ``name`` is that of the frames, which are numbered from 1 behind it; ``labels`` (N, J, 3) x, y in pixels and
-    confidence; ``joints`` (N, J, 3) metres, camera frame. The frames are in ``video``, or else where ``pictures``
-    (a path with a format field for the number) says.
+    confidence; ``joints`` (N, J, 3) metres, camera frame, to which the camera is fitted. ``truth`` (N, J, 3) is what
+    samples have as theirs, by default the same. The frames are in ``video``, or else where ``pictures`` (a path with a
+    format field for the number) says.
     """
 
     name: str
@@ -41,6 +42,11 @@ class Recording:
     joint_set: str
     video: Path | None = None
     pictures: str = ""
+    truth: Floats = field()
+
+    @truth.default
+    def _joints(self) -> Floats:
+        return self.joints
 
 
 def fitted_camera(joints: Floats, labels: Floats) -> Camera:
@@ -77,7 +83,7 @@ def samples(recording: Recording, wanted: NDArray[np.intp], prefix: str) -> Iter
 
     def build(sample_id: str, entry: tuple[int, Path | bytes]) -> Sample:
         at, image = entry
-        return person(sample_id, image, recording.labels[at], recording.joints[at], camera, recording.joint_set)
+        return person(sample_id, image, recording.labels[at], recording.truth[at], camera, recording.joint_set)
 
     done = 0
     for at, image in _pictures(recording, wanted):

@@ -24,6 +24,8 @@ h5py = pytest.importorskip("h5py")
 
 F, C = np.array([1145.0, 1143.0]), np.array([512.0, 515.0])
 FRAMES = 8
+UNIVERSAL = 1.1
+"""How much larger than the actors MPI-INF-3DHP's universal skeleton is here."""
 H36M_KEPT = [0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27]
 MPI_KEPT = [7, 5, 14, 15, 16, 9, 10, 11, 23, 24, 25, 18, 19, 20, 4, 3, 6]
 
@@ -63,12 +65,13 @@ def write_h36m(root: Path, change: Callable[..., Any] = lambda pixels, joints: N
             write_video(root / subject / f"Videos/{name}.mp4", frames=FRAMES)
 
 
-def expect(sample: Any, sample_id: str, name: str, at: int) -> None:
-    """Frame ``at`` (from 0) of :func:`poses`, seen by the camera that made them."""
+def expect(sample: Any, sample_id: str, name: str, at: int, scale: float = 1) -> None:
+    """Frame ``at`` (from 0) of :func:`poses`, seen by the camera that made them, all lengths times ``scale``."""
     assert isinstance(sample, Sample), sample
     assert sample.id == sample_id
     assert sample.joint_set == name
-    assert sample.keypoints3d == pytest.approx(figure(name, 0.2 * at) + np.array([0.1, 0, 4 + 0.1 * at]), abs=1e-5)
+    truth = scale * (figure(name, 0.2 * at) + np.array([0.1, 0, 4 + 0.1 * at]))
+    assert sample.keypoints3d == pytest.approx(truth, abs=1e-5)
     assert sample.camera is not None
     assert sample.camera.focal_length == pytest.approx(F, rel=1e-5)
     assert sample.camera.principal_point == pytest.approx(C, rel=1e-5)
@@ -212,13 +215,19 @@ def write_test(root: Path, frames: int = 4, **changes: Any) -> None:
         data = {
             "annot2": pixels[:, None],
             "annot3": joints[:, None],
-            "univ_annot3": 1.1 * joints[:, None],
+            "univ_annot3": UNIVERSAL * joints[:, None],
             "valid_frame": np.array([1.0] * (frames - 1) + [0])[:, None],
             **changes,
         }
         with h5py.File(folder / "annot_data.mat", "w", userblock_size=512) as file:
             for key, values in data.items():
-                file[key] = values
+                if values is not None:
+                    file[key] = values
+
+
+def test_a_test_set_without_the_universal_skeleton_has_the_actors_own(root: Path) -> None:
+    write_test(root, univ_annot3=None)
+    expect(read("mpi_inf_3dhp", root)[1], "mpi_inf_3dhp/test/TS1_000002", "mpi3dhp17", 1)
 
 
 @pytest.mark.parametrize("place", ["", "test", "mpi_inf_3dhp_test_set"])
@@ -229,7 +238,7 @@ def test_the_test_set_of_mpi_inf_3dhp(root: Path, photo: bytes, place: str) -> N
     assert len(samples) == 6 * 3
     for number, sample in enumerate(samples):
         subject, at = divmod(number, 3)
-        expect(sample, f"mpi_inf_3dhp/test/TS{subject + 1}_{at + 1:06d}", "mpi3dhp17", at)
+        expect(sample, f"mpi_inf_3dhp/test/TS{subject + 1}_{at + 1:06d}", "mpi3dhp17", at, UNIVERSAL)
     assert isinstance(samples[4], Sample)
     assert samples[4].load_image().shape == (60, 80, 3)
 
@@ -265,6 +274,7 @@ def test_what_mpi_inf_3dhp_lacks_is_said(root: Path) -> None:
     [
         ({"annot3": np.zeros((4, 1, 16, 3))}, "'annot3' .* must be any x 1 x 17 x 3, not 4 x 1 x 16 x 3"),
         ({"annot3": poses("mpi3dhp17", 17, list(range(17)), 4)[1][:, None] / 1000}, "can't be in millimetres"),
+        ({"univ_annot3": np.zeros((4, 1, 28, 3))}, "'univ_annot3' .* must be 4 x 1 x 17 x 3, not 4 x 1 x 28 x 3"),
         ({"valid_frame": np.ones((3, 1))}, "'valid_frame' .* must be 4 numbers, not 3"),
     ],
 )
