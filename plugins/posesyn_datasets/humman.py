@@ -38,6 +38,10 @@ KEYS = ("global_orient", "body_pose", "betas", "transl")
 EXPECTED = f"a frame of HuMMan, an npz with {', '.join(KEYS)}"
 CAMERAS = "an object with 'K', 'R' and 'T' for every kinect_color_000, ..."
 
+FARTHEST = 100.0
+"""Metres; a Kinect sees a tenth of it. The joints are posed, and so metres in any case: other units of a translation
+show in the distance alone."""
+
 View = tuple[Path, Camera]
 
 
@@ -115,6 +119,9 @@ def _sample(sample_id: str, entry: tuple[Bodies, int, Path, Camera]) -> Sample:
     bodies, at, image, camera = entry
     if not image.is_file():
         raise SampleError(f"the picture {image.name} is missing in {image.parent.name}")
+    away = bodies.joints[at, 0, 2]
+    if away > FARTHEST:
+        raise SampleError(f"the body is {away:.0f} m away from the camera: 'transl' or 'T' is not in metres")
     return bodies.sample(at, sample_id, image, camera)
 
 

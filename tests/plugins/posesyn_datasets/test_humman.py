@@ -86,6 +86,16 @@ def test_bodies_in_every_camera(root: Path, photo: bytes, smpl: str) -> None:
         drawn(sample)
 
 
+@pytest.mark.parametrize("metres", [0.01, 0.001])
+def test_a_translation_in_other_units_is_refused(root: Path, photo: bytes, smpl: str, metres: float) -> None:
+    given = frame(0)
+    write(root, photo, [{**given, "transl": given["transl"] / metres}, frame(1)])
+    bad, good = read(root, smpl=smpl, cameras="kinect_000")
+    assert isinstance(good, Sample)
+    assert isinstance(bad, tuple)
+    assert f"the body is {3 / metres:.0f} m away from the camera: 'transl' or 'T' is not in metres" in bad[1]
+
+
 def test_frames_and_cameras_are_chosen(root: Path, photo: bytes, smpl: str) -> None:
     write(root, photo, [frame(seed) for seed in range(3)])
     ids = [sample.id for sample in read(root, smpl=smpl, stride=2, cameras="kinect_001") if isinstance(sample, Sample)]
