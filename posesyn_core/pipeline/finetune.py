@@ -60,7 +60,11 @@ def _train(
 
     def error() -> float:
         found = evaluate(estimator, held_out, batch_size=machine.batch_size, workers=machine.workers, label="validate")
-        return float(found.summary()["mpjpe"])
+        figures = found.summary()
+        if "mpjpe" not in figures:
+            reasons = {**found.rejected, **dict.fromkeys(found.ids, "its 3D joints lack their root")}
+            raise UserError(f"no sample of [validation] can be measured; {': '.join(next(iter(reasons.items())))}")
+        return float(figures["mpjpe"])
 
     with tensorboard(folder) if options.tensorboard else nullcontext(lambda metrics: None) as track:
 
@@ -121,10 +125,11 @@ def _validation_samples(run: Run) -> list[Sample]:
     if run.recipe.validation is None:
         return []
     reader = run.create(Kind.READER, run.recipe.validation, "validation")
-    samples = [entry for entry in reader.samples() if isinstance(entry, Sample) and entry.joints3d is not None]
-    if not samples:
-        raise UserError("the data set of [validation] has no sample with joints3d; name one that has 3D truth")
-    return samples
+    samples = [entry for entry in reader.samples() if isinstance(entry, Sample)]
+    solid = [sample for sample in samples if sample.joints3d is not None or sample.keypoints3d is not None]
+    if not solid:
+        raise UserError("the data set of [validation] has no sample with 3D joints; name one that has 3D truth")
+    return solid
 
 
 def real_frames(run: Run) -> list[LabelledFrame]:

@@ -1,20 +1,26 @@
 """The Ski-Pose reader on a small instance of the official layout."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tomli_w
 
 from posesyn_core import Sample, UserError
-from posesyn_core.training.finetune import finetune
+from posesyn_core.images import encode_png
+from posesyn_core.pipeline.run import FilteredFrame, Run, create_run
+from posesyn_core.pipeline.stages import run_stage
+from posesyn_core.pipeline.tables import Row
+from posesyn_core.recipe import parse_recipe
+from posesyn_core.registry import Registry
 from posesyn_core.training.loader import labelled_frame
-from posesyn_core.values import SampleOrRejection
+from posesyn_core.values import SampleOrRejection, Verdict
 from posesyn_datasets.skipose import SkiPoseConfig, SkiPoseReader
-from posesyn_spin.estimator import Spin
-from posesyn_spin.plugin import SpinConfig
 from tests.plugins.posesyn_datasets.figures import figure
 from tests.plugins.posesyn_datasets.overlays import drawn
+from tests.tiny import people
 
 h5py = pytest.importorskip("h5py")
 
@@ -105,13 +111,35 @@ def test_damaged_and_foreign_files_are_named(root: Path, photo: bytes) -> None:
         read(root)
 
 
-def test_skiers_fine_tune_in_3d(root: Path, photo: bytes, tmp_path: Path) -> None:
-    """A data set of 3D joints without bodies trains its 3D joints, and no pose."""
-    write(root, photo, labels())
-    frames = [labelled_frame(sample) for sample in read(root) if isinstance(sample, Sample)]
-    (line,) = finetune(
-        Spin(SpinConfig(weights="random")), frames, [], tmp_path / "out", steps=1, batch_size=2, ratio=0.0,
-        learning_rate=1e-4, seed=0, workers=1, save_every=1,
-    ).metrics  # fmt: skip
-    assert line["keypoints3d"] > 1e-4
-    assert line["pose"] == line["betas"] == 0
+def run_on_skiers(root: Path, folder: Path) -> Run:
+    """A run up to its fine-tuning, which trains on the skiers and validates on them."""
+    skiers = {"name": "skipose", "root": str(root)}
+    recipe = {
+        "dataset": skiers, "real": [skiers], "validation": skiers, "estimator": {"name": "spin", "weights": "random"},
+        "finetune": {"steps": 2, "batch_size": 2, "ratio": 0.0, "learning_rate": 1e-4, "validate_every": 1},
+    }  # fmt: skip
+    run = create_run(folder / "run", parse_recipe(tomli_w.dumps(recipe)), Registry.discover())
+    (frame, *_) = map(labelled_frame, people(1))
+    run.frames.write_part(0, [Row(frame.id, FilteredFrame("clip", 0, frame, Verdict(True, 1.0)))])
+    run.finish("filter", {})
+    return run
+
+
+def test_skiers_fine_tune_in_3d_and_validate(root: Path, tmp_path: Path) -> None:
+    """A data set of 3D joints without bodies trains its 3D joints, and no pose, and serves as validation."""
+    write(root, encode_png(np.full((256, 256, 3), 90, np.uint8)), labels())
+    run = run_on_skiers(root, tmp_path)
+    run_stage(run, "finetune")
+    lines = (run.folder / "finetune/real_only/metrics.jsonl").read_text().splitlines()
+    for line in map(json.loads, lines):
+        assert line["keypoints3d"] > 1e-4
+        assert line["pose"] == line["betas"] == 0
+        assert 10 < line["validation"] < 1000
+    assert len(lines) == 2
+
+
+def test_a_validation_without_a_sound_picture_is_the_users_mistake(root: Path, photo: bytes, tmp_path: Path) -> None:
+    write(root, photo, labels())  # smaller than the official pictures: the skiers are outside
+    run = run_on_skiers(root, tmp_path)
+    with pytest.raises(UserError, match=r"of \[validation\] can be measured; skipose/test/.*: the person box"):
+        run_stage(run, "finetune")
