@@ -11,7 +11,7 @@ from posesyn_core.images import decode_image, read_encoded
 from posesyn_core.skeletons import SMPL24
 from posesyn_core.values import Camera, Image, LabelledFrame, Sample, SmplParams
 from posesyn_crowdnet.crops import Floats, as_xywh
-from posesyn_crowdnet.joints import COCO, DETECTED, HUMAN36M, MPII, SUPERSET, Names
+from posesyn_crowdnet.joints import COCO, DETECTED, HUMAN36M, MPII, MUCO, SUPERSET, Names
 
 NEIGHBOUR = 0.1
 """People whose tight boxes overlap by this much (intersection over union) disturb each other's 2D detections."""
@@ -82,29 +82,22 @@ class Person:
 
 
 def sample_of(person: Person, name: str) -> Sample:
-    """The person as PoseSyn's sample of that id, in the joint set that the person's joints are in.
+    """An annotated person as PoseSyn's sample of that id, in the set of ``JOINT_SETS`` that the joints are in.
 
-    A set that :mod:`posesyn_core.skeletons` does not have is given as SMPL's joints, by the official names. Human3.6M's
-    SMPL parameters are left out: placing them in the camera takes the body that they were fitted with.
+    Human3.6M's SMPL parameters are left out: placing them in the camera takes the body that they were fitted with.
     """
-    known = next((set_ for set_, names in JOINT_SETS.items() if person.names[: len(names)] == names), None)
-    names = JOINT_SETS[known] if known else SUPERSET[: len(SMPL24)]
-    at = [person.names.index(joint) if joint in person.names else -1 for joint in names]
-    here = np.array(at)
-    valid = np.append(person.valid, False)[here]
-    points = np.where(valid[:, None], person.points[here], 0)
-    points3d = None
-    if person.points3d is not None:
-        points3d = np.where((here >= 0)[:, None], person.points3d[here], np.nan)
+    joint_set = next(known for known, names in JOINT_SETS.items() if person.names[: len(names)] == names)
+    count = len(JOINT_SETS[joint_set])  # appended middles of joints are left out
+    valid = person.valid[:count]
     x, y, w, h = person.box
     return Sample(
         id=name,
         image=person.image,
         box=np.array([x, y, x + w, y + h], np.float32),
-        joint_set=known or SMPL24.name,
-        keypoints2d=points,
-        confidence=valid,
-        keypoints3d=points3d,
+        joint_set=joint_set,
+        keypoints2d=np.where(valid[:, None], person.points[:count], 0),
+        confidence=valid.astype(np.float32),
+        keypoints3d=None if person.points3d is None else person.points3d[:count].astype(np.float32),
         camera=None if person.fit is None else person.fit.camera,
         smpl=None if person.fit is None or person.fit.world is not None else _smpl(person.fit),
     )
@@ -115,8 +108,8 @@ def _smpl(fit: Fit) -> SmplParams:
     return SmplParams(pose[0], pose[1:], betas, transl)
 
 
-JOINT_SETS: Mapping[str, Names] = {"mpii16": MPII, "coco17": COCO, "h36m17": HUMAN36M}
-"""The annotated sets that PoseSyn has too."""
+JOINT_SETS: Mapping[str, Names] = {"mpii16": MPII, "coco17": COCO, "h36m17": HUMAN36M, "muco21": MUCO}
+"""The annotated sets, which PoseSyn has too."""
 
 
 def person_of(frame: LabelledFrame, width: int, height: int) -> Person:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from posesyn_crowdnet.annotations import PersonOrRejection, read_human36m, read_muco
-from posesyn_crowdnet.people import Person
+from posesyn_crowdnet.people import Person, sample_of
 from tests.plugins.posesyn_datasets.figures import figure
 
 F, C = np.array([1100.0, 1100.0]), np.array([500.0, 500.0])
@@ -53,6 +53,10 @@ def test_joints_in_metres_and_where_they_are_seen(tmp_path: Path, read: Any, nam
     joints = figure(name) + np.array([0, 0, 4])
     assert person.points3d == pytest.approx(joints)
     assert person.points == pytest.approx(joints[:, :2] / joints[:, 2:] * F + C)
+    sample = sample_of(person, "a/b")
+    assert sample.joint_set == name  # whose pelvis is not SMPL's
+    assert sample.keypoints3d == pytest.approx(joints, abs=1e-6)
+    assert sample.keypoints2d == pytest.approx(person.points, abs=1e-3)
 
 
 @pytest.mark.parametrize("read", [muco, human36m])
