@@ -8,6 +8,7 @@ import torch
 from attrs import evolve
 
 from posesyn_core.errors import UserError
+from posesyn_core.skeletons import SMPL24, joint_set
 from posesyn_core.training.loader import Mixture, batches, labelled_frame
 from posesyn_core.values import LabelledFrame, Sample
 from posesyn_spin.estimator import Spin
@@ -80,10 +81,10 @@ def test_a_sample_becomes_a_frame_with_the_joints_that_smpl_shares() -> None:
     np.testing.assert_array_equal(frame.joints2d[4], keypoints[13])  # left knee
 
 
-def measured(joint_set: str, joints: np.ndarray) -> Sample:
+def measured(name: str, joints: np.ndarray) -> Sample:
     """Somebody of whom nothing but 3D joints is known."""
     count = len(joints)
-    return Sample("a/b", b"", [0, 0, 9, 9], joint_set, np.zeros((count, 2)), np.zeros(count), keypoints3d=joints)
+    return Sample("a/b", b"", [0, 0, 9, 9], name, np.zeros((count, 2)), np.zeros(count), keypoints3d=joints)
 
 
 def test_3d_joints_of_a_set_of_their_own_are_relative_to_the_middle_of_the_hips() -> None:
@@ -111,3 +112,13 @@ def test_3d_joints_without_a_hip_have_no_root() -> None:
     joints[1] = np.nan
     frame = labelled_frame(measured("h36m17", joints))
     assert (frame.joints3d, frame.confidence3d) == (None, None)
+
+
+@pytest.mark.parametrize("name", ["h36m17", "mpi3dhp17", "muco21", "panoptic19"])
+def test_what_data_sets_measure_in_3d_has_smpls_limbs_and_no_pelvis(name: str) -> None:
+    joints = np.random.default_rng(0).normal(0, 0.3, (len(joint_set(name)), 3))
+    frame = labelled_frame(measured(name, joints))
+    assert frame.confidence3d is not None
+    limbs = [at for at, joint in enumerate(SMPL24.joints) if joint_set(name).points.count(joint)]
+    assert len(limbs) == 12
+    assert np.flatnonzero(frame.confidence3d).tolist() == limbs
