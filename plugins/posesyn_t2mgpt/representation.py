@@ -155,7 +155,8 @@ def features_from_joints(
 
     Raises ValueError for motions of fewer than two frames.
     """
-    held = _frames_first(_frames_last(hold_last(to_tensor(joints), lengths)).contiguous())
+    held = hold_last(to_tensor(joints), lengths)
+    held = _frames_first(_transposed(held.flatten(2)).unflatten(1, held.shape[2:]))
     positions = canonical_joints(held, retargeting=retargeting)
     heading = heading_half_angles(positions)
     turn = heading[:, 1:] - heading[:, :-1]
@@ -171,7 +172,15 @@ def features_from_joints(
     columns = torch.cat([_frames_last(group).flatten(1, 2) for group in groups], dim=1)
     if lengths is not None:
         _clear_beyond(columns, to_tensor(lengths).to(columns.device).long() - 1)
-    return as_given(columns.transpose(1, 2).contiguous(), joints)
+    return as_given(_transposed(columns), joints)
+
+
+def _transposed(matrices: Tensor) -> Tensor:
+    """(B, M, N) -> (B, N, M) in memory. One by one, because torch transposes a single matrix in fast blocks."""
+    result = matrices.new_empty(len(matrices), matrices.shape[2], matrices.shape[1])
+    for target, matrix in zip(result, matrices, strict=True):
+        target.copy_(matrix.T)
+    return result
 
 
 def _clear_beyond(columns: Tensor, rows: Tensor) -> None:
@@ -245,7 +254,8 @@ def _forward(joints: Tensor, hips: float) -> Tensor:
     """Up x across, where across runs from left to right; ``hips`` is the sign with which the hips enter."""
     across = joints[..., RIGHT_SHOULDER, :] - joints[..., LEFT_SHOULDER, :]
     across = across + hips * (joints[..., RIGHT_HIP, :] - joints[..., LEFT_HIP, :])
-    x, _, z = functional.normalize(across, dim=-1).unbind(-1)
+    length = _length(across).clamp_min(1e-12)
+    x, z = across[..., 0] / length, across[..., 2] / length
     return torch.stack([z, torch.zeros_like(x), -x], dim=-1)
 
 
