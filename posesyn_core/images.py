@@ -42,7 +42,10 @@ def decode_image(data: bytes) -> Image:
     beneath it stay). SampleError with the reason if the file is empty, no image, truncated, or over ``MAX_PIXELS``.
     """
     header = _open(data)
-    pixels: Image | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    try:
+        pixels: Image | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error as error:  # it reads a broken header otherwise than Pillow, and finds an absurd size
+        raise SampleError(f"the image can't be decoded: {error.err}") from error
     if pixels is None:
         raise SampleError(f"the image can't be decoded: {_complaint(header)}")
     return pixels
