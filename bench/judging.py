@@ -16,8 +16,8 @@ from pathlib import Path
 
 import posesyn_starter
 from posesyn_core.components import Kind
-from posesyn_core.files import write_atomic
-from posesyn_core.images import encode_jpeg
+from posesyn_core.files.images import encode_jpeg
+from posesyn_core.files.paths import write_atomic
 from posesyn_core.pipeline.executor import ordered_map
 from posesyn_core.pipeline.judging import Judge, label_frames
 from posesyn_core.pipeline.run import Clip, Run, create_run, fork_run

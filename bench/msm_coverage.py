@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 from posesyn_core import Component, Kind, PoseEstimate, Sample, hookimpl, option
 from posesyn_core.geometry.cameras import project
 from posesyn_core.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
-from posesyn_core.metrics import pa_mpjpe
+from posesyn_core.method.metrics import pa_mpjpe
 from posesyn_core.pipeline.run import HARD, Run, create_run, fork_run
 from posesyn_core.pipeline.stages import run_stage
 from posesyn_core.recipe import parse_recipe

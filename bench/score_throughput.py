@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from posesyn_core.components import Kind
-from posesyn_core.inference import exportable
+from posesyn_core.inference.predict import exportable
 from posesyn_core.pipeline.run import create_run
 from posesyn_core.pipeline.score import score
 from posesyn_core.recipe import parse_recipe

@@ -1,6 +1,6 @@
 """Claim: selecting hard and easy samples from 1,000,000 errors streams in bounded memory, in about a second.
 
-Prints the peak memory of `posesyn_core.eem.select` as a share of that of sorting everything, and both times.
+Prints the peak memory of `posesyn_core.method.eem.select` as a share of that of sorting everything, and both times.
 Run: python bench/select_streaming.py [number of errors]
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from posesyn_core.eem import select
+from posesyn_core.method.eem import select
 
 HARD, EASY = 500, 200
 Selection = tuple[list[tuple[str, float]], list[tuple[str, float]]]

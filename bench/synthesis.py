@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from attrs import frozen
 
 from posesyn_core import Camera, PoseEstimate, Sample
-from posesyn_core.orientation import camera_to_y_up
+from posesyn_core.method.orientation import camera_to_y_up
 from posesyn_core.pipeline.run import HARD, Captioned, Run, Selected, create_run, open_run
 from posesyn_core.pipeline.tables import Row
 from posesyn_core.recipe import parse_recipe

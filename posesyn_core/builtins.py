@@ -1,9 +1,9 @@
 """The components that the core itself brings, registered as any plugin registers its own."""
 
 from posesyn_core.components import Component, Kind
-from posesyn_core.engines import EngineConfig, TorchEngine
-from posesyn_core.filtering import TpeError, TpeErrorConfig
+from posesyn_core.engines.engine import EngineConfig, TorchEngine
 from posesyn_core.hookspecs import hookimpl
+from posesyn_core.method.filtering import TpeError, TpeErrorConfig
 
 
 @hookimpl

@@ -30,8 +30,8 @@ from posesyn_core.values import (
 if TYPE_CHECKING:
     import torch
 
-    from posesyn_core.checkpoints import WeightFormat
-    from posesyn_core.engines import EngineConfig
+    from posesyn_core.engines.engine import EngineConfig
+    from posesyn_core.files.checkpoints import WeightFormat
 
 
 class Kind(StrEnum):
@@ -104,7 +104,7 @@ class KeypointEstimator(Protocol):
     """A 2D pose estimator: its joints can stand in for annotations in EEM (Table 7)."""
 
     joint_set: str
-    """The name of the joint set that it predicts (see ``posesyn_core.skeletons``)."""
+    """The name of the joint set that it predicts (see ``posesyn_core.geometry.skeletons``)."""
 
     def detect(self, samples: Sequence[Sample]) -> list[Keypoints]:
         """The joints of the person in each sample's box. SampleError rejects, as does any other exception."""

@@ -78,10 +78,10 @@ class Sample:
     """One person in one image, with what a data set says of them.
 
     ``id`` is stable across runs: "data set/split/person". ``image`` is a path, or the encoded bytes themselves.
-    2D keypoints stay in the data set's own ``joint_set`` (a name in :mod:`posesyn_core.skeletons`); a joint without
-    a label has confidence 0. ``joints3d``, ``keypoints3d`` and ``smpl`` are ground truth and present only where the
-    data set has it: ``joints3d`` where its bodies are SMPL's, ``keypoints3d`` where it measured joints of its own set.
-    ``head_size`` is what PCKh scales with, in pixels.
+    2D keypoints stay in the data set's own ``joint_set`` (a name in :mod:`posesyn_core.geometry.skeletons`); a joint
+    without a label has confidence 0. ``joints3d``, ``keypoints3d`` and ``smpl`` are ground truth and present only where
+    the data set has it: ``joints3d`` where its bodies are SMPL's, ``keypoints3d`` where it measured joints of its own
+    set. ``head_size`` is what PCKh scales with, in pixels.
     """
 
     id: str
@@ -102,7 +102,7 @@ class Sample:
 
     def load_image(self: "Sample | LabelledFrame") -> Image:
         """Decode the image: uint8 RGB (H, W, 3), upright by EXIF. SampleError if it can't be read."""
-        from posesyn_core.images import decode_image, read_encoded
+        from posesyn_core.files.images import decode_image, read_encoded
 
         return decode_image(read_encoded(self.image))
 

@@ -12,10 +12,10 @@ from attrs import field, frozen
 from torch import Tensor
 
 from posesyn_core.components import ExportableModule, NetworkCall
-from posesyn_core.engine_cache import EngineCache
-from posesyn_core.engines import check_batch
+from posesyn_core.engines.cache import EngineCache
+from posesyn_core.engines.engine import check_batch
+from posesyn_core.engines.export import exported
 from posesyn_core.errors import UserError
-from posesyn_core.export import exported
 from posesyn_onnx.plugin import OnnxConfig
 
 PROVIDERS: Mapping[str, str] = {

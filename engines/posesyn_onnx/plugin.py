@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 from attrs import field, frozen
 
 from posesyn_core.components import Component, Kind, Need, option
-from posesyn_core.engines import EngineConfig
+from posesyn_core.engines.engine import EngineConfig
 from posesyn_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any
 import tensorrt as trt
 
 from posesyn_core.errors import UserError
-from posesyn_core.files import write_atomic
+from posesyn_core.files.paths import write_atomic
 
 
 class Messages(trt.ILogger):

@@ -11,9 +11,9 @@ import torch
 from attrs import field, frozen
 
 from posesyn_core.components import ExportableModule, NetworkCall
-from posesyn_core.engine_cache import EngineCache, EngineKey, file_digest
+from posesyn_core.engines.cache import EngineCache, EngineKey, file_digest
+from posesyn_core.engines.export import exported
 from posesyn_core.errors import UserError
-from posesyn_core.export import exported
 from posesyn_core.progress import tell
 from posesyn_tensorrt.plugin import LIBRARIES, TensorRTConfig
 

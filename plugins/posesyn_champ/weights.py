@@ -31,8 +31,8 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 from posesyn_champ.guidance import GuidanceEncoder
 from posesyn_champ.plugin import GUIDANCE
 from posesyn_champ.unet import UNet, UNetSizes
-from posesyn_core.checkpoints import Fit, compare, load_state_dict, read_state_dict, write_state_dict
 from posesyn_core.errors import UserError
+from posesyn_core.files.checkpoints import Fit, compare, load_state_dict, read_state_dict, write_state_dict
 
 CHAMP, IMAGE_ENCODER, VAE = "champ", "image_encoder", "sd-vae-ft-mse"
 UNET_CONFIG = Path("stable-diffusion-v1-5", "unet", "config.json")

@@ -22,8 +22,8 @@ from attrs import evolve, frozen
 from scipy.spatial.transform import Rotation
 
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files import existing_file, inside
-from posesyn_core.units import check_person
+from posesyn_core.files.paths import existing_file, inside
+from posesyn_core.geometry.units import check_person
 from posesyn_core.values import Camera
 from posesyn_crowdnet.crops import Floats, crop_box, overlap
 from posesyn_crowdnet.joints import COCO, HUMAN36M, MPII, MUCO, OPENPOSE18, Names, with_middles

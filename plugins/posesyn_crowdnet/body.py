@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from posesyn_core.body.model import Body, ShapeSpace, body_of_buffers
 from posesyn_core.errors import UserError
-from posesyn_core.files import existing_file
+from posesyn_core.files.paths import existing_file
 from posesyn_crowdnet.joints import EXTRA_HEAD_TOP, FACE_VERTICES, SMPL_VERTICES, SUPERSET
 from posesyn_crowdnet.network import BodyBuffers
 

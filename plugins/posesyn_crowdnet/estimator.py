@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from posesyn_core.body.decoding import place_smpl
 from posesyn_core.body.model import ShapeSpace
-from posesyn_core.boxes import check_box
-from posesyn_core.checkpoints import replace_weights
 from posesyn_core.components import TrainingDefaults
 from posesyn_core.errors import SampleError
+from posesyn_core.files.checkpoints import replace_weights
+from posesyn_core.geometry.boxes import check_box
 from posesyn_core.values import FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample
 from posesyn_crowdnet.body import JointRegressor, read_head_top, superset_regressor
 from posesyn_crowdnet.crops import Floats, as_xywh, crop_box, draw_view, tight_box

@@ -1,8 +1,8 @@
 """The joint sets of 3DCrowdNet, by the official names, and how every other set is brought into its 30 joints.
 
 Official code identifies joints by name, across sets: COCO's middle of the hips is "Pelvis" like SMPL's joint 0, MPII's
-upper neck is "Neck". That is looser than :mod:`posesyn_core.skeletons` (which keeps such points apart), and it is what
-the published networks were trained with.
+upper neck is "Neck". That is looser than :mod:`posesyn_core.geometry.skeletons` (which keeps such points apart), and it
+is what the published networks were trained with.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from posesyn_core.skeletons import SMPL24, convert
+from posesyn_core.geometry.skeletons import SMPL24, convert
 
 Names = tuple[str, ...]
 

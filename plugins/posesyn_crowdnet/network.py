@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from posesyn_core.geometry.rotations import six_d_to_matrix
-from posesyn_core.networks.resnet import Bottleneck, residual_group
+from posesyn_core.inference.resnet import Bottleneck, residual_group
 from posesyn_crowdnet.joints import GRAPH, GRAPH_EDGES, SUPERSET, flip_order
 
 CROP = 256

@@ -7,8 +7,8 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
-from posesyn_core.images import decode_image, read_encoded
-from posesyn_core.skeletons import SMPL24
+from posesyn_core.files.images import decode_image, read_encoded
+from posesyn_core.geometry.skeletons import SMPL24
 from posesyn_core.values import Camera, Image, LabelledFrame, Sample, SmplParams
 from posesyn_crowdnet.crops import Floats, as_xywh
 from posesyn_crowdnet.joints import COCO, DETECTED, HUMAN36M, MPII, MUCO, SUPERSET, Names

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from posesyn_core.geometry.crops import apply_affine
-from posesyn_core.skeletons import SMPL24
+from posesyn_core.geometry.skeletons import SMPL24
 from posesyn_core.values import FloatArray, Image
 from posesyn_crowdnet.body import JointRegressor
 from posesyn_crowdnet.crops import Floats, View, crop_box, crop_matrix, cut, mirrored

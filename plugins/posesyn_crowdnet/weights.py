@@ -14,7 +14,8 @@ from attrs import frozen
 from torch import Tensor
 
 from posesyn_core.body.model import Body, ShapeSpace, body_for_checkpoint
-from posesyn_core.checkpoints import (
+from posesyn_core.errors import UserError
+from posesyn_core.files.checkpoints import (
     Fit,
     compare,
     load_state_dict,
@@ -25,7 +26,6 @@ from posesyn_core.checkpoints import (
     write_checkpoint,
     write_state_dict,
 )
-from posesyn_core.errors import UserError
 from posesyn_crowdnet.body import body_from
 from posesyn_crowdnet.network import CrowdNetwork, Sizes, sizes_of
 

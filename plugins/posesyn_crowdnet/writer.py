@@ -23,10 +23,10 @@ import numpy as np
 from attrs import define, frozen
 
 from posesyn_core.components import option
-from posesyn_core.files import write_atomic
-from posesyn_core.skeletons import joint_set
+from posesyn_core.files.paths import write_atomic
+from posesyn_core.files.writing import COCO_PERSON, coco_annotation, write_jpeg
+from posesyn_core.geometry.skeletons import joint_set
 from posesyn_core.values import LabelledFrame
-from posesyn_core.writing import COCO_PERSON, coco_annotation, write_jpeg
 
 
 @frozen

@@ -17,9 +17,9 @@ from attrs import NOTHING, define
 
 from posesyn_core.components import option
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files import existing_file
+from posesyn_core.files.paths import existing_file
 from posesyn_core.values import PoseEstimate, Sample
-from posesyn_datasets.annotations import load_json
+from posesyn_datasets.readers.annotations import load_json
 
 EXPECTED = "an object of captions by sample id, or a list of objects with 'id' and 'caption'"
 

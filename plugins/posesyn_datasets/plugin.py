@@ -2,26 +2,26 @@
 
 from posesyn_core.components import Component, Kind, Need
 from posesyn_core.hookspecs import hookimpl
-from posesyn_datasets.agora import AgoraConfig, AgoraReader
 from posesyn_datasets.captions import FileCaptions, FileCaptionsConfig
-from posesyn_datasets.coco import CocoConfig, CocoReader
-from posesyn_datasets.coco_writer import CocoWriter, CocoWriterConfig
-from posesyn_datasets.emdb import EmdbConfig, EmdbReader
-from posesyn_datasets.folder import FolderConfig, FolderReader
-from posesyn_datasets.human36m import Human36mConfig, human36m
-from posesyn_datasets.humman import HummanConfig, HummanReader
-from posesyn_datasets.images import DeepFashionConfig, DeepFashionReader, ImagesConfig, ImagesReader
-from posesyn_datasets.jhmdb import JhmdbConfig, JhmdbReader
-from posesyn_datasets.lspet import LspetConfig, LspetReader
-from posesyn_datasets.mpi_inf_3dhp import MpiInf3dhpConfig, mpi_inf_3dhp
-from posesyn_datasets.mpii import MpiiConfig, MpiiReader
-from posesyn_datasets.muco import MucoConfig, MucoReader
-from posesyn_datasets.panoptic import PanopticConfig, PanopticReader
-from posesyn_datasets.pw3d import Pw3dConfig, Pw3dReader
-from posesyn_datasets.skipose import SkiPoseConfig, SkiPoseReader
-from posesyn_datasets.spin_writer import SpinWriter, SpinWriterConfig
-from posesyn_datasets.video import Ucf101Config, Ucf101Reader, VideoConfig, VideoReader
-from posesyn_datasets.webdataset_writer import WebDatasetWriter, WebDatasetWriterConfig
+from posesyn_datasets.readers.agora import AgoraConfig, AgoraReader
+from posesyn_datasets.readers.coco import CocoConfig, CocoReader
+from posesyn_datasets.readers.emdb import EmdbConfig, EmdbReader
+from posesyn_datasets.readers.folder import FolderConfig, FolderReader
+from posesyn_datasets.readers.human36m import Human36mConfig, human36m
+from posesyn_datasets.readers.humman import HummanConfig, HummanReader
+from posesyn_datasets.readers.images import DeepFashionConfig, DeepFashionReader, ImagesConfig, ImagesReader
+from posesyn_datasets.readers.jhmdb import JhmdbConfig, JhmdbReader
+from posesyn_datasets.readers.lspet import LspetConfig, LspetReader
+from posesyn_datasets.readers.mpi_inf_3dhp import MpiInf3dhpConfig, mpi_inf_3dhp
+from posesyn_datasets.readers.mpii import MpiiConfig, MpiiReader
+from posesyn_datasets.readers.muco import MucoConfig, MucoReader
+from posesyn_datasets.readers.panoptic import PanopticConfig, PanopticReader
+from posesyn_datasets.readers.pw3d import Pw3dConfig, Pw3dReader
+from posesyn_datasets.readers.skipose import SkiPoseConfig, SkiPoseReader
+from posesyn_datasets.readers.video import Ucf101Config, Ucf101Reader, VideoConfig, VideoReader
+from posesyn_datasets.writers.coco import CocoWriter, CocoWriterConfig
+from posesyn_datasets.writers.spin import SpinWriter, SpinWriterConfig
+from posesyn_datasets.writers.webdataset import WebDatasetWriter, WebDatasetWriterConfig
 
 H5PY = Need("h5py", "pip install 'posesyn[hdf5]'", modules=("h5py",))
 PYAV = Need("PyAV", "pip install 'posesyn[video]'", modules=("av",))

@@ -28,8 +28,8 @@ import numpy as np
 from posesyn_core.body.guidance import GUIDANCE, guidance_maps
 from posesyn_core.body.model import load_body
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files import write_atomic
-from posesyn_core.images import decode_image, encode_png, read_encoded
+from posesyn_core.files.images import decode_image, encode_png, read_encoded
+from posesyn_core.files.paths import write_atomic
 from posesyn_core.pipeline.animate import clip_folder
 from posesyn_core.values import ClipPlan, Image
 from posesyn_files.plugin import FileConfig

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files import existing_file, inside
-from posesyn_core.unpickle import read_pickle
+from posesyn_core.files.paths import existing_file, inside
+from posesyn_core.files.unpickle import read_pickle
 from posesyn_core.values import FloatArray
 from posesyn_hmr2.joints import NAMES, OPENPOSE
 from posesyn_hmr2.people import Person

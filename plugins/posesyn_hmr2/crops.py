@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from posesyn_core.boxes import check_box
+from posesyn_core.geometry.boxes import check_box
 from posesyn_core.values import FloatArray, Image
 from posesyn_hmr2.network import IMAGE_SIZE
 

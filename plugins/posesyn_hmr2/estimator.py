@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from posesyn_core.body.decoding import decode_smpl
 from posesyn_core.body.model import ShapeSpace
-from posesyn_core.checkpoints import replace_weights
 from posesyn_core.components import TrainingDefaults
+from posesyn_core.files.checkpoints import replace_weights
 from posesyn_core.values import FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample
 from posesyn_hmr2.annotations import read_mocap
 from posesyn_hmr2.crops import crop_person, person_square

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from posesyn_core.metrics import mpjpe, pa_mpjpe
+from posesyn_core.method.metrics import mpjpe, pa_mpjpe
 from posesyn_hmr2.joints import EVALUATED, PELVIS
 
 _MM = 1000.0

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from posesyn_core.geometry.cameras import project
 from posesyn_core.geometry.crops import apply_affine
 from posesyn_core.geometry.rotations import axis_angle_to_matrix
-from posesyn_core.skeletons import SMPL24
+from posesyn_core.geometry.skeletons import SMPL24
 from posesyn_core.values import FloatArray, Image, LabelledFrame
 from posesyn_hmr2.crops import Floats, crop_matrix, expand_to_aspect, normalise, warp
 from posesyn_hmr2.extreme_crops import extreme_crop

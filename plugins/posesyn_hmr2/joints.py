@@ -144,7 +144,7 @@ def from_smpl(points: ArrayLike, confidence: ArrayLike, *, pelvis: bool = False)
 def to_smpl(labelled: ArrayLike) -> FloatArray:
     """The 44 (44, D + 1) as SMPL's joints (24, D + 1): the 14 that are, else the limb of that name in the second block.
 
-    That the limbs of data sets count as SMPL's is the field's convention (see :mod:`posesyn_core.skeletons`).
+    That the limbs of data sets count as SMPL's is the field's convention (see :mod:`posesyn_core.geometry.skeletons`).
     """
     given = np.asarray(labelled, np.float32)
     result = np.zeros((_SMPL_JOINTS, given.shape[1]), np.float32)

@@ -6,7 +6,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from posesyn_core.images import decode_image, read_encoded
+from posesyn_core.files.images import decode_image, read_encoded
 from posesyn_core.values import FloatArray, Image
 
 

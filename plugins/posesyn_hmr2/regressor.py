@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from posesyn_core.errors import UserError
-from posesyn_core.files import existing_file
-from posesyn_core.unpickle import load_pickle
+from posesyn_core.files.paths import existing_file
+from posesyn_core.files.unpickle import load_pickle
 from posesyn_hmr2.joints import NAMES, OPENPOSE
 
 

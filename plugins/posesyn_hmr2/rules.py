@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files import existing_file
+from posesyn_core.files.paths import existing_file
 from posesyn_hmr2.people import Person
 
 LEAST_CONFIDENCE = 0.3

@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 from torch import Tensor
 
 from posesyn_core.body.model import BUFFERS, Body, ShapeSpace, body_for_checkpoint, body_of_buffers
-from posesyn_core.checkpoints import (
+from posesyn_core.files.checkpoints import (
     Fit,
     compare,
     load_state_dict,
@@ -25,7 +25,7 @@ from posesyn_core.checkpoints import (
     write_checkpoint,
     write_state_dict,
 )
-from posesyn_core.files import existing_file
+from posesyn_core.files.paths import existing_file
 from posesyn_hmr2.discriminator import Discriminator
 from posesyn_hmr2.network import Hmr2Network, Sizes, sizes_of
 

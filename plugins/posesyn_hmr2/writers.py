@@ -15,9 +15,9 @@ import numpy as np
 from attrs import define, field
 
 from posesyn_core.components import option
-from posesyn_core.files import atomic_path
+from posesyn_core.files.paths import atomic_path
+from posesyn_core.files.writing import jpeg_of, write_jpeg
 from posesyn_core.values import LabelledFrame
-from posesyn_core.writing import jpeg_of, write_jpeg
 
 if TYPE_CHECKING:
     from posesyn_hmr2.joints import Joints44

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files import existing_file, inside
+from posesyn_core.files.paths import existing_file, inside
 from posesyn_core.geometry.cameras import project
 from posesyn_core.geometry.crops import square
-from posesyn_core.skeletons import SMPL24
-from posesyn_core.units import check_person
+from posesyn_core.geometry.skeletons import SMPL24
+from posesyn_core.geometry.units import check_person
 from posesyn_core.values import Camera
 from posesyn_hybrik.people import MARGIN, Floats, Person, Pose, no_twist
 from posesyn_hybrik.skeleton import JOINTS

@@ -11,8 +11,8 @@ from attrs import frozen
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from posesyn_core.checkpoints import replace_weights
 from posesyn_core.components import TrainingDefaults
+from posesyn_core.files.checkpoints import replace_weights
 from posesyn_core.geometry.cameras import focal_length_in_image, project
 from posesyn_core.geometry.crops import square
 from posesyn_core.geometry.rotations import matrix_to_axis_angle

@@ -14,7 +14,7 @@ import torch
 from attrs import frozen
 from torch import Tensor, nn
 
-from posesyn_core.networks.resnet import BasicBlock, Bottleneck, residual_group
+from posesyn_core.inference.resnet import BasicBlock, Bottleneck, residual_group
 from posesyn_hybrik.camera import Solver
 from posesyn_hybrik.heatmaps import SoftArgmax, averaged_heads
 from posesyn_hybrik.skeleton import JOINTS

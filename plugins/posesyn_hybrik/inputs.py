@@ -6,10 +6,10 @@ from attrs import frozen
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
-from posesyn_core.boxes import check_box
+from posesyn_core.files.images import decode_image, read_encoded
+from posesyn_core.geometry.boxes import check_box
 from posesyn_core.geometry.crops import apply_affine, crop_matrix
-from posesyn_core.images import decode_image, read_encoded
-from posesyn_core.skeletons import SMPL24
+from posesyn_core.geometry.skeletons import SMPL24
 from posesyn_core.values import FloatArray, Image
 from posesyn_hybrik.camera import FOCAL
 from posesyn_hybrik.heatmaps import DEPTH_EXTENT

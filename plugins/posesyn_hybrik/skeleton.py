@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from posesyn_core.skeletons import SMPL24
+from posesyn_core.geometry.skeletons import SMPL24
 
 JOINTS = 29
 

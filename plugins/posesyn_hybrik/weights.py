@@ -14,7 +14,8 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from posesyn_core.body.model import ShapeSpace, body_for_checkpoint, load_body
-from posesyn_core.checkpoints import (
+from posesyn_core.errors import UserError
+from posesyn_core.files.checkpoints import (
     Fit,
     compare,
     load_state_dict,
@@ -26,8 +27,7 @@ from posesyn_core.checkpoints import (
     write_checkpoint,
     write_state_dict,
 )
-from posesyn_core.errors import UserError
-from posesyn_core.files import existing_file
+from posesyn_core.files.paths import existing_file
 from posesyn_hybrik.heatmaps import DEPTH_EXTENT
 from posesyn_hybrik.hrnet import HRNetSizes, HybrikHRNet, hrnet_sizes
 from posesyn_hybrik.plugin import HybrikConfig

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from posesyn_core.body.model import load_body
 from posesyn_core.errors import UserError
-from posesyn_core.files import existing_file, write_atomic
+from posesyn_core.files.paths import existing_file, write_atomic
+from posesyn_core.files.writing import write_jpeg
 from posesyn_core.geometry.crops import square
 from posesyn_core.values import LabelledFrame, SmplParams
-from posesyn_core.writing import write_jpeg
 from posesyn_hybrik.people import MARGIN, Floats, joints_and_twists
 from posesyn_hybrik.plugin import HybrikWriterConfig
 from posesyn_hybrik.smpl import smpl_of_body

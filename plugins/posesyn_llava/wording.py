@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from posesyn_core.errors import UserError
-from posesyn_core.files import existing_file
+from posesyn_core.files.paths import existing_file
 
 EXAMPLES = (
     "A man kicks something or someone with his left leg.",

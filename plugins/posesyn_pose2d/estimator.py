@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from posesyn_core.boxes import check_box
 from posesyn_core.errors import UserError
+from posesyn_core.geometry.boxes import check_box
 from posesyn_core.geometry.crops import apply_affine, invert_affine
-from posesyn_core.skeletons import joint_set
+from posesyn_core.geometry.skeletons import joint_set
 from posesyn_core.values import Keypoints, Sample
 from posesyn_pose2d.plugin import Pose2dConfig
 from posesyn_pose2d.session import open_session

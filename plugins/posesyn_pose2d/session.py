@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from posesyn_core.errors import UserError
-from posesyn_core.files import existing_file
+from posesyn_core.files.paths import existing_file
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

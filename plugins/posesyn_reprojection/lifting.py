@@ -17,8 +17,8 @@ from posesyn_core.body.model import Body
 from posesyn_core.body.render import Buffers, render, vertex_normals, window
 from posesyn_core.errors import SampleError
 from posesyn_core.geometry.cameras import project
+from posesyn_core.geometry.skeletons import convert, joint_set
 from posesyn_core.seeds import rng
-from posesyn_core.skeletons import convert, joint_set
 from posesyn_core.values import Camera, FloatArray, Image, PoseEstimate, Sample, SmplParams
 from posesyn_reprojection.segmentation import Mask, person_mask, remove, spread
 

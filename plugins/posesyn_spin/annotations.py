@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files import existing_file, inside
-from posesyn_core.skeletons import LSP14, SMPL24, convert
+from posesyn_core.files.paths import existing_file, inside
+from posesyn_core.geometry.skeletons import LSP14, SMPL24, convert
 from posesyn_core.values import SmplParams
 from posesyn_spin.crops import UNIT
 from posesyn_spin.inputs import Person

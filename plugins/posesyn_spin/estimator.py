@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from posesyn_core.body.decoding import decode_smpl
 from posesyn_core.body.model import body_for_checkpoint
-from posesyn_core.checkpoints import replace_weights
 from posesyn_core.components import TrainingDefaults
+from posesyn_core.files.checkpoints import replace_weights
 from posesyn_core.geometry.cameras import crop_translation
 from posesyn_core.geometry.crops import square
 from posesyn_core.values import FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample

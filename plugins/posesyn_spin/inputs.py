@@ -7,10 +7,10 @@ from attrs import frozen
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from posesyn_core.boxes import check_box
+from posesyn_core.files.images import decode_image, read_encoded
+from posesyn_core.geometry.boxes import check_box
 from posesyn_core.geometry.crops import apply_affine, crop, square, warp
-from posesyn_core.images import decode_image, read_encoded
-from posesyn_core.skeletons import SMPL24
+from posesyn_core.geometry.skeletons import SMPL24
 from posesyn_core.values import FloatArray, Image, LabelledFrame, SmplParams
 from posesyn_spin.crops import UNIT, CropKind, official_crop, transform, transform_matrix
 

@@ -12,7 +12,7 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from posesyn_core.geometry.rotations import matrix_to_six_d, six_d_to_matrix
-from posesyn_core.networks.resnet import Bottleneck, residual_group
+from posesyn_core.inference.resnet import Bottleneck, residual_group
 
 POSE, SHAPE, CAMERA = 24 * 6, 10, 3
 

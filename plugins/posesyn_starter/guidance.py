@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from posesyn_core.components import TrainableEstimator
-from posesyn_core.inference import probe_sample
+from posesyn_core.inference.predict import probe_sample
 from posesyn_core.values import LabelledFrame, PoseEstimate, Prepared, Sample
 
 JOINTS = 24

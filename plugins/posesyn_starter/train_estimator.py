@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from posesyn_core.components import Kind, TrainableEstimator
-from posesyn_core.files import atomic_path
+from posesyn_core.files.paths import atomic_path
 from posesyn_core.geometry.rotations import axis_angle_to_matrix, matrix_to_six_d
 from posesyn_core.registry import Registry
 from posesyn_core.training.evaluate import evaluate

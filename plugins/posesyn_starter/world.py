@@ -23,9 +23,9 @@ from posesyn_core.body.fitting import fit_smpl
 from posesyn_core.body.model import Body, load_body
 from posesyn_core.body.render import composite, diffuse, interpolate, normals, render, vertex_normals, window
 from posesyn_core.errors import UserError
-from posesyn_core.files import atomic_path, existing_file, write_atomic
+from posesyn_core.files.images import encode_jpeg
+from posesyn_core.files.paths import atomic_path, existing_file, write_atomic
 from posesyn_core.geometry.cameras import project
-from posesyn_core.images import encode_jpeg
 from posesyn_core.seeds import rng
 from posesyn_core.values import Camera, FloatArray, Image, Sample, SmplParams
 from posesyn_starter.appearance import Figure, Look, draw_look, dress, paint

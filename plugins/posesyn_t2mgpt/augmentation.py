@@ -8,7 +8,7 @@ import roma
 import torch
 from torch import Tensor
 
-from posesyn_core.skeletons import joint_set
+from posesyn_core.geometry.skeletons import joint_set
 from posesyn_t2mgpt.motions import MotionSet
 from posesyn_t2mgpt.representation import JOINTS, PARENTS, sum_of_bones
 

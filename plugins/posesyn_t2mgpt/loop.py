@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from posesyn_core.errors import UserError
-from posesyn_core.files import atomic_path, write_atomic
+from posesyn_core.files.paths import atomic_path, write_atomic
 from posesyn_core.progress import progress
 from posesyn_core.seeds import seed_of
 from posesyn_t2mgpt.config import TrainingOptions

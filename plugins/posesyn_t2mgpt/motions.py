@@ -20,7 +20,7 @@ from attrs import frozen
 from torch import Tensor
 
 from posesyn_core.errors import UserError
-from posesyn_core.files import existing_file
+from posesyn_core.files.paths import existing_file
 from posesyn_t2mgpt.representation import FPS, JOINTS, joints_from_features
 
 SHORTEST = 2

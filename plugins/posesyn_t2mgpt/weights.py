@@ -11,9 +11,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from posesyn_core.checkpoints import Fit, compare, sizes_shown, write_state_dict
 from posesyn_core.errors import UserError
-from posesyn_core.files import atomic_path
+from posesyn_core.files.checkpoints import Fit, compare, sizes_shown, write_state_dict
+from posesyn_core.files.paths import atomic_path
 from posesyn_t2mgpt.representation import CONTACTS, FEATURES
 from posesyn_t2mgpt.statistics import Statistics
 from posesyn_t2mgpt.transformer import T2MTransformer, TransformerShape

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from posesyn_core.body.inverse_kinematics import pose_from_joints
 from posesyn_core.body.model import Body
-from posesyn_core.skeletons import HUMANML22, SMPL24
+from posesyn_core.geometry.skeletons import HUMANML22, SMPL24
 
 PRIOR_WEIGHT = 1e-3
 """w_p, square metres per square radian: 3 cm off a joint weigh as much as one radian off the closed form."""

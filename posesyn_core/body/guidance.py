@@ -29,7 +29,7 @@ from posesyn_core.body.model import Body
 from posesyn_core.body.planning import posed_vertices
 from posesyn_core.body.render import Buffers, interpolate, normals, render, vertex_normals
 from posesyn_core.geometry.cameras import project
-from posesyn_core.skeletons import COCO17, convert
+from posesyn_core.geometry.skeletons import COCO17, convert
 from posesyn_core.values import Camera, ClipPlan, FloatArray, Image
 
 GUIDANCE = ("depth", "normal", "semantic_map", "dwpose")

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from posesyn_core.skeletons import SMPL24
+from posesyn_core.geometry.skeletons import SMPL24
 
 FOOT_EVIDENCE, ARM_EVIDENCE, LEG_EVIDENCE = 0.3, 0.03, 0.02
 """Weights against sin^2 of the bend: a foot's direction, and the shortest way for arms and legs."""

@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from posesyn_core.body.model import Body
-from posesyn_core.skeletons import conversion
+from posesyn_core.geometry.skeletons import conversion
 from posesyn_core.values import FloatArray, PoseEstimate, Sample, SmplParams
 
 CANDIDATES = 600

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 
 from posesyn_core.body.parts import PART_NAMES, part_labels
 from posesyn_core.errors import PoseSynWarning, UserError
-from posesyn_core.files import existing_file
-from posesyn_core.skeletons import SMPL24
-from posesyn_core.unpickle import load_pickle
+from posesyn_core.files.paths import existing_file
+from posesyn_core.files.unpickle import load_pickle
+from posesyn_core.geometry.skeletons import SMPL24
 
 FREE_BODY = Path(__file__).with_name("free_body.npz")
 ShapeSpace = Literal["free", "smpl"]
@@ -167,9 +167,9 @@ def _free_arrays() -> dict[str, np.ndarray]:
 def load_body(path: Path | None = None, *, gender: str = "neutral") -> Body:
     """The free body, or the user's SMPL model from ``path``.
 
-    ``path`` is an official ``.pkl`` (read without chumpy by ``posesyn_core.unpickle``) or an ``.npz`` with the same
-    names. Only the first ten of its shape directions are used. ``gender`` labels the body; each gender of SMPL is a
-    file of its own, the free body is neutral. UserError for a missing file or one that does not hold an SMPL model.
+    ``path`` is an official ``.pkl`` (read without chumpy by ``posesyn_core.files.unpickle``) or an ``.npz`` with the
+    same names. Only the first ten of its shape directions are used. ``gender`` labels the body; each gender of SMPL is
+    a file of its own, the free body is neutral. UserError for a missing file or one that does not hold an SMPL model.
     """
     if path is None:
         return Body(_free_arrays(), gender, "free")

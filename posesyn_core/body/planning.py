@@ -14,8 +14,8 @@ from posesyn_core.body.fitting import fit_smpl
 from posesyn_core.body.model import Body
 from posesyn_core.body.smoothing import smooth_positions, smooth_rotations
 from posesyn_core.geometry.cameras import project
-from posesyn_core.orientation import Mode, align_orientation, orient_to_camera
-from posesyn_core.skeletons import convert
+from posesyn_core.geometry.skeletons import convert
+from posesyn_core.method.orientation import Mode, align_orientation, orient_to_camera
 from posesyn_core.values import ClipPlan, FloatArray, Motion, PoseEstimate, Sample, SmplParams
 
 
@@ -33,8 +33,8 @@ def plan_clips(
     """Lay each motion onto its reference person; all motions are fitted together.
 
     ``estimates`` are the estimator's view of the references and must carry ``smpl``. ``orientation`` is the mode of
-    :func:`posesyn_core.orientation.align_orientation`. The pelvis stays where the reference's is, but follows the
-    motion's ups and downs. ``smooth`` is the standard deviation, in frames, of a Gaussian over the fitted rotations
+    :func:`posesyn_core.method.orientation.align_orientation`. The pelvis stays where the reference's is, but follows
+    the motion's ups and downs. ``smooth`` is the standard deviation, in frames, of a Gaussian over the fitted rotations
     and the pelvis (:mod:`posesyn_core.body.smoothing`); the first frame is the reference's all the same, and the labels
     are those of the smoothed bodies. ``residual_mm`` is that of the fit, before it.
     """

@@ -35,7 +35,7 @@ def compare(
     """
     import attrs
 
-    from posesyn_core.files import write_atomic
+    from posesyn_core.files.paths import write_atomic
     from posesyn_core.pipeline.evaluate import measure_weights, test_sets
     from posesyn_core.pipeline.run import create_run
     from posesyn_core.training.comparison import differences

@@ -16,7 +16,7 @@ def doctor(registry: Registry) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from posesyn_core.doctor import examine
+    from posesyn_core.engines.doctor import examine
 
     table = Table(box=None, show_header=False, padding=(0, 1))
     for section, findings in examine(registry).items():

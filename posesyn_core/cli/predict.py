@@ -95,9 +95,9 @@ def _predict(
     out: Path,
     mesh: bool,
 ) -> None:
-    from posesyn_core.engines import load_network
-    from posesyn_core.inference import exportable
-    from posesyn_core.predicting import pictures, predict_pictures
+    from posesyn_core.engines.engine import load_network
+    from posesyn_core.inference.pictures import pictures, predict_pictures
+    from posesyn_core.inference.predict import exportable
 
     shown = pictures(images, boxes, keypoints)
     made = registry.create(Kind.ESTIMATOR, choice.name, choice.options, SECTION)

@@ -10,7 +10,7 @@ from posesyn_core.errors import UserError
 from posesyn_core.registry import Registry
 
 if TYPE_CHECKING:
-    from posesyn_core.checkpoints import Fit, WeightFormat
+    from posesyn_core.files.checkpoints import Fit, WeightFormat
 
 SHOWN = 20
 """Names of a kind that are listed; the rest is counted."""

@@ -13,11 +13,11 @@ import attrs
 import numpy as np
 from attrs import evolve, frozen
 
-from posesyn_core import metrics
 from posesyn_core.components import Kind
 from posesyn_core.errors import UserError
 from posesyn_core.experiments.tables import TABLE2, Coverage, Experiment, Row
-from posesyn_core.files import write_atomic
+from posesyn_core.files.paths import write_atomic
+from posesyn_core.method import metrics
 from posesyn_core.pipeline.finetune import REAL_ONLY, weights_of
 from posesyn_core.pipeline.run import HARD, Run, create_run, fork_run
 from posesyn_core.pipeline.stages import run_all, run_stage

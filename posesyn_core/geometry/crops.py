@@ -8,7 +8,7 @@ Pixel centres have integer coordinates in both. Affine maps are (..., 2, 3) matr
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from posesyn_core.boxes import check_box
+from posesyn_core.geometry.boxes import check_box
 from posesyn_core.values import Image
 
 Floats = NDArray[np.float64]

@@ -16,8 +16,8 @@ from posesyn_core.body.model import Body, load_body
 from posesyn_core.body.planning import plan_clips, plan_fault
 from posesyn_core.components import Animator, Kind
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files import write_atomic
-from posesyn_core.images import encode_jpeg
+from posesyn_core.files.images import encode_jpeg
+from posesyn_core.files.paths import write_atomic
 from posesyn_core.pipeline.executor import Unit, each_alone, fill, ordered_map, reason_of
 from posesyn_core.pipeline.judging import Judge, filter_of, label_frames
 from posesyn_core.pipeline.references import analyse_references

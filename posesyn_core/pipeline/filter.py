@@ -12,7 +12,7 @@ from attrs import evolve
 
 from posesyn_core.components import FrameFilter, Kind
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.inference import Result
+from posesyn_core.inference.predict import Result
 from posesyn_core.pipeline.executor import Unit, fill
 from posesyn_core.pipeline.judging import filter_of, judge_batch, label_frames
 from posesyn_core.pipeline.run import Clip, DrawnFrame, FilteredFrame, Judgement, Run

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from attrs import frozen
 
-from posesyn_core.boxes import joint_boxes
 from posesyn_core.components import FrameFilter, Kind, PoseEstimator, SplitEstimator
-from posesyn_core.engines import LoadedNetwork
+from posesyn_core.engines.engine import LoadedNetwork
 from posesyn_core.errors import SampleError
-from posesyn_core.inference import Result, predict
+from posesyn_core.geometry.boxes import joint_boxes
+from posesyn_core.inference.predict import Result, predict
 from posesyn_core.pipeline.run import Judgement, Run
 from posesyn_core.recipe import Machine
 from posesyn_core.values import ClipPlan, LabelledFrame, PoseEstimate, Sample, SmplParams
@@ -41,7 +41,7 @@ class Judge:
 
     def judge(self, frames: Iterable[LabelledFrame]) -> Iterator[Judgement]:
         """One judgement per frame, in order; ``frames`` is read a few batches ahead, so that reading, cropping and
-        computing overlap (:func:`posesyn_core.inference.predict`)."""
+        computing overlap (:func:`posesyn_core.inference.predict.predict`)."""
         in_flight: deque[list[LabelledFrame]] = deque()
 
         def samples() -> Iterator[list[Sample]]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from posesyn_core.components import KeypointEstimator, Kind
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.inference import attempt, predict
+from posesyn_core.inference.predict import attempt, predict
 from posesyn_core.pipeline.run import Run
 from posesyn_core.recipe import Choice
 from posesyn_core.values import Sample

@@ -13,7 +13,7 @@ from posesyn_core.body.model import Body
 from posesyn_core.body.planning import reference_fault, turn_to_labels
 from posesyn_core.components import Kind
 from posesyn_core.errors import SampleError
-from posesyn_core.inference import Result, predict
+from posesyn_core.inference.predict import Result, predict
 from posesyn_core.pipeline.executor import Unit, fill
 from posesyn_core.pipeline.run import EASY, Run
 from posesyn_core.pipeline.tables import Row

@@ -13,7 +13,7 @@ from typing import Any
 from attrs import evolve
 
 from posesyn_core.errors import UserError
-from posesyn_core.files import write_atomic
+from posesyn_core.files.paths import write_atomic
 from posesyn_core.pipeline.evaluate import SHIPPED
 from posesyn_core.pipeline.finetune import POSESYN, weights_of
 from posesyn_core.pipeline.run import Run, create_run

@@ -26,7 +26,7 @@ from attrs import frozen
 
 from posesyn_core.components import Kind, SplitEstimator
 from posesyn_core.errors import UserError
-from posesyn_core.files import atomic_path, remove_partials, write_atomic
+from posesyn_core.files.paths import atomic_path, remove_partials, write_atomic
 from posesyn_core.pipeline.tables import Table
 from posesyn_core.progress import tell
 from posesyn_core.recipe import (
@@ -44,8 +44,8 @@ from posesyn_core.registry import Registry
 from posesyn_core.values import ClipPlan, LabelledFrame, Motion, PoseEstimate, ScoredSample, Verdict
 
 if TYPE_CHECKING:
-    from posesyn_core.engine_check import Agreement
-    from posesyn_core.engines import LoadedNetwork
+    from posesyn_core.engines.check import Agreement
+    from posesyn_core.engines.engine import LoadedNetwork
 
 HARD, EASY = "hard", "easy"
 
@@ -200,11 +200,11 @@ class Run:
     def network(self, choice: Choice, estimator: Any, where: str) -> "LoadedNetwork | None":
         """The estimator's network on the engine that the recipe chose; None for an estimator in one piece.
 
-        UserError if that engine's joints are not those of eager torch (``posesyn_core.engine_check``).
+        UserError if that engine's joints are not those of eager torch (``posesyn_core.engines.check``).
         """
-        from posesyn_core import engine_check
-        from posesyn_core.engines import load_network
-        from posesyn_core.inference import exportable
+        from posesyn_core.engines import check as engine_check
+        from posesyn_core.engines.engine import load_network
+        from posesyn_core.inference.predict import exportable
 
         if not isinstance(estimator, SplitEstimator):
             if choice.engine != EngineChoice():
@@ -224,7 +224,7 @@ class Run:
         """
         if choice.engine == EngineChoice():
             return
-        from posesyn_core import engine_check
+        from posesyn_core.engines import check as engine_check
 
         networks = engine_check.networks_of(choice.name, component)
         engine = self.create(Kind.ENGINE, choice.engine.choice, f"{where}.engine")

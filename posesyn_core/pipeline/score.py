@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posesyn_core import eem, skeletons
 from posesyn_core.components import Kind
 from posesyn_core.errors import SampleError
-from posesyn_core.inference import predict
+from posesyn_core.geometry import skeletons
+from posesyn_core.inference.predict import predict
+from posesyn_core.method import eem
 from posesyn_core.pipeline.executor import Unit, fill
 from posesyn_core.pipeline.labels import Label, labels_of
 from posesyn_core.pipeline.run import Run

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from posesyn_core import eem
 from posesyn_core.errors import UserError
+from posesyn_core.method import eem
 from posesyn_core.pipeline.run import EASY, HARD, Run, Selected
 from posesyn_core.pipeline.tables import Row
 from posesyn_core.seeds import rng

@@ -8,7 +8,7 @@ import numpy as np
 from posesyn_core.body.label_fitting import fit_to_labels
 from posesyn_core.body.model import load_body
 from posesyn_core.components import Kind, MotionGenerator
-from posesyn_core.orientation import camera_to_y_up
+from posesyn_core.method.orientation import camera_to_y_up
 from posesyn_core.pipeline.executor import Unit, each_alone, fill
 from posesyn_core.pipeline.run import HARD, Run
 from posesyn_core.pipeline.tables import Row

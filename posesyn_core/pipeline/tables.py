@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from attrs import frozen
 
-from posesyn_core.files import atomic_path
+from posesyn_core.files.paths import atomic_path
 
 V = TypeVar("V")
 

@@ -10,7 +10,7 @@ from attrs import frozen
 from markupsafe import Markup, escape
 from numpy.typing import ArrayLike, NDArray
 
-from posesyn_core.skeletons import HUMANML22
+from posesyn_core.geometry.skeletons import HUMANML22
 
 WIDTH, HEIGHT = 460.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 14.0, 30.0, 44.0

@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 from attrs import Factory, define, frozen
 from numpy.typing import NDArray
 
-from posesyn_core import eem, skeletons
 from posesyn_core.components import Kind
 from posesyn_core.errors import UserError
+from posesyn_core.geometry import skeletons
+from posesyn_core.method import eem
 from posesyn_core.pipeline.run import EASY, HARD, Run
 from posesyn_core.pipeline.tables import REJECTED
 from posesyn_core.values import ScoredSample

@@ -10,8 +10,8 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from posesyn_core.errors import SampleError
+from posesyn_core.files.images import LEFT, MIDDLE, RIGHT, Colour, draw_skeleton, encode_jpeg
 from posesyn_core.geometry.crops import apply_affine, crop
-from posesyn_core.images import LEFT, MIDDLE, RIGHT, Colour, draw_skeleton, encode_jpeg
 from posesyn_core.values import FloatArray, Image, LabelledFrame, PoseEstimate, Sample
 
 T = TypeVar("T")

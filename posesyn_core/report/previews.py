@@ -18,8 +18,8 @@ from PIL import ImageDraw, ImageFont
 from posesyn_core.body.guidance import GUIDANCE, guidance_maps
 from posesyn_core.body.model import Body, load_body
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files import atomic_path, write_atomic
-from posesyn_core.images import decode_image, encode_png, read_encoded
+from posesyn_core.files.images import decode_image, encode_png, read_encoded
+from posesyn_core.files.paths import atomic_path, write_atomic
 from posesyn_core.pipeline.animate import clip_folder
 from posesyn_core.pipeline.filter import labelled_frames
 from posesyn_core.pipeline.run import Clip, DrawnFrame, Run

@@ -16,11 +16,11 @@ import tomli_w
 from attrs import frozen
 from markupsafe import Markup, escape
 
-from posesyn_core import eem
 from posesyn_core.components import Kind
 from posesyn_core.errors import UserError
-from posesyn_core.files import write_atomic
-from posesyn_core.images import LEFT, MIDDLE, RIGHT, Colour, encode_jpeg
+from posesyn_core.files.images import LEFT, MIDDLE, RIGHT, Colour, encode_jpeg
+from posesyn_core.files.paths import write_atomic
+from posesyn_core.method import eem
 from posesyn_core.pipeline.run import EASY, HARD, FilteredFrame, Run, Selected
 from posesyn_core.recipe import Choice, unstructure
 from posesyn_core.report import charts, figures

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from posesyn_core.files import write_atomic
+from posesyn_core.files.paths import write_atomic
 from posesyn_core.report import charts
 from posesyn_core.report.report import colours, template
 

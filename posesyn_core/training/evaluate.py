@@ -8,13 +8,13 @@ import torch
 from attrs import frozen
 from numpy.typing import NDArray
 
-from posesyn_core import metrics
 from posesyn_core.body.model import Body
 from posesyn_core.components import PoseEstimator, SplitEstimator
-from posesyn_core.engines import LoadedNetwork
+from posesyn_core.engines.engine import LoadedNetwork
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files import atomic_path, existing_file
-from posesyn_core.inference import predict
+from posesyn_core.files.paths import atomic_path, existing_file
+from posesyn_core.inference.predict import predict
+from posesyn_core.method import metrics
 from posesyn_core.progress import progress
 from posesyn_core.training.protocols import METRICS, MM, Protocol, compared_3d, compared_regressed, pckh
 from posesyn_core.values import PoseEstimate, Sample, SmplParams

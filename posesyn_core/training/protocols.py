@@ -9,7 +9,8 @@ import numpy as np
 from attrs import evolve, frozen
 from numpy.typing import NDArray
 
-from posesyn_core import metrics, skeletons
+from posesyn_core.geometry import skeletons
+from posesyn_core.method import metrics
 from posesyn_core.values import PoseEstimate, Sample
 
 MM = 1000.0

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from posesyn_core.components import ExportableModule
-from posesyn_core.engine_cache import EngineCache
-from posesyn_core.export import exported
+from posesyn_core.engines.cache import EngineCache
+from posesyn_core.engines.export import exported
 
 
 class Net(torch.nn.Module):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from posesyn_core import Camera, LabelledFrame, Motion, MotionRequest, PoseEstimate, Sample, SmplParams, values
-from posesyn_core.images import encode_png
+from posesyn_core.files.images import encode_png
 
 
 def sample(**changes: Any) -> Sample:

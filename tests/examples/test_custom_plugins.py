@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from posesyn_core.orientation import camera_to_y_up
+from posesyn_core.method.orientation import camera_to_y_up
 from tests.hard import hard_run
 from tests.tiny import folder_data_set
 

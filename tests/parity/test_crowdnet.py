@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from posesyn_core.body.model import Body
 from posesyn_core.errors import SampleError
+from posesyn_core.files.images import decode_image
 from posesyn_core.geometry.alignment import align
 from posesyn_core.geometry.crops import invert_affine
 from posesyn_core.geometry.rotations import matrix_to_axis_angle, six_d_to_matrix
-from posesyn_core.images import decode_image
-from posesyn_core.skeletons import H36M17
+from posesyn_core.geometry.skeletons import H36M17
 from posesyn_core.training.protocols import H36M_14
 from posesyn_crowdnet import annotations, joints, posefix
 from posesyn_crowdnet.body import JointRegressor, body_from, superset_regressor

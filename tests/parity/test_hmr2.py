@@ -19,7 +19,7 @@ from posesyn_core.errors import SampleError
 from posesyn_core.geometry.alignment import align
 from posesyn_core.geometry.cameras import crop_translation, image_translation, project
 from posesyn_core.geometry.rotations import axis_angle_to_matrix, quaternion_to_matrix, six_d_to_matrix
-from posesyn_core.metrics import mpjpe, pa_mpjpe
+from posesyn_core.method.metrics import mpjpe, pa_mpjpe
 from posesyn_hmr2 import losses
 from posesyn_hmr2.annotations import read_shard
 from posesyn_hmr2.crops import blur_deviation, blurred_part, crop_matrix, crop_person, expand_to_aspect, person_square

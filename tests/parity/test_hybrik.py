@@ -14,13 +14,13 @@ from safetensors.torch import load_file
 from smplx.lbs import lbs
 from torch import Tensor, nn
 
-from posesyn_core import metrics
 from posesyn_core.body.model import load_body
+from posesyn_core.files.images import encode_png
 from posesyn_core.geometry.alignment import align
 from posesyn_core.geometry.cameras import project
 from posesyn_core.geometry.crops import apply_affine, crop_matrix, invert_affine, square
 from posesyn_core.geometry.rotations import axis_angle_to_matrix, quaternion_to_matrix
-from posesyn_core.images import encode_png
+from posesyn_core.method import metrics
 from posesyn_core.values import Camera
 from posesyn_hybrik import inputs, losses
 from posesyn_hybrik.annotations import read_people

@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from smplx.lbs import lbs
 
-from posesyn_core import metrics
 from posesyn_core.body.model import load_body
 from posesyn_core.geometry.alignment import align
 from posesyn_core.geometry.rotations import axis_angle_to_matrix
-from posesyn_core.skeletons import H36M17, SMPL24
+from posesyn_core.geometry.skeletons import H36M17, SMPL24
+from posesyn_core.method import metrics
 from posesyn_core.training.protocols import H36M_14, METRICS, MM, Protocol, compare_joints, compared_regressed
 from tests.packs import Arrays, arrays
 

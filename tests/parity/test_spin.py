@@ -11,16 +11,16 @@ from attrs import evolve
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from posesyn_core import metrics
 from posesyn_core.body.model import load_body
+from posesyn_core.files.images import encode_png
 from posesyn_core.geometry.alignment import align
 from posesyn_core.geometry.cameras import project
 from posesyn_core.geometry.crops import square
 from posesyn_core.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle, six_d_to_matrix
-from posesyn_core.images import encode_png
-from posesyn_core.skeletons import LSP14, OPENPOSE25, convert
+from posesyn_core.geometry.skeletons import LSP14, OPENPOSE25, convert
+from posesyn_core.method import metrics
 from posesyn_core.values import Sample, SmplParams
-from posesyn_datasets.pw3d import Pw3dConfig, Pw3dReader
+from posesyn_datasets.readers.pw3d import Pw3dConfig, Pw3dReader
 from posesyn_spin import losses, smplify
 from posesyn_spin.annotations import read_people
 from posesyn_spin.crops import official_crop, transform, transform_matrix

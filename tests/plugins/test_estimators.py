@@ -16,18 +16,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from posesyn_core.checkpoints import Fit, read_checkpoint, read_state_dict, write_state_dict
 from posesyn_core.components import Kind, SplitEstimator, TrainableEstimator, TrainingDefaults
 from posesyn_core.errors import PoseSynWarning, SampleError, UserError
-from posesyn_core.images import encode_png
-from posesyn_core.inference import exportable, predict
+from posesyn_core.files.checkpoints import Fit, read_checkpoint, read_state_dict, write_state_dict
+from posesyn_core.files.images import encode_png
+from posesyn_core.geometry.skeletons import SMPL24
+from posesyn_core.inference.predict import exportable, predict
 from posesyn_core.pipeline.finetune import training_defaults
 from posesyn_core.pipeline.run import create_run
 from posesyn_core.pipeline.score import score
 from posesyn_core.recipe import parse_recipe
 from posesyn_core.registry import Registry
 from posesyn_core.seeds import rng
-from posesyn_core.skeletons import SMPL24
 from posesyn_core.values import Image, LabelledFrame, PoseEstimate, Sample
 from tests.tiny import people
 

@@ -17,7 +17,7 @@ class Puppet:
     def animate(self, plan):
         import cv2
 
-        from posesyn_core.skeletons import joint_set
+        from posesyn_core.geometry.skeletons import joint_set
 
         photograph = plan.reference.load_image()
         bones = [(a, b) for b, a in enumerate(joint_set("smpl24").parents) if a >= 0]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from posesyn_core.body.fitting import LARGEST_BETA, FitResult, fit_smpl, retarget_joints
 from posesyn_core.body.model import Body, load_body
-from posesyn_core.skeletons import HUMANML22
+from posesyn_core.geometry.skeletons import HUMANML22
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ import torch
 from attrs import evolve
 from scipy.spatial.transform import Rotation
 
-from posesyn_core import metrics
 from posesyn_core.body.label_fitting import fit_to_labels
 from posesyn_core.body.model import Body, load_body
 from posesyn_core.geometry.cameras import project
-from posesyn_core.skeletons import convert
+from posesyn_core.geometry.skeletons import convert
+from posesyn_core.method import metrics
 from posesyn_core.values import Camera, PoseEstimate, Sample, SmplParams
 
 CAMERA = Camera([400, 400], [128, 128])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from posesyn_core.cli import main
-from posesyn_core.engine_cache import EngineCache, EngineKey
+from posesyn_core.engines.cache import EngineCache, EngineKey
 
 KEY = EngineKey("starter", "c0ffee", "tensorrt", "10.16.1", "NVIDIA H200", "9.0", "fp16", (1, 64))
 

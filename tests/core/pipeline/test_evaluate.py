@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 
 from posesyn_core import Component, Kind, PoseEstimate, Sample, SmplParams, UserError, hookimpl
 from posesyn_core.body.model import FREE_BODY, load_body
-from posesyn_core.images import encode_png
+from posesyn_core.files.images import encode_png
 from posesyn_core.pipeline.run import Run, create_run
 from posesyn_core.pipeline.stages import run_stage
 from posesyn_core.recipe import parse_recipe

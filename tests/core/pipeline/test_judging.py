@@ -14,8 +14,8 @@ from attrs import evolve, frozen
 from posesyn_core import Component, Kind, SampleError, UserError, hookimpl
 from posesyn_core.cli import main
 from posesyn_core.components import ExportableModule, NetworkCall
-from posesyn_core.engines import CPU_PASS, EngineConfig, TorchEngine
-from posesyn_core.inference import predict
+from posesyn_core.engines.engine import CPU_PASS, EngineConfig, TorchEngine
+from posesyn_core.inference.predict import predict
 from posesyn_core.pipeline import animate, judging
 from posesyn_core.pipeline.run import Clip, Run, create_run, fork_run
 from posesyn_core.pipeline.stages import run_stage

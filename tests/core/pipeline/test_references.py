@@ -40,7 +40,7 @@ class Analyst:
         self.good = options.kind == "good"
 
     def predict(self, samples: Sequence[Sample]) -> list[PoseEstimate]:
-        from posesyn_core.inference import predict
+        from posesyn_core.inference.predict import predict
 
         (found,) = predict(self.inner, [samples])
         Analyst.batches = (*Analyst.batches, len(samples))

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from attrs import frozen
 
-from posesyn_core import UserError, hookimpl, skeletons
+from posesyn_core import UserError, hookimpl
 from posesyn_core.components import Component, Kind
-from posesyn_core.filtering import pose_error_3d
+from posesyn_core.geometry import skeletons
 from posesyn_core.geometry.cameras import project
+from posesyn_core.method.filtering import pose_error_3d
 from posesyn_core.pipeline.filter import labelled_frames
 from posesyn_core.pipeline.run import Run, create_run
 from posesyn_core.pipeline.stages import run_all, run_stage
@@ -100,7 +101,7 @@ def test_a_clip_starts_as_its_reference_stands(finished: Run) -> None:
 def test_the_filter_judges_by_equation_6(finished: Run) -> None:
     row = next(iter(finished.frames.values()))
     estimator = finished.create(Kind.ESTIMATOR, finished.recipe.estimator, "estimator")
-    from posesyn_core.inference import predict
+    from posesyn_core.inference.predict import predict
     from posesyn_core.values import Sample
 
     frame = row.frame

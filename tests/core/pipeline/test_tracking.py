@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from posesyn_core import hookimpl
-from posesyn_core.images import decode_image
+from posesyn_core.files.images import decode_image
 from posesyn_core.pipeline.run import FilteredFrame, create_run
 from posesyn_core.pipeline.stages import run_stage
 from posesyn_core.pipeline.tables import Row

@@ -8,7 +8,8 @@ import pytest
 from attrs import frozen
 
 from posesyn_core import builtins
-from posesyn_core.images import encode_jpeg
+from posesyn_core.files.images import encode_jpeg
+from posesyn_core.geometry.skeletons import joint_set
 from posesyn_core.pipeline.run import (
     EASY,
     HARD,
@@ -24,7 +25,6 @@ from posesyn_core.pipeline.run import (
 from posesyn_core.pipeline.tables import Row
 from posesyn_core.recipe import parse_recipe
 from posesyn_core.registry import Origin, Registry
-from posesyn_core.skeletons import joint_set
 from posesyn_core.values import (
     Camera,
     ClipPlan,

@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from posesyn_core.geometry.skeletons import HUMANML22
 from posesyn_core.report import charts
-from posesyn_core.skeletons import HUMANML22
 
 Standing = Callable[[int], np.ndarray]
 

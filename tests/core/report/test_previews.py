@@ -14,7 +14,7 @@ from posesyn_core.body.guidance import guidance_maps
 from posesyn_core.body.model import load_body
 from posesyn_core.body.planning import plan_clips
 from posesyn_core.cli import main
-from posesyn_core.images import decode_image, encode_jpeg, encode_png
+from posesyn_core.files.images import decode_image, encode_jpeg, encode_png
 from posesyn_core.pipeline.filter import labelled_frames
 from posesyn_core.pipeline.run import Clip, DrawnFrame, FilteredFrame, Judgement, Run, create_run
 from posesyn_core.pipeline.tables import Row

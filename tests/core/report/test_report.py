@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from posesyn_core.images import decode_image
+from posesyn_core.files.images import decode_image
 from posesyn_core.pipeline.run import HARD, Run, Selected
 from posesyn_core.pipeline.tables import Row
 from posesyn_core.report.pictures import COLUMNS, TILE

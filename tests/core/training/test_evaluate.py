@@ -9,9 +9,9 @@ import pytest
 import torch
 from attrs import evolve, frozen
 
-from posesyn_core import skeletons
 from posesyn_core.body.model import Body, load_body
 from posesyn_core.errors import SampleError, UserError
+from posesyn_core.geometry import skeletons
 from posesyn_core.training.evaluate import evaluate, load_regressor
 from posesyn_core.training.protocols import H36M_14, Protocol
 from posesyn_core.values import Camera, PoseEstimate, Sample, SmplParams

@@ -8,7 +8,7 @@ import torch
 from attrs import evolve
 
 from posesyn_core.errors import UserError
-from posesyn_core.skeletons import SMPL24, joint_set
+from posesyn_core.geometry.skeletons import SMPL24, joint_set
 from posesyn_core.training.loader import Mixture, batches, labelled_frame
 from posesyn_core.values import LabelledFrame, Sample
 from posesyn_spin.estimator import Spin

@@ -21,8 +21,8 @@ import torch
 
 from posesyn_core import UserError
 from posesyn_core.components import ExportableModule
-from posesyn_core.engine_cache import EngineCache
-from posesyn_core.export import exported
+from posesyn_core.engines.cache import EngineCache
+from posesyn_core.engines.export import exported
 from posesyn_tensorrt.engine import Gpu, TensorRTEngine, plan_key
 from posesyn_tensorrt.plugin import TensorRTConfig
 

@@ -10,7 +10,7 @@ import torch
 
 from posesyn_core import UserError
 from posesyn_core.components import ExportableModule
-from posesyn_core.engine_cache import EngineCache
+from posesyn_core.engines.cache import EngineCache
 from posesyn_tensorrt.engine import TensorRTEngine
 from posesyn_tensorrt.plugin import TensorRTConfig
 

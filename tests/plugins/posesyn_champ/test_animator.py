@@ -15,8 +15,8 @@ from posesyn_champ.animator import ChampAnimator
 from posesyn_champ.pipeline import DENOISER, UNCONDITIONAL
 from posesyn_champ.plugin import ChampConfig, register_animators
 from posesyn_core.components import Accelerated, Animator, Kind
-from posesyn_core.engine_check import load, verify_accelerated
-from posesyn_core.engines import EngineConfig, TorchEngine
+from posesyn_core.engines.check import load, verify_accelerated
+from posesyn_core.engines.engine import EngineConfig, TorchEngine
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.pipeline.run import create_run
 from posesyn_core.pipeline.stages import run_stage

@@ -10,8 +10,8 @@ import torch
 from attrs import evolve
 
 from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files.images import encode_png
 from posesyn_core.geometry.crops import apply_affine, invert_affine
-from posesyn_core.images import encode_png
 from posesyn_core.values import LabelledFrame, Sample
 from posesyn_crowdnet.crops import View, crop_matrix
 from posesyn_crowdnet.estimator import CrowdNet

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from posesyn_core.components import ExportableModule
-from posesyn_core.export import export_onnx
+from posesyn_core.engines.export import export_onnx
 from posesyn_crowdnet.estimator import CrowdNet
 from posesyn_crowdnet.network import CrowdNetwork, sizes_of
 from posesyn_crowdnet.weights import SMALL

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from posesyn_core.errors import UserError
 from posesyn_core.geometry.cameras import project
-from posesyn_core.skeletons import convert
+from posesyn_core.geometry.skeletons import convert
 from posesyn_core.values import LabelledFrame, Sample
 from posesyn_crowdnet.people import Person
 from posesyn_crowdnet.reader import CrowdNetReader, CrowdNetReaderConfig

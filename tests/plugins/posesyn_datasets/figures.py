@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from posesyn_core.skeletons import convert, joint_set
+from posesyn_core.geometry.skeletons import convert, joint_set
 
 _BODY = {  # half of a person of 1.7 m: x to their left, y down from the pelvis, z away from the camera
     "hip": (0.1, 0.09, 0.0),

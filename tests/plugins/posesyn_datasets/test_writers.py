@@ -14,11 +14,11 @@ from attrs import evolve
 
 from posesyn_core import Camera, LabelledFrame, Sample, SmplParams
 from posesyn_core.components import DatasetWriter
-from posesyn_datasets.coco import CocoConfig, CocoReader
-from posesyn_datasets.coco_writer import CocoWriter, CocoWriterConfig
-from posesyn_datasets.labels import frame_labels
-from posesyn_datasets.spin_writer import SpinWriter, SpinWriterConfig
-from posesyn_datasets.webdataset_writer import WebDatasetWriter, WebDatasetWriterConfig
+from posesyn_datasets.readers.coco import CocoConfig, CocoReader
+from posesyn_datasets.readers.labels import frame_labels
+from posesyn_datasets.writers.coco import CocoWriter, CocoWriterConfig
+from posesyn_datasets.writers.spin import SpinWriter, SpinWriterConfig
+from posesyn_datasets.writers.webdataset import WebDatasetWriter, WebDatasetWriterConfig
 from tests.writing import nothing_half_written, same_frames_same_bytes
 
 LEFT_HIP, RIGHT_HIP = 1, 2

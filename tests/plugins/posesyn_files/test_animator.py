@@ -10,7 +10,7 @@ from attrs import evolve
 
 from posesyn_core.components import Animator
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.images import decode_image, encode_png
+from posesyn_core.files.images import decode_image, encode_png
 from posesyn_core.values import ClipPlan
 from posesyn_files.animator import FileAnimator
 from posesyn_files.plugin import FileConfig, register_animators

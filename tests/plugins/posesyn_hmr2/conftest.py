@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from posesyn_core.body.model import Body, load_body
+from posesyn_core.files.images import encode_png
 from posesyn_core.geometry.cameras import project
-from posesyn_core.images import encode_png
 from posesyn_core.values import Camera, LabelledFrame, SmplParams
 from posesyn_hmr2.estimator import Hmr2
 from posesyn_hmr2.plugin import Hmr2Config

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from posesyn_core.errors import UserError
-from posesyn_core.images import encode_png
+from posesyn_core.files.images import encode_png
 from posesyn_core.values import Sample
 from posesyn_hmr2.annotations import PersonOrRejection, read_mocap, read_npz, read_shard
 from posesyn_hmr2.joints import PELVIS

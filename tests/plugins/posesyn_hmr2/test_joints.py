@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from posesyn_core.body.model import Body
 from posesyn_core.errors import UserError
-from posesyn_core.skeletons import SMPL24
+from posesyn_core.geometry.skeletons import SMPL24
 from posesyn_hmr2.joints import FLIP, NAMES, OPENPOSE, PELVIS, SMPL_OF, Joints44, from_smpl, joints44, to_smpl
 
 UNPOSED = torch.eye(3).repeat(1, 24, 1, 1)

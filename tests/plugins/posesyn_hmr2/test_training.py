@@ -9,8 +9,8 @@ from attrs import evolve
 from numpy.typing import NDArray
 
 from posesyn_core.body.model import load_body
-from posesyn_core.checkpoints import read_state_dict
 from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files.checkpoints import read_state_dict
 from posesyn_core.pipeline.finetune import schedule_of
 from posesyn_core.recipe import Finetune
 from posesyn_core.training.finetune import finetune

@@ -9,8 +9,8 @@ import torch
 from attrs import evolve
 
 from posesyn_core.body.model import Body
-from posesyn_core.checkpoints import read_checkpoint, read_metadata, write_state_dict
 from posesyn_core.errors import PoseSynWarning, UserError
+from posesyn_core.files.checkpoints import read_checkpoint, read_metadata, write_state_dict
 from posesyn_hmr2.network import Hmr2Network
 from posesyn_hmr2.weights import SMALL, Hmr2Weights, load_network
 from tests.plugins.posesyn_hmr2.conftest import make

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from posesyn_core.checkpoints import write_state_dict
 from posesyn_core.components import TrainableEstimator
 from posesyn_core.errors import PoseSynWarning, UserError
+from posesyn_core.files.checkpoints import write_state_dict
+from posesyn_core.files.images import encode_png
 from posesyn_core.geometry.cameras import project
-from posesyn_core.images import encode_png
-from posesyn_core.inference import exportable, predict
+from posesyn_core.inference.predict import exportable, predict
 from posesyn_core.values import LabelledFrame, PoseEstimate, Sample
 from posesyn_hybrik.annotations import read_people
 from posesyn_hybrik.estimator import Hybrik

@@ -13,8 +13,8 @@ from scipy.spatial.transform import Rotation
 from posesyn_core import UserError
 from posesyn_core.body.model import Body, load_body
 from posesyn_core.components import Kind
+from posesyn_core.files.images import encode_png
 from posesyn_core.geometry.cameras import project
-from posesyn_core.images import encode_png
 from posesyn_core.registry import Registry
 from posesyn_core.values import Camera, LabelledFrame, Sample, SmplParams
 from posesyn_hybrik.annotations import read_people

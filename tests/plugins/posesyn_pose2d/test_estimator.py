@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from posesyn_core.components import KeypointEstimator, Kind
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.images import encode_png
+from posesyn_core.files.images import encode_png
 from posesyn_core.registry import Registry
 from posesyn_core.values import Sample
 from posesyn_pose2d.estimator import OnnxKeypoints, decode_heatmaps, decode_simcc

@@ -11,8 +11,8 @@ from posesyn_core.body.model import load_body
 from posesyn_core.body.render import composite, diffuse, normals, render, vertex_normals
 from posesyn_core.components import Animator
 from posesyn_core.errors import SampleError
+from posesyn_core.files.images import encode_png
 from posesyn_core.geometry.cameras import project
-from posesyn_core.images import encode_png
 from posesyn_core.values import Camera, ClipPlan, PoseEstimate, Sample, SmplParams
 from posesyn_reprojection import animator as module
 from posesyn_reprojection.animator import ReprojectionAnimator

@@ -10,8 +10,8 @@ from attrs import evolve
 
 from posesyn_core.body.model import load_body
 from posesyn_core.body.render import composite, render, window
+from posesyn_core.files.images import encode_png
 from posesyn_core.geometry.cameras import project
-from posesyn_core.images import encode_png
 from posesyn_core.seeds import rng
 from posesyn_core.values import Camera, Image, PoseEstimate, Sample, SmplParams
 from posesyn_reprojection.animator import ReprojectionAnimator, draw

@@ -8,10 +8,10 @@ import torch
 from attrs import evolve
 
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.images import encode_png
-from posesyn_core.skeletons import SMPL24
+from posesyn_core.files.images import encode_png
+from posesyn_core.geometry.skeletons import SMPL24
 from posesyn_core.values import LabelledFrame
-from posesyn_datasets.spin_writer import SpinWriter, SpinWriterConfig
+from posesyn_datasets.writers.spin import SpinWriter, SpinWriterConfig
 from posesyn_spin.annotations import read_people
 from posesyn_spin.estimator import Spin
 from posesyn_spin.plugin import SpinConfig

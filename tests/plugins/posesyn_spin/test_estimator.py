@@ -11,10 +11,10 @@ from attrs import evolve
 
 from posesyn_core.components import SplitEstimator, TrainableEstimator
 from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files.images import encode_png
 from posesyn_core.geometry.cameras import project
 from posesyn_core.geometry.crops import apply_affine, crop_matrix
-from posesyn_core.images import encode_png
-from posesyn_core.inference import predict
+from posesyn_core.inference.predict import predict
 from posesyn_core.values import Image, LabelledFrame, PoseEstimate, Sample
 from posesyn_spin.estimator import Spin
 from posesyn_spin.losses import project_to_crop

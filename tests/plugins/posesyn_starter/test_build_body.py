@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from posesyn_core.body.model import FREE_BODY, load_body
-from posesyn_core.skeletons import SMPL24
+from posesyn_core.geometry.skeletons import SMPL24
 from posesyn_starter.build_body import (
     JOINT_CUBES,
     draw_traits,

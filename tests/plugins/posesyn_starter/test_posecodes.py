@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from posesyn_core import Camera, PoseEstimate, Sample, SampleError
-from posesyn_core.skeletons import HUMANML22
+from posesyn_core.geometry.skeletons import HUMANML22
 from posesyn_starter.posecodes import PosecodeCaptioner, PosecodeConfig, describe
 
 UP = (0.0, 1.0, 0.0)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from posesyn_core.body.model import load_body
-from posesyn_core.skeletons import JOINT_SETS
+from posesyn_core.geometry.skeletons import JOINT_SETS
 from posesyn_starter.poses import ANGLES, FAMILIES, LIMITS, sample_poses, to_smpl
 
 JOINTS = {name: k for k, name in enumerate(JOINT_SETS["smpl24"].joints)}

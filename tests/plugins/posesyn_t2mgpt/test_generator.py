@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from posesyn_core.components import Kind, MotionGenerator
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.metrics import pa_mpjpe
+from posesyn_core.method.metrics import pa_mpjpe
 from posesyn_core.registry import Registry
 from posesyn_core.values import MotionRequest
 from posesyn_t2mgpt.generator import T2MGpt, T2MGptConfig

@@ -1,0 +1,100 @@
+"""Unlabelled pictures: any folder of them, and DeepFashion (Liu et al., CVPR 2016)."""
+
+from collections.abc import Iterator
+from functools import cached_property, partial
+from pathlib import Path
+
+from attrs import NOTHING, define
+
+from posesyn_core.components import PersonDetector, option
+from posesyn_core.errors import SampleError, UserError
+from posesyn_core.values import SampleOrRejection
+from posesyn_datasets.readers.annotations import existing_root
+from posesyn_datasets.readers.unlabelled import DETECTOR, Picture, PictureOrRejection, people
+
+SUFFIXES = {".avif", ".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+DEEPFASHION_FOLDERS = ("Img/img_highres", "Img/img", "img_highres", "img")
+
+
+@define
+class ImagesConfig:
+    """Which pictures to read; they have no labels: set ``score.labels = "estimated_2d"`` or ``"estimated_3d"``.
+
+    ``root`` is a folder of pictures at any depth (.jpg, .png, .webp, .tif, .bmp, .avif).
+    """
+
+    root: Path = option(NOTHING, "folder of pictures at any depth")
+    boxes: Path | None = option(
+        None, "JSON with the people's boxes by picture (path below root); empty = the whole picture is one person's"
+    )
+    detector: PersonDetector | None = option(None, DETECTOR)
+
+
+@define
+class DeepFashionConfig:
+    """Where DeepFashion lies; it has no poses: set ``score.labels = "estimated_2d"`` or ``"estimated_3d"``.
+
+    Get the benchmark (In-shop Clothes Retrieval, or another of its parts) from
+    https://mmlab.ie.cuhk.edu.hk/projects/DeepFashion.html; ``root`` holds the unpacked ``Img/img`` (or
+    ``Img/img_highres``, read first). Its clothes' boxes are no people's; without ``boxes`` or ``detector`` the whole
+    picture is taken.
+    """
+
+    root: Path = option(NOTHING, "folder of the data set, with Img/img or Img/img_highres")
+    boxes: Path | None = option(
+        None, "JSON with the people's boxes by picture (path below img); empty = the whole picture is one person's"
+    )
+    detector: PersonDetector | None = option(None, DETECTOR)
+
+
+@define(slots=False)  # cached_property needs a __dict__
+class ImagesReader:
+    """Reads pictures; ids: ``images/<path>-<person>``."""
+
+    config: ImagesConfig | DeepFashionConfig
+    dataset: str = "images"
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def samples(self) -> Iterator[SampleOrRejection]:
+        """See :class:`posesyn_core.components.DatasetReader`; by path."""
+        yield from people(self.dataset, self._pictures(), self.config.boxes, self.config.detector)
+
+    def _pictures(self) -> Iterator[PictureOrRejection]:
+        from posesyn_core.files.images import decode_image, read_encoded, upright_size
+
+        folder = self._folder
+        for path in self._files:
+            name = path.relative_to(folder).as_posix()
+            try:
+                encoded = read_encoded(path)
+                yield Picture(name, path, upright_size(encoded), partial(decode_image, encoded))
+            except SampleError as error:
+                yield f"{self.dataset}/{name}", str(error)
+
+    @property
+    def _folder(self) -> Path:
+        return existing_root(self.config.root, self.dataset)
+
+    @cached_property
+    def _files(self) -> list[Path]:
+        files = sorted(path for path in self._folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        if not files:
+            raise UserError(f"there is no picture ({', '.join(sorted(SUFFIXES))}) in the folder {str(self._folder)!r}")
+        return files
+
+
+class DeepFashionReader(ImagesReader):
+    """Reads DeepFashion; ids: ``deepfashion/<path>-<person>``."""
+
+    def __init__(self, config: DeepFashionConfig) -> None:
+        super().__init__(config, "deepfashion")
+
+    @property
+    def _folder(self) -> Path:
+        root = existing_root(self.config.root, self.dataset)
+        found = next((root / name for name in DEEPFASHION_FOLDERS if (root / name).is_dir()), None)
+        if found is None:
+            raise UserError(f"the deepfashion reader misses Img/img in {str(root)!r}; unpack img.zip there")
+        return found

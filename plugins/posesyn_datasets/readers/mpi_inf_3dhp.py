@@ -1,0 +1,233 @@
+"""MPI-INF-3DHP (Mehta et al., 3DV 2017): actors in a studio and outdoors, 17 joints in 2D and 3D.
+
+From https://vcai.mpi-inf.mpg.de/3dhp-dataset. Either the official release as its scripts download it::
+
+    root/S1/Seq1/annot.mat                        annot2, annot3 (14, 1) cells: (N, 56) pixels, (N, 84) mm, 28 joints
+    root/S1/Seq1/imageSequence/video_0.avi        (or the frames, extracted to root/images as below)
+    root/mpi_inf_3dhp_test_set/TS1/annot_data.mat annot2 (N, 1, 17, 2), annot3 and univ_annot3 (N, 1, 17, 3) mm,
+                                                  valid_frame (N, 1)
+    root/mpi_inf_3dhp_test_set/TS1/imageSequence/img_000001.jpg ...
+
+(S1 also below ``train``, TS1 also in ``root`` itself or below ``test``), or what mmpose's
+``tools/dataset_converters/preprocess_mpi_inf_3dhp.py`` makes of it, pictures and npz files::
+
+    root/annotations/mpi_inf_3dhp_train.npz, mpi_inf_3dhp_test_valid.npz
+    root/annotations/cameras_train.pkl, cameras_test.pkl
+    root/images/S1_Seq1_Cam0_000001.jpg, TS1_000001.jpg ...
+
+Samples have the 17 joints of the official evaluation, in 3D absolute in the camera frame, metres; the evaluation
+subtracts the pelvis. The official evaluation of the test set, and with it the published figures of SPIN, HybrIK and
+others, takes ``univ_annot3``: every actor scaled to the height of one "universal" skeleton. So does this reader of the
+official release where the file has it; the training set's truth is ``annot3``, the actors as they are, as everybody
+trains with. The converted form has ``annot3`` alone: figures on its test set are not comparable with published ones
+(SPIN's published MPJPE is 105 mm; with ``annot3`` a user got 119, https://github.com/nkolot/SPIN/issues/80).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from attrs import NOTHING, define, field
+from numpy.typing import NDArray
+
+from posesyn_core.components import option
+from posesyn_core.errors import UserError
+from posesyn_core.geometry.skeletons import MPI3DHP17
+from posesyn_core.geometry.units import UNITS, check_units
+from posesyn_core.training.protocols import Protocol
+from posesyn_core.values import SampleOrRejection
+from posesyn_datasets.readers import recordings
+from posesyn_datasets.readers.annotations import existing_root, find_images
+from posesyn_datasets.readers.checks import Floats, expect_keys, expect_layout, expect_shape, optional_module, read_mat
+from posesyn_datasets.readers.npz3d import Row, read_cameras, read_people, samples
+from posesyn_datasets.readers.recordings import Recording
+
+SOURCE = (
+    "download https://vcai.mpi-inf.mpg.de/3dhp-dataset there, or make them of it with mmpose's "
+    "preprocess_mpi_inf_3dhp.py"
+)
+PLACES = {"train": ("", "train"), "test": ("mpi_inf_3dhp_test_set", "test", "")}
+"""Where the subjects' folders of the official release may lie below root."""
+SEQUENCES = {
+    "train": tuple(f"S{subject}/Seq{sequence}" for subject in range(1, 9) for sequence in (1, 2)),
+    "test": tuple(f"TS{subject}" for subject in range(1, 7)),
+}
+ANNOTATIONS = {"train": "annot.mat", "test": "annot_data.mat"}
+CAMERAS = (0, 1, 2, 4, 5, 6, 7, 8)
+"""The eight of fourteen that stand around the actors at the height of chest and knees, which everybody trains with."""
+KEPT = (7, 5, 14, 15, 16, 9, 10, 11, 23, 24, 25, 18, 19, 20, 4, 3, 6)
+"""Which of the 28 joints of the training set are the 17 of the test set."""
+OFFICIAL_JOINTS = 28
+UNIVERSAL = "univ_annot3"
+"""The test set's joints as the official evaluation takes them."""
+STUDIO, OUTDOORS = (2048, 2048), (1920, 1080)
+"""Width and height of the pictures; TS5 and TS6 were filmed outdoors."""
+FILES = {"train": "annotations/mpi_inf_3dhp_train.npz", "test": "annotations/mpi_inf_3dhp_test_valid.npz"}
+NAME = re.compile(r"(?P<camera>TS\d+|S\d+_Seq\d+_Cam\d+)_(?P<frame>\d+)\.\w+$")
+
+
+@define
+class MpiInf3dhpConfig:
+    """Where MPI-INF-3DHP lies; the defaults are those of the official test: all valid frames.
+
+    The official release's test truth is the published protocol's (univ_annot3); the converted form lacks that.
+    Get it from https://vcai.mpi-inf.mpg.de/3dhp-dataset and read it as it is (S1/Seq1/annot.mat, ...; the videos with
+    PyAV, the test set with h5py), or converted with mmpose's preprocess_mpi_inf_3dhp.py (annotations, images).
+    """
+
+    root: Path = option(NOTHING, "folder of the data set, with S1, S2, ..., or with annotations and images")
+    split: Literal["train", "test"] = option("test", "train (S1 ... S8) or test (TS1 ... TS6)")
+    annotations: str = option("", "annotation file below root; empty = the converter's")
+    cameras: str = option("annotations/cameras_{split}.pkl", "camera file below root")
+    images: str = option("", "image folder below root; empty = images, or root itself")
+    stride: int = option(1, "read every n-th row of the annotation file, or frame; 1 = all valid frames (official)")
+
+
+OFFICIAL = Protocol(("pck", "auc", "mpjpe", "pa_mpjpe"), MPI3DHP17.joints, ("pelvis",))
+"""PCK at 150 mm, AUC and MPJPE over 17 joints, relative to the pelvis."""
+
+
+def mpi_inf_3dhp(config: MpiInf3dhpConfig) -> "MpiInf3dhpReader | MpiInf3dhpRecordings":
+    """The reader of the layout that lies in ``root``."""
+    converted = (config.root / (config.annotations or FILES[config.split])).is_file()
+    return MpiInf3dhpReader(config) if converted or _place(config) is None else MpiInf3dhpRecordings(config)
+
+
+def _place(config: MpiInf3dhpConfig) -> Path | None:
+    """The folder of the official release's recordings; None if there is none."""
+    files = [f"{name}/{ANNOTATIONS[config.split]}" for name in SEQUENCES[config.split]]
+    folders = [config.root / place for place in PLACES[config.split]]
+    return next((folder for folder in folders if any((folder / file).is_file() for file in files)), None)
+
+
+@define
+class MpiInf3dhpRecordings:
+    """Reads the official release; ids as of the converted one. 3D truth: see above."""
+
+    config: MpiInf3dhpConfig
+    protocol: Protocol = field(init=False, default=OFFICIAL)
+
+    def samples(self) -> Iterator[SampleOrRejection]:
+        """See :class:`posesyn_core.components.DatasetReader`; by subject, sequence, camera and frame."""
+        split = self.config.split
+        folder, file = _place(self.config), ANNOTATIONS[split]
+        assert folder is not None  # else this reader is not made
+        expect_layout(folder, [f"{name}/{file}" for name in SEQUENCES[split]], "mpi_inf_3dhp", SOURCE)
+        for name in SEQUENCES[split]:
+            if split == "train":
+                yield from self._filmed(folder / name, name.replace("/", "_"))
+            else:
+                yield from self._tested(folder / name, name)
+
+    def _filmed(self, folder: Path, name: str) -> Iterator[SampleOrRejection]:
+        """A sequence of the training set, camera after camera."""
+        path = folder / ANNOTATIONS["train"]
+        data = read_mat(path, ("annot2", "annot3"), "MPI-INF-3DHP's annot.mat")
+        extracted = self._images
+        for camera in CAMERAS:
+            pixels, joints = (
+                _cell(data[key], camera, dimensions, path) for key, dimensions in (("annot2", 2), ("annot3", 3))
+            )
+            yield from self._samples(
+                _recording(
+                    f"{name}_Cam{camera}",
+                    pixels,
+                    joints,
+                    STUDIO,
+                    path,
+                    video=None if extracted else folder / f"imageSequence/video_{camera}.avi",
+                    pictures="" if extracted is None else f"{extracted}/{name}_Cam{camera}_{{:06d}}.jpg",
+                ),
+                np.arange(len(joints)),
+            )
+
+    def _tested(self, folder: Path, name: str) -> Iterator[SampleOrRejection]:
+        """A sequence of the test set: its valid frames."""
+        path = folder / ANNOTATIONS["test"]
+        data = _read_hdf5(path)
+        joints = expect_shape(data["annot3"], (None, 1, 17, 3), "annot3", path)[:, 0]
+        pixels = expect_shape(data["annot2"], (len(joints), 1, 17, 2), "annot2", path)[:, 0]
+        universal = expect_shape(data.get(UNIVERSAL, data["annot3"]), (len(joints), 1, 17, 3), UNIVERSAL, path)[:, 0]
+        valid = np.ravel(data["valid_frame"]) != 0
+        if len(valid) != len(joints):
+            raise UserError(f"'valid_frame' in {str(path)!r} must be {len(joints)} numbers, not {len(valid)}")
+        size = OUTDOORS if name in ("TS5", "TS6") else STUDIO
+        pictures = f"{folder}/imageSequence/img_{{:06d}}.jpg"
+        check_units(universal, MPI3DHP17.name, "millimetres", path)
+        truth = UNITS["millimetres"] * universal
+        recording = _recording(name, pixels, joints, size, path, pictures=pictures, truth=truth)
+        yield from self._samples(recording, np.flatnonzero(valid))
+
+    def _samples(self, recording: Recording, wanted: NDArray[np.intp]) -> Iterator[SampleOrRejection]:
+        prefix = f"mpi_inf_3dhp/{self.config.split}"
+        yield from recordings.samples(recording, wanted[:: self.config.stride], prefix)
+
+    @property
+    def _images(self) -> Path | None:
+        """The folder of extracted frames, if there is one."""
+        folder = self.config.root / (self.config.images or "images")
+        return folder if self.config.images or folder.is_dir() else None
+
+
+def _recording(
+    name: str, pixels: Floats, joints: Floats, size: tuple[int, int], path: Path, **frames: Any
+) -> Recording:
+    """``pixels`` (N, 17, 2) and ``joints`` (N, 17, 3) mm; what lies outside the picture is not labelled."""
+    check_units(joints, MPI3DHP17.name, "millimetres", path)
+    seen = ((pixels >= 0) & (pixels < size)).all(-1, keepdims=True)
+    labels = np.concatenate([pixels, seen], -1)
+    return Recording(name, labels, UNITS["millimetres"] * joints, MPI3DHP17.name, **frames)
+
+
+def _cell(cells: Any, camera: int, dimensions: int, path: Path) -> Floats:
+    """(N, 17, dimensions) of one camera."""
+    if np.shape(cells)[:1] <= (camera,) or np.shape(cells)[1:] != (1,):
+        raise UserError(f"{str(path)!r} has no annotations of camera {camera}: is it MPI-INF-3DHP's annot.mat?")
+    rows = expect_shape(cells[camera, 0], (None, OFFICIAL_JOINTS * dimensions), f"annot{dimensions}", path)
+    return rows.reshape(-1, OFFICIAL_JOINTS, dimensions)[:, list(KEPT)]
+
+
+def _read_hdf5(path: Path) -> Mapping[str, Any]:
+    """The arrays of the test set's annotations, which are MATLAB 7.3 files; UserError if it is damaged."""
+    h5py = optional_module("h5py", "hdf5")
+    keys, expected = ("annot2", "annot3", "valid_frame"), "MPI-INF-3DHP's annot_data.mat (MATLAB 7.3)"
+    try:
+        with h5py.File(path) as file:
+            arrays = {key: file[key][()] for key in (*keys, UNIVERSAL) if key in file}
+    except OSError as error:
+        raise UserError(f"annotation file {str(path)!r} is not HDF5 ({error}); expected {expected}") from error
+    return expect_keys(arrays, keys, path, expected)
+
+
+@define
+class MpiInf3dhpReader:
+    """Reads what mmpose's converter makes; ids: ``mpi_inf_3dhp/<split>/<image>``."""
+
+    config: MpiInf3dhpConfig
+    protocol: Protocol = field(init=False, default=OFFICIAL)
+
+    def __len__(self) -> int:
+        return len(self._people)
+
+    def samples(self) -> Iterator[SampleOrRejection]:
+        """See :class:`posesyn_core.components.DatasetReader`; the order is that of the annotation file."""
+        config = self.config
+        people, cameras = self._people, read_cameras(config.root / config.cameras.format(split=config.split))
+        images = find_images(config.root, config.images, ["images"])
+        yield from samples(people, cameras, _camera, images, MPI3DHP17.name, f"mpi_inf_3dhp/{config.split}")
+
+    @cached_property
+    def _people(self) -> list[Row]:
+        root = existing_root(self.config.root, "mpi_inf_3dhp")
+        annotations = self.config.annotations or FILES[self.config.split]
+        expect_layout(root, [annotations, self.config.cameras.format(split=self.config.split)], "mpi_inf_3dhp", SOURCE)
+        return read_people(root / annotations, MPI3DHP17.name, lambda _: True)[:: self.config.stride]
+
+
+def _camera(image: str) -> str:
+    """The camera's key in the camera file: the recording."""
+    found = NAME.search(image)
+    return found["camera"] if found else ""

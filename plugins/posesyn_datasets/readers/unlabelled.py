@@ -1,0 +1,140 @@
+"""What readers of unlabelled pictures share: where people are in them, and samples without labels.
+
+Nothing is known of such a person but the box, so all joints of the sample have confidence 0, and a recipe that mines
+them must let an estimator stand in for the annotations (``score.labels = "estimated_2d"`` or ``"estimated_3d"``).
+
+The boxes are found by a person detector, the option ``detector``, a component by its name and options::
+
+    detector = { name = "rtmdet", model = "rtmdet_m.onnx" }
+
+or come from a JSON file, the option ``boxes``, with those (x0, y0, x1, y1 in pixels, the first pixel's centre at
+(0, 0)) of every picture::
+
+    {"beach/001.jpg": [[350, 60, 520, 470], [10, 55, 160, 480]], "beach/002.jpg": []}
+
+A video's frame is named by the video and the frame's number: ``"clips/jump.mp4/000015"``. Without either the whole
+picture counts as one person's, which is right for pictures of one large person only.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import ArrayLike
+
+from posesyn_core.components import PersonDetector
+from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files.paths import existing_file
+from posesyn_core.geometry.boxes import check_box
+from posesyn_core.geometry.skeletons import SMPL24
+from posesyn_core.values import Image, Sample, SampleOrRejection
+from posesyn_datasets.readers.annotations import build_each, load_json
+
+LOOKED_AT = 8
+"""Pictures that a detector is given together."""
+DETECTOR = "component that finds the people, by name and options (see `posesyn plugins`); empty = none"
+
+Boxes = Mapping[str, list[Any]]
+
+
+@frozen
+class Picture:
+    """A picture without labels: its name, the image as samples carry it, (width, height), and its pixels."""
+
+    name: str
+    image: Path | bytes
+    size: tuple[int, int]
+    pixels: Callable[[], Image]
+
+
+PictureOrRejection = Picture | tuple[str, str]
+
+
+def people(
+    dataset: str, pictures: Iterable[PictureOrRejection], boxes: Path | None, detector: PersonDetector | None
+) -> Iterator[SampleOrRejection]:
+    """The people of all pictures as samples without labels, in order; rejections are passed on.
+
+    Ids: ``<dataset>/<name>-<person>``, people counted from 0. A picture without people is yielded as (id, reason).
+    UserError if there is both a box file and a detector.
+    """
+    if detector is not None and boxes is not None:
+        raise UserError(f"the {dataset} reader has both a detector and a file of boxes; remove one of the options")
+    if detector is not None:
+        yield from _detected(dataset, pictures, detector)
+        return
+    listed = _read_boxes(boxes)
+    for picture in pictures:
+        if not isinstance(picture, Picture):
+            yield picture
+        elif listed is None:
+            yield from _samples(dataset, picture, [[0, 0, picture.size[0] - 1, picture.size[1] - 1]], "")
+        else:
+            found = listed.get(picture.name, [])
+            yield from _samples(dataset, picture, found, "the box file has nobody in this picture")
+
+
+def _read_boxes(path: Path | None) -> Boxes | None:
+    """The people's boxes by picture; None without a file, UserError if it is missing or malformed."""
+    if path is None:
+        return None
+    expected = "an object with a list of boxes [x0, y0, x1, y1] for every picture"
+    document = load_json(existing_file(path.expanduser(), "box file"), expected)
+    if not (isinstance(document, dict) and all(isinstance(boxes, list) for boxes in document.values())):
+        raise UserError(f"the box file {str(path)!r} is not {expected}")
+    return document
+
+
+def _detected(
+    dataset: str, pictures: Iterable[PictureOrRejection], detector: PersonDetector
+) -> Iterator[SampleOrRejection]:
+    remaining = iter(pictures)
+    while group := list(islice(remaining, LOOKED_AT)):
+        found = iter(_look(detector, [entry for entry in group if isinstance(entry, Picture)]))
+        for entry in group:
+            boxes = next(found) if isinstance(entry, Picture) else None
+            if not isinstance(entry, Picture):
+                yield entry
+            elif isinstance(boxes, SampleError):
+                yield f"{dataset}/{entry.name}", str(boxes)
+            else:
+                yield from _samples(dataset, entry, boxes or (), "the detector found nobody in this picture")
+
+
+def _look(detector: PersonDetector, pictures: Sequence[Picture]) -> list[list[Any] | SampleError]:
+    """The boxes of each picture, or why there are none; if the detector fails, it is asked picture by picture."""
+    if not pictures:
+        return []
+    try:
+        return [found.boxes.tolist() for found in detector.find_people([picture.pixels() for picture in pictures])]
+    except UserError:
+        raise
+    except Exception as error:  # whatever a plugin raises for one picture rejects that picture
+        if len(pictures) == 1:
+            return [error if isinstance(error, SampleError) else SampleError(f"{type(error).__name__}: {error}")]
+        return [boxes for picture in pictures for boxes in _look(detector, [picture])]
+
+
+def _samples(dataset: str, picture: Picture, boxes: Sequence[Any], nobody: str) -> Iterator[SampleOrRejection]:
+    if not boxes:
+        yield f"{dataset}/{picture.name}", nobody
+
+    def build(sample_id: str, box: ArrayLike) -> Sample:
+        corners = np.asarray(box, np.float32)
+        if corners.shape != (4,):
+            raise SampleError(f"a box must be four numbers x0, y0, x1, y1, not {box!r}")
+        check_box(corners, *picture.size)
+        joints = len(SMPL24)
+        return Sample(
+            id=sample_id,
+            image=picture.image,
+            box=corners,
+            joint_set=SMPL24.name,
+            keypoints2d=np.zeros((joints, 2), np.float32),
+            confidence=np.zeros(joints, np.float32),
+        )
+
+    yield from build_each(((f"{dataset}/{picture.name}-{number}", box) for number, box in enumerate(boxes)), build)

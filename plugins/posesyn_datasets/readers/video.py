@@ -1,0 +1,163 @@
+"""Unlabelled videos: any file or folder of them, and UCF101 (Soomro et al., CRCV-TR-12-01).
+
+PyAV decodes them. A sampled frame is handed on as JPEG bytes, which a run keeps in its table of scores.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from attrs import NOTHING, define, field, validators
+
+from posesyn_core.components import PersonDetector, option
+from posesyn_core.errors import UserError
+from posesyn_core.files.paths import existing_file, inside
+from posesyn_core.values import Image, SampleOrRejection
+from posesyn_datasets.readers.annotations import existing_root
+from posesyn_datasets.readers.checks import expect_layout
+from posesyn_datasets.readers.unlabelled import DETECTOR, Picture, PictureOrRejection, people
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+
+SUFFIXES = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"}
+JPEG_QUALITY = 95
+QUARTER = 90
+
+Named = Iterator[tuple[str, Path]]
+"""Videos with their names, by which samples and the box file call them."""
+
+
+def _stride() -> int:
+    doc = "take every n-th frame, from the first; videos have 24 to 60 a second"
+    stride: int = field(default=15, validator=validators.ge(1), metadata={"doc": doc})
+    return stride
+
+
+@define
+class VideoConfig:
+    """Which videos to read; they have no labels: set ``score.labels = "estimated_2d"`` or ``"estimated_3d"``.
+
+    ``root`` is one video file, or a folder of them at any depth (.mp4, .avi, .mov, .mkv, .webm, .m4v, .mpg, .mpeg).
+    """
+
+    root: Path = option(NOTHING, "a video file, or a folder of videos at any depth")
+    stride: int = _stride()
+    boxes: Path | None = option(
+        None, "JSON with the people's boxes by frame ('<video>/<number>'); empty = the whole frame is one person's"
+    )
+    detector: PersonDetector | None = option(None, DETECTOR)
+
+
+@define
+class Ucf101Config:
+    """Where UCF101 lies; it has no poses: set ``score.labels = "estimated_2d"`` or ``"estimated_3d"``.
+
+    Get UCF101.rar and UCF101TrainTestSplits-RecognitionTask.zip from https://www.crcv.ucf.edu/data/UCF101.php;
+    ``root`` holds the unpacked ``UCF-101/<action>/v_*.avi`` and, for a split, ``ucfTrainTestlist/<split>.txt``.
+    """
+
+    root: Path = option(NOTHING, "folder of the data set, with UCF-101 and ucfTrainTestlist")
+    split: str = option("all", "which videos: all, or those of a list: trainlist01, testlist01, trainlist02, ...")
+    stride: int = _stride()
+    boxes: Path | None = option(
+        None, "JSON with the people's boxes by frame ('<action>/<video>/<number>'); empty = the whole frame is one's"
+    )
+    detector: PersonDetector | None = option(None, DETECTOR)
+
+
+@define
+class VideoReader:
+    """Reads videos; ids: ``video/<video>/<frame>-<person>``, frames counted from 0."""
+
+    config: VideoConfig
+
+    def samples(self) -> Iterator[SampleOrRejection]:
+        """See :class:`posesyn_core.components.DatasetReader`; by name, then by frame."""
+        config = self.config
+        frames = chain.from_iterable(_frames("video", name, path, config.stride) for name, path in self._videos())
+        yield from people("video", frames, config.boxes, config.detector)
+
+    def _videos(self) -> Named:
+        root = self.config.root.expanduser()
+        if root.is_file():
+            yield root.name, root
+            return
+        files = sorted(path for path in existing_root(root, "video").rglob("*") if path.suffix.lower() in SUFFIXES)
+        if not files:
+            raise UserError(f"there is no video ({', '.join(sorted(SUFFIXES))}) in the folder {str(root)!r}")
+        yield from ((path.relative_to(root).as_posix(), path) for path in files)
+
+
+@define(slots=False)  # cached_property needs a __dict__
+class Ucf101Reader:
+    """Reads UCF101; ids: ``ucf101/<action>/<video>/<frame>-<person>``, frames counted from 0."""
+
+    config: Ucf101Config
+
+    def samples(self) -> Iterator[SampleOrRejection]:
+        """See :class:`posesyn_core.components.DatasetReader`; in the order of the list, or by name, then by frame."""
+        yield from people("ucf101", self._frames(), self.config.boxes, self.config.detector)
+
+    def _frames(self) -> Iterator[PictureOrRejection]:
+        for name in self._names:
+            path = inside(self._folder, name)
+            if path.is_file():
+                yield from _frames("ucf101", name, path, self.config.stride)
+            else:
+                yield f"ucf101/{name}", f"the video {name} is missing in {self._folder.name}"
+
+    @property
+    def _folder(self) -> Path:
+        return self.config.root / "UCF-101"
+
+    @cached_property
+    def _names(self) -> list[str]:
+        root = existing_root(self.config.root, "ucf101")
+        expect_layout(root, ["UCF-101"], "ucf101", "unpack UCF101.rar there")
+        if self.config.split == "all":
+            names = [path.relative_to(self._folder).as_posix() for path in sorted(self._folder.glob("*/*.avi"))]
+        else:
+            listed = existing_file(root / "ucfTrainTestlist" / f"{self.config.split}.txt", "split list")
+            names = [line.split()[0] for line in listed.read_text().splitlines() if line.strip()]
+        if not names:
+            raise UserError(f"there is no video <action>/v_*.avi of the split {self.config.split!r} in {str(root)!r}")
+        return names
+
+
+def _frames(dataset: str, name: str, path: Path, stride: int) -> Iterator[PictureOrRejection]:
+    """Every ``stride``-th frame; (id, reason) for a video, or the rest of one, that can't be decoded."""
+    from av import FFmpegError
+
+    from posesyn_core.files.images import encode_jpeg
+
+    at = -1
+    try:
+        for at, image in decoded(path, lambda number: number % stride == 0):
+            height, width = image.shape[:2]
+            encoded = encode_jpeg(image, JPEG_QUALITY)
+            yield Picture(f"{name}/{at:06d}", encoded, (width, height), image.copy)
+    except FFmpegError as error:
+        yield f"{dataset}/{name}", f"the video can't be decoded{f' after frame {at}' * (at >= 0)}: {error.strerror}"
+    else:
+        if at < 0:
+            yield f"{dataset}/{name}", "the file has no video frames"
+
+
+def decoded(path: Path, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Image]]:
+    """(number, upright RGB image) of the frames whose number is ``wanted``. FFmpegError if the file is no video."""
+    import av
+
+    with av.open(str(path)) as container:
+        for stream in container.streams.video[:1]:
+            for number, frame in enumerate(container.decode(stream)):
+                if wanted(number):
+                    yield number, _upright(frame)
+
+
+def _upright(frame: "VideoFrame") -> Image:
+    """Its pixels as players show them: a phone's recording says by how much to turn it, in degrees anticlockwise."""
+    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / QUARTER)))

@@ -1,0 +1,296 @@
+"""Is an engine right, and how fast is it? Its results against those of eager torch in float32.
+
+An estimator is judged by its joints on rendered people, in 3D and as projected: largest distance in mm in float32, mean
+one in half precision. A motion generator is judged by its tokens: it draws a few motions with eager torch, and at every
+step the engine gets the same inputs. Other networks are judged by their outputs on their examples.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from attrs import define, frozen
+from numpy.typing import NDArray
+from torch import Tensor
+
+from posesyn_core.components import (
+    Accelerated,
+    Engine,
+    ExportableModule,
+    Kind,
+    MotionGenerator,
+    NetworkCall,
+    SplitEstimator,
+)
+from posesyn_core.engines.engine import EngineConfig, LoadedNetwork, TorchEngine, load_network
+from posesyn_core.engines.probe import probe_requests, probe_samples
+from posesyn_core.errors import SampleError, UserError
+from posesyn_core.inference.predict import exportable, predict
+from posesyn_core.registry import Registry
+from posesyn_core.values import PoseEstimate
+
+MM = 1000.0
+JOINT_TOLERANCE = 0.1
+HALF_JOINT_TOLERANCE = 2.0
+"""mm; of the largest difference in float32, of the mean one in half precision."""
+HALF_TOKEN_TOLERANCE = 1.0
+"""Per cent of the tokens that may differ in half precision; none in float32."""
+OUTPUT_TOLERANCE, HALF_OUTPUT_TOLERANCE = 0.1, 2.0
+"""Per cent of the largest output; of the largest difference in float32, of the mean one in half precision."""
+ROUNDS = 3
+Clock = Callable[[], float]
+
+
+@frozen
+class Agreement:
+    """How far an engine is from eager torch: in words, and the number that it is judged by with its limit."""
+
+    text: str
+    error: float
+    tolerance: float
+    unit: str
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the error is within the tolerance; one that is no number is not."""
+        return self.error <= self.tolerance
+
+    def require(self, name: str) -> None:
+        """UserError, naming the engine by ``name``, if it is not accepted."""
+        if not self.accepted:
+            raise UserError(
+                f"{name} is refused: {self.text}, and {self.tolerance:g} {self.unit} are allowed; take precision "
+                f"'fp32' or another engine, or allow more with the engine's key 'tolerance'"
+            )
+
+
+@frozen
+class Subject:
+    """A component with the networks that an engine can take over."""
+
+    kind: Kind
+    name: str
+    component: Any
+    networks: tuple[ExportableModule, ...]
+
+
+def subject(registry: Registry, name: str, options: Mapping[str, Any]) -> Subject:
+    """Make the estimator, motion generator or animator ``name``; UserError if there is none or it has no network."""
+    kinds = (Kind.ESTIMATOR, Kind.MOTION, Kind.ANIMATOR)
+    kind = next((kind for kind in kinds if (kind, name) in registry.components), Kind.ESTIMATOR)
+    component = registry.create(kind, name, options, f"options of {name}")
+    return Subject(kind, name, component, networks_of(name, component))
+
+
+def networks_of(name: str, component: Any) -> tuple[ExportableModule, ...]:
+    """The networks of a component; UserError if an engine can't take any over."""
+    if isinstance(component, SplitEstimator):
+        return (exportable(name, component),)
+    if isinstance(component, Accelerated):
+        return tuple(component.networks())
+    raise UserError(f"{name!r} has no network that an engine could run: leave out its engine")
+
+
+def load(networks: Sequence[ExportableModule], engine: Engine) -> dict[str, LoadedNetwork]:
+    """All networks on an engine, by name: an estimator's one for its passes, others for any batch."""
+    return {network.name: LoadedNetwork(engine.load(network), engine.config.batch) for network in networks}
+
+
+def verify(checked: Subject, engine: Engine, tolerance: float | None = None) -> Agreement:
+    """Load the networks on ``engine`` and compare. The component is left running on it."""
+    if isinstance(checked.component, SplitEstimator):
+        network = load_network(engine, checked.networks[0])
+        return verify_estimator(checked.component, network, engine.config.precision, tolerance)
+    calls = load(checked.networks, engine)
+    return verify_accelerated(checked.component, checked.networks, calls, engine.config.precision, tolerance)
+
+
+def verify_estimator(
+    estimator: SplitEstimator, network: LoadedNetwork, precision: str, tolerance: float | None = None
+) -> Agreement:
+    """Compare the joints on the probe pictures; ``tolerance`` in mm. UserError if the estimator takes none of them."""
+    samples = probe_samples()
+    eager = load_network(TorchEngine(EngineConfig()), exportable("eager", estimator))
+    [expected] = predict(estimator, [samples], network=eager)
+    [found] = predict(estimator, [samples], network=network)
+    pairs = [(a, b) for a, b in zip(expected, found, strict=True) if isinstance(a, PoseEstimate)]
+    if not pairs:
+        raise UserError(f"an engine can't be checked: the estimator rejects the probe pictures ({expected[0]})")
+    refused = [b for _, b in pairs if isinstance(b, SampleError)]
+    if refused:
+        return Agreement(f"it fails on a probe picture ({refused[0]})", np.nan, tolerance or 0.0, "mm")
+    distance = _distances([(a, b) for a, b in pairs if isinstance(b, PoseEstimate)])
+    largest, mean = float(distance.max()), float(distance.mean())
+    text = f"joints differ by {largest:.4f} mm at most, {mean:.4f} mm on average"
+    error = largest if precision == "fp32" else mean
+    return Agreement(text, error, _limit(tolerance, precision, JOINT_TOLERANCE, HALF_JOINT_TOLERANCE), "mm")
+
+
+def _distances(pairs: Sequence[tuple[PoseEstimate, PoseEstimate]]) -> NDArray[np.float64]:
+    """How far apart the joints of two estimates are: (N, 24) mm, in 3D or as projected, whichever is more.
+
+    A pixel is as many mm as the expected body's joints, spread over the picture, say.
+    """
+    joints = np.array([[a.joints3d, b.joints3d] for a, b in pairs], np.float64) * MM
+    pixels = np.array([[a.joints2d, b.joints2d] for a, b in pairs], np.float64)
+    scale = np.ptp(joints[:, 0, :, :2], axis=1).max(-1) / np.ptp(pixels[:, 0], axis=1).max(-1)
+    shift = np.linalg.norm(pixels[:, 0] - pixels[:, 1], axis=-1) * scale[:, None]
+    return np.maximum(np.linalg.norm(joints[:, 0] - joints[:, 1], axis=-1), shift)
+
+
+def verify_accelerated(
+    component: Any,
+    networks: Sequence[ExportableModule],
+    calls: Mapping[str, NetworkCall],
+    precision: str,
+    tolerance: float | None = None,
+) -> Agreement:
+    """Compare tokens (or, without any, outputs), ``tolerance`` in per cent; then let the component use ``calls``."""
+    eager = TorchEngine(EngineConfig(batch=(1, 2**31)))
+    pairs = {network.name: Comparison(eager.load(network), calls[network.name]) for network in networks}
+    if isinstance(component, MotionGenerator):
+        component.use(pairs)  # type: ignore[attr-defined]
+        component.generate(probe_requests())
+    else:
+        for network in networks:
+            pairs[network.name](network.example)
+    component.use(calls)
+    return _judge(list(pairs.values()), precision, tolerance)
+
+
+@define
+class Comparison:
+    """A network call that computes everything twice, returns what eager torch says, and counts what differs."""
+
+    eager: NetworkCall
+    engine: NetworkCall
+    tokens: int = 0
+    differing: int = 0
+    largest: float = 0.0
+    mean: float = 0.0
+
+    def __call__(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        expected, found = self.eager(tensors), self.engine(tensors)
+        for name, tensor in expected.items():
+            if name == "logits":
+                self.tokens += len(tensor)
+                self.differing += int((tensor.argmax(-1) != found[name].argmax(-1)).sum())
+            scale = float(tensor.abs().max()) or 1.0
+            difference = (tensor - found[name]).abs() / scale
+            self.largest = _worse(self.largest, float(difference.max()))
+            self.mean = _worse(self.mean, float(difference.mean()))
+        return expected
+
+
+def _worse(one: float, other: float) -> float:
+    """The larger error; one that is no number is the worst of all."""
+    return float(np.maximum(one, other))
+
+
+def _judge(pairs: Sequence[Comparison], precision: str, tolerance: float | None) -> Agreement:
+    largest = 100 * float(np.max([pair.largest for pair in pairs]))
+    mean = 100 * float(np.max([pair.mean for pair in pairs]))
+    outputs = f"outputs differ by {largest:.4f} % of their range at most, {mean:.4f} % on average"
+    tokens, differing = sum(pair.tokens for pair in pairs), sum(pair.differing for pair in pairs)
+    if not tokens or not np.isfinite(largest):
+        error = largest if precision == "fp32" else mean
+        return Agreement(outputs, error, _limit(tolerance, precision, OUTPUT_TOLERANCE, HALF_OUTPUT_TOLERANCE), "%")
+    text = f"{tokens - differing} of {tokens} tokens agree; {outputs}"
+    return Agreement(text, 100 * differing / tokens, _limit(tolerance, precision, 0.0, HALF_TOKEN_TOLERANCE), "%")
+
+
+def _limit(tolerance: float | None, precision: str, full: float, half: float) -> float:
+    if tolerance is not None:
+        return tolerance
+    return full if precision == "fp32" else half
+
+
+@frozen
+class Timing:
+    """One line of a benchmark: ``rate`` samples per second, ``latency`` ms of a call, ``ratio`` to eager float32."""
+
+    network: str
+    engine: str
+    batch: int
+    rate: float
+    latency: float
+    ratio: float
+
+
+def bench(
+    network: ExportableModule,
+    engines: Mapping[str, Engine],
+    sizes: Sequence[int],
+    seconds: float = 1.0,
+    clock: Clock = time.perf_counter,
+) -> tuple[list[Timing], dict[str, str]]:
+    """Time every engine on every batch size, in turns, ``seconds`` each; the median of :data:`ROUNDS` rounds counts.
+
+    The first of ``engines`` is what the ratios refer to. Also returns why engines that can't run the network are left
+    out. On a busy machine ``time.process_time`` as ``clock`` counts what one thread computes, whoever else is there.
+    """
+    calls: dict[str, NetworkCall] = {}
+    refused: dict[str, str] = {}
+    for name, engine in engines.items():
+        try:
+            calls[name] = engine.load(network)
+        except UserError as error:
+            refused[name] = str(error)
+    return [timing for size in sizes for timing in _round(network, calls, size, seconds, clock)], refused
+
+
+def _round(
+    network: ExportableModule, calls: Mapping[str, NetworkCall], size: int, seconds: float, clock: Clock
+) -> Iterator[Timing]:
+    batch = {name: tensor[:1].repeat(size, *[1] * (tensor.ndim - 1)) for name, tensor in network.example.items()}
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for call in calls.values():
+        call(batch)  # compilers specialise on the batch's size
+    for _ in range(ROUNDS):
+        for name, call in calls.items():
+            times[name].append(_seconds_of(call, batch, seconds / ROUNDS, clock))
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    first = next(iter(medians.values()))
+    for name, median in medians.items():
+        yield Timing(network.name, name, size, size / median, 1000 * median, first / median)
+
+
+def _seconds_of(call: NetworkCall, batch: Mapping[str, Tensor], budget: float, clock: Clock) -> float:
+    """Mean seconds of a call; outputs are on the CPU, so that a GPU has finished too."""
+    count, started = 0, clock()
+    while True:
+        call(batch)
+        count += 1
+        elapsed = clock() - started
+        if elapsed >= budget:
+            return elapsed / count
+
+
+def present_engines(registry: Registry, options: Mapping[str, Any]) -> tuple[dict[str, Engine], dict[str, str]]:
+    """Every engine that this machine has, with ``options``, and why the others are missing.
+
+    Eager torch in float32 comes first, whatever the precision in ``options``.
+    """
+    reference = {**options, "precision": "fp32"}
+    engines: dict[str, Engine] = {"torch": registry.create(Kind.ENGINE, "torch", reference, "engine torch")}
+    missing: dict[str, str] = {}
+    for name in (registered.component.name for registered in registry.of_kind(Kind.ENGINE)):
+        label = name if options["precision"] == "fp32" else f"{name} {options['precision']}"
+        try:
+            engines.setdefault(label, registry.create(Kind.ENGINE, name, options, f"engine {name}"))
+        except UserError as error:
+            missing[name] = str(error)
+    return engines, missing
+
+
+def batch_sizes(text: str) -> list[int]:
+    """ "1,8,32" as numbers; UserError if they are none."""
+    try:
+        sizes = [int(part) for part in text.split(",")]
+    except ValueError:
+        sizes = []
+    if not sizes or min(sizes) < 1:
+        raise UserError(f"batch sizes must be whole numbers with commas, such as 1,8,32, not {text!r}")
+    return sizes

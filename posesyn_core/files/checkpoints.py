@@ -1,0 +1,256 @@
+"""Checkpoint files of published models: read safely, compared with a network, told apart, converted.
+
+A plugin's component that loads weights names a :class:`WeightFormat`, and ``posesyn weights check|convert`` use it.
+The usual life of a file in a plugin::
+
+    state = read_state_dict(path, "state_dict")  # float32, without DataParallel's "module."
+    fit = compare(state, network, ignored=["discriminator.*"])
+    load_state_dict(network, state, fit, path)  # UserError with one sentence if it does not fit
+"""
+
+import pickle
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+from attrs import frozen
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from posesyn_core.errors import UserError
+from posesyn_core.files.paths import atomic_path, existing_file
+
+Sizes = TypeVar("Sizes")
+SHOWN = 3
+"""How many names of a kind a sentence lists."""
+
+
+@frozen
+class Fit:
+    """How a checkpoint file fits a model.
+
+    ``variant`` is the model's variant that it belongs to ("" if none is recognisable). ``missing`` and ``unexpected``
+    are parameter names, ``wrong_shape`` holds sentences ("name: (3, 4) in the file, (3, 8) in the network"), and
+    ``ignored`` the names in the file that the model has no use for, as documented by the plugin.
+    """
+
+    variant: str
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    wrong_shape: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def fits(self) -> bool:
+        """Whether the file can be loaded strictly."""
+        return not (self.missing or self.unexpected or self.wrong_shape)
+
+    @property
+    def complaint(self) -> str:
+        """What does not fit, in one clause; "" if everything does."""
+        kinds = {"missing": self.missing, "unexpected": self.unexpected, "of another shape": self.wrong_shape}
+        return "; ".join(f"{len(names)} {kind} ({_listed(names)})" for kind, names in kinds.items() if names)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join([*names[:SHOWN], *(["..."] if len(names) > SHOWN else [])])
+
+
+class WeightFormat(Protocol):
+    """What a plugin knows of the checkpoint files of its model."""
+
+    def check(self, path: Path) -> Fit:
+        """Compare the file with the model. UserError if it can't be read at all."""
+        ...
+
+    def convert(self, source: Path, target: Path) -> None:
+        """Write the model's own parameters as safetensors under the official names. UserError if it does not fit."""
+        ...
+
+
+def compare(
+    state: Mapping[str, Tensor],
+    network: nn.Module,
+    *,
+    variant: str = "",
+    ignored: Sequence[str] = (),
+    optional: Sequence[str] = (),
+) -> Fit:
+    """Compare names and shapes of a state dict with those of ``network`` (which may be on the meta device).
+
+    ``ignored`` are patterns ("smpl.*") of names in the file that the model has no use for, ``optional`` patterns of
+    the network's own names that the file may lack (they keep the values that the network has).
+    """
+    wanted = network.state_dict()
+    extra = [name for name in state if name not in wanted]
+    return Fit(
+        variant,
+        missing=tuple(name for name in wanted if name not in state and not _matches(name, optional)),
+        unexpected=tuple(name for name in extra if not _matches(name, ignored)),
+        wrong_shape=tuple(
+            f"{name}: {tuple(state[name].shape)} in the file, {tuple(tensor.shape)} in the network"
+            for name, tensor in wanted.items()
+            if name in state and state[name].shape != tensor.shape
+        ),
+        ignored=tuple(name for name in extra if _matches(name, ignored)),
+    )
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def load_state_dict(network: nn.Module, state: Mapping[str, Tensor], fit: Fit, path: Path) -> None:
+    """Load what the network has a place for, if ``fit`` (see :func:`compare`) says that all is there.
+
+    A network on the meta device takes over the tensors of ``state``: a large one is in memory but once.
+    UserError naming the file, the variant and the first names that are missing, unexpected or of another shape.
+    """
+    if not fit.fits:
+        belongs = f"a {fit.variant} network" if fit.variant else "this network"
+        raise UserError(f"weights {str(path)!r} are not those of {belongs}: {fit.complaint}")
+    wanted = network.state_dict()
+    known = {name: tensor for name, tensor in state.items() if name in wanted}
+    network.load_state_dict(known, strict=False, assign=any(tensor.is_meta for tensor in wanted.values()))
+
+
+def sizes_shown(find: Callable[[Mapping[str, Tensor]], Sizes], state: Mapping[str, Tensor], published: Sizes) -> Sizes:
+    """The sizes that a state dict shows (``find`` tells them, or raises KeyError), else those of the published model.
+
+    With the latter the comparison names what is missing in a file of another model.
+    """
+    try:
+        return find(state)
+    except (KeyError, IndexError):
+        return published
+
+
+def plain_state(network: nn.Module) -> dict[str, Tensor]:
+    """The state dict on the CPU, contiguous and without gradients."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+
+
+def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
+    """Write torch's own format, as official codes read it, atomically."""
+    with atomic_path(path) as temporary:
+        torch.save(dict(content), temporary)
+
+
+def replace_weights(network: nn.Module, other: nn.Module, *, kept: Sequence[str] = ()) -> None:
+    """Copy all parameters and buffers of ``other``, a network of the same sizes, but those of the patterns ``kept``."""
+    state = {name: tensor for name, tensor in other.state_dict().items() if not _matches(name, kept)}
+    network.load_state_dict(state, strict=False)
+
+
+def read_state_dict(path: Path, *keys: str) -> dict[str, Tensor]:
+    """The state dict of a weight file, as float32 on the CPU, without the prefix "module." of DataParallel.
+
+    It is the file's content itself, or what stands there under the first of ``keys`` that exists ("state_dict" for
+    Lightning's files). Integers and booleans keep their type. UserError if the file can't be read or holds none.
+    """
+    content = read_checkpoint(path)
+    key = next((key for key in keys if isinstance(content, Mapping) and key in content), None)
+    state = content if key is None else content[key]
+    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        under = " or ".join(repr(name) for name in keys)
+        raise UserError(f"weights {str(path)!r} hold no state dict{f' under {under}' if under else ''}")
+    return {name.removeprefix("module."): _widened(tensor) for name, tensor in state.items()}
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def read_checkpoint(path: Path) -> Any:
+    """Everything in a weight file, nested as it is: tensors by name of a ``.safetensors``, else torch's format.
+
+    Nothing in the file is ever run. Settings of the tools that wrote it (omegaconf, yacs, Lightning; see ``_SETTINGS``
+    and ``_NUMBERS``) come as empty stand-ins; a file that asks for any other name is refused. UserError, one sentence
+    naming the file, if it is missing, truncated, refused or of another format.
+    """
+    if existing_file(path, "weights").suffix == ".safetensors":
+        return _read_safetensors(path)[0]
+    try:
+        with torch.serialization.safe_globals([*_stand_ins(path)]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged or foreign file may raise anything
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise UserError(f"weights {str(path)!r} can't be read as tensors alone: {reason}; is it complete?") from error
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a ``.safetensors`` says of itself; nothing for other files. UserError if it can't be read."""
+    return _read_safetensors(path)[1] if existing_file(path, "weights").suffix == ".safetensors" else {}
+
+
+def needs_smpl(path: Path) -> bool:
+    """Whether weights predict betas of SMPL's shape space, for :func:`posesyn_core.body.model.body_for_checkpoint`.
+
+    They do, unless a ``.safetensors`` of our own training says "free" under ``body`` in its metadata: whoever saves
+    weights writes their body's ``shape_space`` there.
+    """
+    return read_metadata(path).get("body", "smpl") == "smpl"
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"weights {str(path)!r} are not a complete safetensors file: {error}") from error
+
+
+def write_state_dict(
+    state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None, dtype: torch.dtype | None = None
+) -> None:
+    """Write safetensors, atomically; floating-point tensors as ``dtype`` if given."""
+    stored = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    if dtype is not None:
+        stored = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in stored.items()}
+    with atomic_path(path) as temporary:
+        save_file(stored, temporary, metadata=dict(metadata or {}))
+
+
+class _Settings:
+    """Stands in for the classes of settings objects: what is stored in them lands in an OrderedDict.
+
+    (torch's reader of weights fills nothing else that has both items and attributes.)
+    """
+
+    def __new__(cls, *_: Any) -> Any:
+        return OrderedDict()
+
+
+class _Number:
+    """Stands in for numpy's scalars, arrays and types: takes their state and forgets it."""
+
+    def __init__(self, *_: Any) -> None: ...
+
+    def __setstate__(self, state: Any) -> None: ...
+
+
+_SETTINGS = ("omegaconf.*", "yacs.config.*", "lightning.*", "lightning_fabric.*", "pytorch_lightning.*", "typing.Any",
+             "argparse.Namespace", "collections.defaultdict", "easydict.EasyDict", "pathlib.*Path", "builtins.dict",
+             "builtins.list", "builtins.tuple", "builtins.int", "builtins.float", "builtins.str", "builtins.bool",
+             "builtins.object", "datetime.*")  # fmt: skip
+_ZIP = b"PK\x03\x04"
+_NUMBERS = ("numpy.dtype", "numpy.ndarray", "numpy.core.multiarray.*", "numpy._core.multiarray.*")
+
+
+def _stand_ins(path: Path) -> list[tuple[Any, str]]:
+    """A stand-in for each name that the file asks for and that only describes how the weights came about.
+
+    UnpicklingError for a name that is neither this nor torch's own. Files of before torch 1.6 get none.
+    """
+    with path.open("rb") as file:
+        if file.read(len(_ZIP)) != _ZIP:
+            return []
+    names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    refused = [name for name in names if not _matches(name, (*_SETTINGS, *_NUMBERS))]
+    if refused:
+        raise pickle.UnpicklingError(f"it asks for {refused[0]}, which is neither data nor known to be harmless")
+    return [(_Settings if _matches(name, _SETTINGS) else _Number, name) for name in names]

@@ -1,0 +1,240 @@
+"""An estimator on pictures of one's own: the quickest way to see that a checkpoint works.
+
+For every picture: ``<name>.overlay.jpg`` with the projected skeletons, and beside it the bodies; ``<name>.json`` with
+all figures (:func:`description`); and on demand a mesh per person, ``<name>.<person>.obj``.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from attrs import frozen
+from numpy.typing import NDArray
+
+from posesyn_core.body.model import Body, load_body
+from posesyn_core.body.render import composite, diffuse, normals, render, vertex_normals, window
+from posesyn_core.components import PoseEstimator, SplitEstimator
+from posesyn_core.engines.engine import LoadedNetwork
+from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files.images import decode_image, draw_skeleton, encode_jpeg, read_encoded
+from posesyn_core.files.paths import existing_file, write_atomic
+from posesyn_core.geometry.arrays import to_tensor
+from posesyn_core.geometry.boxes import check_box, joint_boxes
+from posesyn_core.geometry.skeletons import SMPL24, joint_set
+from posesyn_core.inference.predict import Result, predict
+from posesyn_core.progress import progress
+from posesyn_core.values import FloatArray, Image, PoseEstimate, Sample
+
+UNITS: Mapping[str, str] = {
+    "box": "x0, y0, x1, y1 in pixels, the centre of the first pixel being (0, 0)",
+    "joints3d": "metres, camera frame (x right, y down, z away), relative to the pelvis",
+    "joints2d": "pixels of the picture",
+    "camera": "pixels: pixel = focal_length * (x, y) / z + principal_point of joints placed by smpl.transl",
+    "smpl": "axis-angle in radians, betas, translation in metres",
+}
+EXPECTED = 'an object with "joint_set" (such as "coco17") and "people", objects with "image" and "keypoints" or "box"'
+
+SMOOTH = 2
+"""Meshes are drawn this much larger, for soft edges."""
+LIGHT = np.array([0.3, -0.5, -1.0])
+SKIN = np.array([172.0, 196.0, 226.0], np.float32)
+OPAQUE = 0.85
+
+
+@frozen
+class Picture:
+    """One picture with the people to estimate in it."""
+
+    path: Path
+    people: tuple[Sample, ...]
+
+
+def pictures(
+    paths: Sequence[Path], boxes: Sequence[Sequence[float]] = (), keypoints: Path | None = None
+) -> list[Picture]:
+    """What to estimate: the people of ``keypoints`` in each picture, else its ``boxes``, else the whole picture.
+
+    ``boxes`` (x0, y0, x1, y1) hold for a single picture. ``keypoints`` is a JSON file as the data set "folder" has
+    it, ``EXPECTED``; its images are found by their file names. UserError for a missing or unreadable picture, a box
+    outside it, a file of another form, or a picture that the file does not mention.
+    """
+    if boxes and (len(paths) != 1 or keypoints is not None):
+        raise UserError("--box is for a single picture without --keypoints; put the boxes of several into that file")
+    described = None if keypoints is None else _people(keypoints)
+    return [_picture(path, boxes, described, keypoints) for path in paths]
+
+
+def _picture(
+    path: Path, boxes: Sequence[Sequence[float]], described: list[dict[str, Any]] | None, source: Path | None
+) -> Picture:
+    try:
+        height, width = decode_image(read_encoded(existing_file(path, "picture"))).shape[:2]
+    except SampleError as error:
+        raise UserError(f"picture {str(path)!r}: {error}") from error
+    whole = (0.0, 0.0, width - 1.0, height - 1.0)
+    people = [{"box": box} for box in boxes or [whole]]
+    if described is not None:
+        people = [entry for entry in described if Path(str(entry.get("image"))).name == path.name]
+        if not people:
+            raise UserError(f"{str(source)!r} has no person with the image {path.name!r}")
+    samples = []
+    for number, entry in enumerate(people):
+        try:
+            sample = _sample(f"{path.name}/{number}", path, entry)
+            check_box(sample.box, width, height)
+        except (SampleError, KeyError, TypeError, ValueError) as error:
+            raise UserError(f"person {number} of picture {str(path)!r}: {error}") from error
+        samples.append(sample)
+    return Picture(path, tuple(samples))
+
+
+def _people(path: Path) -> list[dict[str, Any]]:
+    try:
+        document = json.loads(existing_file(path, "keypoint file").read_text())
+        joints = joint_set(document["joint_set"])
+        return [{"joint_set": joints.name, **entry} for entry in document["people"]]
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise UserError(f"keypoint file {str(path)!r} is not {EXPECTED}: {error}") from error
+
+
+def _sample(name: str, path: Path, entry: Mapping[str, Any]) -> Sample:
+    """One person; without keypoints, no joint of SMPL's is labelled."""
+    joints = joint_set(entry.get("joint_set", SMPL24.name))
+    rows = (
+        np.asarray(entry["keypoints"], np.float32) if "keypoints" in entry else np.zeros((len(joints), 3), np.float32)
+    )
+    if rows.shape != (len(joints), 3):
+        raise SampleError(f"'keypoints' must be {len(joints)} rows (x, y, confidence) for {joints.name}")
+    known = np.isfinite(rows).all(1) & (rows[:, 2] > 0)
+    if "box" not in entry and not known.any():
+        raise SampleError("it has neither a 'box' nor a labelled keypoint")
+    box = entry["box"] if "box" in entry else joint_boxes(rows[:, :2], known)
+    return Sample(name, path, box, joints.name, np.where(known[:, None], rows[:, :2], 0), rows[:, 2] * known)
+
+
+def predict_pictures(
+    estimator: PoseEstimator | SplitEstimator,
+    shown: Sequence[Picture],
+    folder: Path,
+    *,
+    network: LoadedNetwork | None = None,
+    meshes: bool = False,
+    workers: int = 2,
+) -> list[Path]:
+    """Estimate everybody and write the files of this module's docstring into ``folder``; return them.
+
+    ``network`` is the estimator's network as an engine loaded it (None: eager). A person that can't be estimated is
+    said in the JSON file and left out of the picture. UserError for ``meshes`` of an estimator without SMPL parameters.
+    """
+    body = getattr(estimator, "body", None)
+    body = body if isinstance(body, Body) else load_body()
+    written: list[Path] = []
+    batches = predict(estimator, (picture.people for picture in shown), network=network, workers=workers)
+    with progress("predict", len(shown)) as told:
+        for name, picture, results in zip(_names(shown), shown, batches, strict=True):
+            written += _write(folder / name, picture, results, body, meshes)
+            told.advance()
+    return written
+
+
+def _names(shown: Sequence[Picture]) -> Iterable[str]:
+    """A file name without suffix for each picture; equal ones are numbered."""
+    seen: dict[str, int] = {}
+    for picture in shown:
+        stem = picture.path.stem
+        seen[stem] = seen.get(stem, 0) + 1
+        yield stem if seen[stem] == 1 else f"{stem}-{seen[stem]}"
+
+
+def _write(base: Path, picture: Picture, results: Sequence[Result], body: Body, meshes: bool) -> list[Path]:
+    image = decode_image(read_encoded(picture.path))
+    found = [result for result in results if isinstance(result, PoseEstimate)]
+    surfaces = {id(estimate): posed_vertices(body, estimate) for estimate in found if estimate.smpl is not None}
+    if meshes and len(surfaces) < len(found):
+        raise UserError("this estimator gives no SMPL parameters, so there is no mesh to write")
+    files: dict[Path, bytes | str] = {
+        Path(f"{base}.overlay.jpg"): encode_jpeg(overlay(image, found, surfaces, body)),
+        Path(f"{base}.json"): json.dumps(description(picture, image, results)) + "\n",
+    }
+    for number, result in enumerate(results):
+        if meshes and isinstance(result, PoseEstimate):
+            files[Path(f"{base}.{number}.obj")] = wavefront(surfaces[id(result)], body.faces.cpu().numpy())
+    for path, content in files.items():
+        write_atomic(path, content)
+    return list(files)
+
+
+def description(picture: Picture, image: Image, results: Sequence[Result]) -> dict[str, Any]:
+    """What the JSON file says: ``image``, ``size``, ``joint_names``, ``units`` (see ``UNITS``) and ``people``.
+
+    A person has ``box``, and either ``joints3d``, ``joints2d``, ``camera`` and ``smpl`` (null if the estimator gives
+    none), or ``error``.
+    """
+    return {
+        "image": str(picture.path),
+        "size": [image.shape[1], image.shape[0]],
+        "joint_names": list(SMPL24.joints),
+        "units": dict(UNITS),
+        "people": [
+            {"box": sample.box.tolist(), **_figures(result)}
+            for sample, result in zip(picture.people, results, strict=True)
+        ],
+    }
+
+
+def _figures(result: Result) -> dict[str, Any]:
+    if isinstance(result, SampleError):
+        return {"error": str(result)}
+    smpl = result.smpl
+    names = ("global_orient", "body_pose", "betas", "transl")
+    return {
+        "joints3d": result.joints3d.tolist(),
+        "joints2d": result.joints2d.tolist(),
+        "camera": {name: getattr(result.camera, name).tolist() for name in ("focal_length", "principal_point")},
+        "smpl": None if smpl is None else {name: getattr(smpl, name).tolist() for name in names},
+    }
+
+
+def posed_vertices(body: Body, estimate: PoseEstimate) -> FloatArray:
+    """(V, 3) metres, camera frame: the surface of the estimate's body."""
+    smpl = estimate.smpl
+    assert smpl is not None
+    device = body.v_template.device
+    arrays = (smpl.global_orient, smpl.body_pose, smpl.betas, smpl.transl)
+    with torch.inference_mode():
+        return body(*(to_tensor(array)[None].to(device) for array in arrays)).vertices[0].cpu().numpy()
+
+
+def overlay(image: Image, found: Sequence[PoseEstimate], surfaces: Mapping[int, FloatArray], body: Body) -> Image:
+    """The picture with skeletons; beside it, if there are ``surfaces`` (by the estimates' ids), with the bodies."""
+    drawn = image
+    for estimate in found:
+        drawn = draw_skeleton(drawn, estimate.joints2d, SMPL24.name)
+    if not surfaces:
+        return drawn
+    solid, faces = image, body.faces.cpu().numpy()
+    bodies = [(surfaces[id(estimate)], estimate) for estimate in found if id(estimate) in surfaces]
+    for vertices, estimate in sorted(bodies, key=lambda pair: -float(pair[0][:, 2].mean())):  # far ones first
+        solid = _draw_body(solid, vertices, faces, estimate)
+    return np.hstack([drawn, solid])
+
+
+def _draw_body(image: Image, vertices: FloatArray, faces: NDArray[np.int64], estimate: PoseEstimate) -> Image:
+    extent = (image.shape[0], image.shape[1])
+    size = (SMOOTH * extent[0], SMOOTH * extent[1])
+    seen = render(vertices, faces, window(estimate.camera, (0, 0), extent, size), size)
+    colours = SKIN * diffuse(normals(seen, faces, vertex_normals(vertices, faces)), LIGHT)
+    solid = composite(seen, colours, image)
+    return (OPAQUE * solid + (1 - OPAQUE) * image + 0.5).astype(np.uint8)
+
+
+def wavefront(vertices: FloatArray, faces: NDArray[np.int64]) -> str:
+    """A mesh as Wavefront OBJ, metres; turned upright (x right, y up, z towards the viewer), as its readers expect."""
+    points = vertices * np.array([1, -1, -1])
+    lines = ["# metres; camera frame turned by 180 degrees about x: x right, y up, z towards the camera"]
+    lines += [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in points.tolist()]
+    lines += [f"f {a} {b} {c}" for a, b, c in (faces + 1).tolist()]
+    return "\n".join(lines) + "\n"

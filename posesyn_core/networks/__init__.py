@@ -1,1 +1,0 @@
-"""Network parts that several model families share."""

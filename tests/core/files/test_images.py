@@ -1,0 +1,251 @@
+"""Decoding whatever people's folders hold, encoding, and drawing skeletons."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from posesyn_core import Sample, SampleError
+from posesyn_core.files.images import (
+    LEFT,
+    MIDDLE,
+    RIGHT,
+    as_jpeg,
+    decode_image,
+    draw_skeleton,
+    encode_jpeg,
+    encode_png,
+    image_size,
+    read_encoded,
+    upright_size,
+)
+
+ORIENTATION = 0x0112
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    """A smooth picture without symmetry, (48, 64, 3)."""
+    y, x = np.mgrid[0:48, 0:64]
+    return np.stack([4 * x, 5 * y, 2 * x + y], -1).astype(np.uint8)
+
+
+def saved(image: PIL.Image.Image, form: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def test_png_comes_back_exactly(picture: np.ndarray) -> None:
+    decoded = decode_image(encode_png(picture))
+    assert decoded.dtype == np.uint8
+    assert np.array_equal(decoded, picture)
+
+
+@pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "PPM"])
+def test_lossless_forms_come_back_exactly(picture: np.ndarray, form: str) -> None:
+    assert np.array_equal(decode_image(saved(PIL.Image.fromarray(picture), form)), picture)
+
+
+@pytest.mark.parametrize(
+    ("form", "options"), [("JPEG", {}), ("JPEG", {"progressive": True}), ("WEBP", {}), ("GIF", {})]
+)
+def test_lossy_forms_come_back_nearly(picture: np.ndarray, form: str, options: dict[str, object]) -> None:
+    decoded = decode_image(saved(PIL.Image.fromarray(picture), form, **options))
+    assert np.abs(decoded.astype(int) - picture).mean() < 8
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "1"])
+def test_grey_palette_and_alpha_become_rgb(picture: np.ndarray, mode: str) -> None:
+    image = PIL.Image.fromarray(picture).convert(mode)
+    assert np.array_equal(decode_image(saved(image, "PNG")), np.asarray(image.convert("RGB")))
+
+
+def test_alpha_is_dropped_not_blended(picture: np.ndarray) -> None:
+    transparent = np.dstack([picture, np.zeros(picture.shape[:2], np.uint8)])
+    assert np.array_equal(decode_image(saved(PIL.Image.fromarray(transparent), "PNG")), picture)
+
+
+def test_cmyk_jpeg(picture: np.ndarray) -> None:
+    cmyk = PIL.Image.fromarray(picture).convert("CMYK")
+    assert np.abs(decode_image(saved(cmyk, "JPEG", quality=95)).astype(int) - picture).mean() < 8
+
+
+def test_16_bits_are_scaled_to_8(picture: np.ndarray) -> None:
+    import cv2
+
+    deep = picture.astype(np.uint16) * 257
+    encoded = cv2.imencode(".png", deep[..., ::-1])[1].tobytes()
+    assert np.abs(decode_image(encoded).astype(int) - picture).max() <= 1
+    grey = saved(PIL.Image.fromarray(deep[..., 0]), "PNG")
+    assert np.abs(decode_image(grey).astype(int) - picture[..., :1]).max() <= 1
+
+
+TURNED = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, 1),
+    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda a: np.rot90(a, -1),
+}
+"""How a camera stores an upright picture under each EXIF orientation."""
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_exif_orientation_is_applied(picture: np.ndarray, orientation: int, form: str) -> None:
+    exif = PIL.Image.Exif()
+    exif[ORIENTATION] = orientation
+    stored = PIL.Image.fromarray(np.ascontiguousarray(TURNED[orientation](picture)))
+    options = {"quality": 95} if form == "JPEG" else {}
+    decoded = decode_image(saved(stored, form, exif=exif, **options))
+    assert decoded.shape == picture.shape
+    assert np.abs(decoded.astype(int) - picture).mean() < 4
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "GIF"])
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.98])
+def test_truncated_images_are_refused(form: str, share: float) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (96, 96, 3), np.uint8)
+    data = saved(PIL.Image.fromarray(noise), form)
+    with pytest.raises(SampleError):
+        decode_image(data[: int(share * len(data))])
+
+
+def test_a_real_jpeg_cut_in_half_is_not_half_grey(shared: Path) -> None:
+    data = next((shared / "data/images/mpii").glob("*.jpg")).read_bytes()
+    assert decode_image(data).std() > 0
+    for cut in (data[: len(data) // 2], data[:-2], data[: len(data) // 2] + bytes(len(data) // 2)):
+        with pytest.raises(SampleError, match="truncated"):
+            decode_image(cut)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"<html>404</html>" * 20, "not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EOF\n", "not an image"),
+    ],
+)
+def test_what_is_no_image_is_refused(data: bytes, reason: str) -> None:
+    with pytest.raises(SampleError, match=reason):
+        decode_image(data)
+
+
+@pytest.mark.parametrize("side", [9_000, 14_000])
+def test_a_decompression_bomb_is_refused_by_its_header(side: int) -> None:
+    bomb = saved(PIL.Image.new("1", (side, side)), "PNG")
+    assert len(bomb) < 200_000
+    with pytest.raises(SampleError, match="80 million pixels"):
+        decode_image(bomb)
+
+
+def test_float_pixels_are_refused_with_their_mode(picture: np.ndarray) -> None:
+    data = saved(PIL.Image.fromarray(picture[..., 0].astype(np.float32)), "TIFF")
+    with pytest.raises(SampleError, match="F pixels"):
+        decode_image(data)
+
+
+@settings(max_examples=60, deadline=None)
+@example("BMP", 245, 28)  # a height that OpenCV refuses by raising
+@given(st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"]), st.integers(0, 2**32), st.integers(1, 30))
+def test_damage_gives_an_image_or_a_sample_error(form: str, seed: int, faults: int) -> None:
+    rng = np.random.default_rng(seed)
+    data = np.frombuffer(saved(PIL.Image.fromarray(rng.integers(0, 255, (20, 20, 3), np.uint8)), form), np.uint8).copy()
+    data[rng.integers(0, len(data), faults)] = rng.integers(0, 255, faults)
+    try:
+        assert decode_image(data.tobytes()).ndim == 3
+    except SampleError as error:
+        assert str(error)
+
+
+def test_encoding_is_deterministic_and_quality_counts(picture: np.ndarray) -> None:
+    assert encode_jpeg(picture) == encode_jpeg(picture.copy())
+    assert encode_png(picture) == encode_png(picture.copy())
+    assert len(encode_jpeg(picture, 50)) < len(encode_jpeg(picture, 95))
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 4), (0, 4, 3)])
+def test_only_rgb_is_encoded(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="uint8"):
+        encode_jpeg(np.zeros(shape, np.uint8))
+
+
+def test_as_jpeg_keeps_an_upright_jpeg_and_converts_the_rest(picture: np.ndarray) -> None:
+    jpeg = encode_jpeg(picture)
+    assert as_jpeg(jpeg) is jpeg
+    exif = PIL.Image.Exif()
+    exif[ORIENTATION] = 6
+    turned = as_jpeg(saved(PIL.Image.fromarray(picture), "JPEG", exif=exif))
+    assert image_size(turned) == (48, 64)
+    assert upright_size(saved(PIL.Image.fromarray(picture), "JPEG", exif=exif)) == (48, 64)
+    assert upright_size(encode_png(picture)) == (64, 48)
+    for other in (encode_png(picture), saved(PIL.Image.fromarray(picture).convert("CMYK"), "JPEG")):
+        converted = as_jpeg(other)
+        assert image_size(converted) == (64, 48)
+        assert np.abs(decode_image(converted).astype(int) - picture).mean() < 8
+
+
+def test_a_sample_loads_its_image_from_a_path_or_bytes(picture: np.ndarray, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encode_png(picture))
+    for image in (tmp_path / "a.png", encode_png(picture)):
+        sample = Sample("a", image, [0, 0, 9, 9], "coco17", np.zeros((17, 2)), np.zeros(17))
+        assert np.array_equal(sample.load_image(), picture)
+
+
+def test_a_missing_image_and_a_folder_are_sample_errors(tmp_path: Path) -> None:
+    with pytest.raises(SampleError, match="gone"):
+        read_encoded(tmp_path / "gone.jpg")
+    with pytest.raises(SampleError, match="can't be read"):
+        read_encoded(tmp_path)
+
+
+def a_person() -> np.ndarray:
+    """COCO-17 joints, each 10 px from the next in both directions."""
+    return np.stack([10 + 10 * np.arange(17), 20 + 5 * np.arange(17)], -1).astype(float)
+
+
+def test_a_skeleton_has_left_and_right_colours() -> None:
+    blank = np.zeros((200, 200, 3), np.uint8)
+    joints = a_person()
+    drawn = draw_skeleton(blank, joints, "coco17", thickness=2)
+    assert not blank.any()
+    for joint, colour in ((0, MIDDLE), (5, LEFT), (6, RIGHT), (15, LEFT), (16, RIGHT)):
+        x, y = joints[joint].astype(int)
+        assert tuple(drawn[y, x]) == colour, joint
+
+
+def test_a_bone_needs_both_its_joints() -> None:
+    blank = np.zeros((200, 200, 3), np.uint8)
+    joints = a_person()
+    visible = np.zeros(17, bool)
+    visible[[15]] = True
+    alone = draw_skeleton(blank, joints, "coco17", visible, thickness=1)
+    assert alone[joints[15, 1].astype(int), joints[15, 0].astype(int)].any()
+    visible[13] = True
+    middle = ((joints[13] + joints[15]) / 2).astype(int)
+    assert not alone[middle[1], middle[0]].any()
+    assert draw_skeleton(blank, joints, "coco17", visible, thickness=1)[middle[1], middle[0]].any()
+
+
+def test_joints_that_are_no_numbers_or_far_away_do_no_harm() -> None:
+    blank = np.zeros((50, 50, 3), np.uint8)
+    joints = np.full((17, 2), np.nan)
+    assert not draw_skeleton(blank, joints, "coco17").any()
+    joints[13], joints[15] = (25, 25), (1e12, 25)
+    drawn = draw_skeleton(blank, joints, "coco17", thickness=1)
+    assert drawn[25, 45].any()
+    assert not drawn[:20].any()
+
+
+def test_the_number_of_joints_is_checked() -> None:
+    with pytest.raises(ValueError, match="17 joints"):
+        draw_skeleton(np.zeros((9, 9, 3), np.uint8), np.zeros((16, 2)), "coco17")

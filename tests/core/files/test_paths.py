@@ -1,0 +1,118 @@
+"""Files that are complete or absent, and paths that stay inside."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from posesyn_core import SampleError, UserError
+from posesyn_core.files.paths import atomic_path, existing_file, inside, remove_partials, write_atomic
+
+
+def test_the_file_appears_when_it_is_complete(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "table.json"
+    with atomic_path(target) as temporary:
+        temporary.write_text("half")
+        assert not target.exists()
+        assert temporary.suffix == target.suffix
+        temporary.write_text("whole")
+    assert target.read_text() == "whole"
+    assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("before", [None, "old"])
+def test_after_a_failure_all_is_as_before(tmp_path: Path, before: str | None) -> None:
+    target = tmp_path / "table.json"
+    if before is not None:
+        target.write_text(before)
+
+    def fail() -> None:
+        with atomic_path(target) as temporary:
+            temporary.write_text("half")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        fail()
+    assert [path.read_text() for path in tmp_path.iterdir()] == ([] if before is None else [before])
+
+
+def test_a_killed_writer_leaves_only_a_partial(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from posesyn_core.files.paths import atomic_path\n"
+        "with atomic_path(Path(sys.argv[1])) as t:\n    t.write_text('half'); time.sleep(60)"
+    )
+    target = tmp_path / "table.json"
+    with subprocess.Popen([sys.executable, "-c", code, str(target)]) as writer:
+        deadline = time.monotonic() + 30
+        while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        writer.kill()
+    assert not target.exists()
+    assert len(list(tmp_path.iterdir())) == 1
+    remove_partials(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_removing_partials_spares_everything_else(tmp_path: Path) -> None:
+    kept = [tmp_path / name for name in (".hidden", "a.partial", "sub/b.json")]
+    stale = [tmp_path / name for name in (".a.12.partial.json", "sub/.b.7.partial", "sub/deep/.c.9.partial.tar")]
+    for path in kept + stale:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    remove_partials(tmp_path)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+
+
+@pytest.mark.parametrize("data", [b"\x00\xff", "text \u00e9"])
+def test_bytes_and_text_are_written_as_they_are(tmp_path: Path, data: bytes | str) -> None:
+    write_atomic(tmp_path / "file", data)
+    assert (tmp_path / "file").read_bytes() == (data if isinstance(data, bytes) else data.encode())
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "sub/a.jpg", "sub/../a.jpg", "./a.jpg"])
+def test_a_name_inside_is_resolved(tmp_path: Path, name: str) -> None:
+    assert inside(tmp_path, name) == (tmp_path / name).resolve()
+
+
+@pytest.mark.parametrize("name", ["..", "../a.jpg", "../../etc/passwd", "/etc/passwd", "sub/../../a.jpg"])
+def test_a_name_outside_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SampleError, match="leaves the image root"):
+        inside(tmp_path / "images", name)
+
+
+def test_a_sister_folder_is_outside(tmp_path: Path) -> None:
+    with pytest.raises(SampleError):
+        inside(tmp_path / "images", "../images-private/a.jpg")
+
+
+def test_a_link_to_the_outside_is_refused_and_a_linked_root_is_not(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "secret").touch()
+    (tmp_path / "real" / "link.jpg").symlink_to(tmp_path / "secret")
+    (tmp_path / "root").symlink_to(tmp_path / "real")
+    with pytest.raises(SampleError):
+        inside(tmp_path / "root", "link.jpg")
+    assert inside(tmp_path / "root", "a.jpg") == tmp_path / "real" / "a.jpg"
+
+
+@given(st.lists(st.sampled_from(["..", ".", "a", "b", "etc"]), max_size=8))
+def test_no_path_ever_leaves_the_root(parts: list[str]) -> None:
+    root = Path("/data/images")
+    try:
+        path = inside(root, "/".join(parts))
+    except SampleError:
+        return
+    assert os.path.commonpath([root, path]) == str(root)
+
+
+def test_an_existing_file_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "weights.npz").touch()
+    assert existing_file(tmp_path / "weights.npz", "body model") == tmp_path / "weights.npz"
+    for wrong in ("gone.npz", "."):
+        with pytest.raises(UserError, match=r"body model .* does not exist"):
+            existing_file(tmp_path / wrong, "body model")

@@ -1,0 +1,107 @@
+"""Prediction over many samples: ordered, lazy, independent of batches, and unharmed by bad samples."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pytest
+import torch
+from attrs import evolve
+
+from posesyn_core import PoseEstimate, Sample, SampleError, UserError
+from posesyn_core.components import Kind, NetworkCall, SplitEstimator
+from posesyn_core.engines.engine import EngineConfig, LoadedNetwork, TorchEngine
+from posesyn_core.inference.predict import BATCHES_AHEAD, exportable, predict
+from posesyn_core.registry import Registry
+from tests.tiny import people
+
+
+@pytest.fixture(scope="module")
+def spin() -> SplitEstimator:
+    estimator: SplitEstimator = Registry.discover().create(Kind.ESTIMATOR, "spin", {}, "test")
+    return estimator
+
+
+def flat(batches: Iterator[list[PoseEstimate | SampleError]]) -> list[PoseEstimate | SampleError]:
+    return [result for batch in batches for result in batch]
+
+
+def test_results_come_in_order_whatever_the_batches(spin: SplitEstimator) -> None:
+    samples = people(6)
+    whole = flat(predict(spin, [samples]))
+    single = flat(predict(spin, [[sample] for sample in samples], workers=3))
+    for one, other in zip(whole, single, strict=True):
+        assert isinstance(one, PoseEstimate) and isinstance(other, PoseEstimate)
+        np.testing.assert_array_equal(one.joints3d, other.joints3d)  # to the last bit: passes have one size
+        np.testing.assert_array_equal(one.joints2d, other.joints2d)
+    first, second = whole[:2]
+    assert np.abs(first.joints3d - second.joints3d).max() > 1e-4  # type: ignore[union-attr]
+
+
+def test_bad_samples_yield_their_reason_and_leave_the_others_alone(spin: SplitEstimator) -> None:
+    good = people(3)
+    broken = evolve(good[1], image=b"no picture")
+    results = flat(predict(spin, [[good[0], broken], [broken], [good[2]]]))
+    assert [isinstance(result, SampleError) for result in results] == [False, True, True, False]
+    assert "not an image" in str(results[1])
+
+
+def test_batches_are_read_only_a_little_ahead(spin: SplitEstimator) -> None:
+    read = []
+
+    def batches() -> Iterator[Sequence[Sample]]:
+        for number in range(20):
+            read.append(number)
+            yield people(1)
+
+    results = predict(spin, batches())
+    next(results)
+    assert len(read) <= BATCHES_AHEAD + 3
+    assert len(list(results)) == 19
+
+
+def test_users_mistakes_are_raised(spin: SplitEstimator) -> None:
+    class Missing:
+        def predict(self, samples: Sequence[Sample]) -> list[PoseEstimate]:
+            raise UserError("no weights")
+
+    with pytest.raises(UserError, match="no weights"):
+        list(predict(Missing(), [people(2)]))
+
+
+def test_a_device_that_is_too_small_is_told_in_a_sentence(spin: SplitEstimator) -> None:
+    def call(tensors: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    with pytest.raises(UserError, match="out of memory with 3 samples at once: lower --batch-size"):
+        list(predict(spin, [people(3)], network=LoadedNetwork(call, (1, 64))))
+
+
+def test_an_estimator_in_one_piece_loses_only_the_samples_it_fails_on(spin: SplitEstimator) -> None:
+    samples = people(4)
+
+    class Whole:
+        def predict(self, batch: Sequence[Sample]) -> list[PoseEstimate]:
+            if any(sample.id == samples[2].id for sample in batch):
+                raise RuntimeError("out of luck")
+            return [result for result in flat(predict(spin, [batch])) if isinstance(result, PoseEstimate)]
+
+    results = flat(predict(Whole(), [samples]))
+    assert [isinstance(result, SampleError) for result in results] == [False, False, True, False]
+    assert str(results[2]) == "RuntimeError: out of luck"
+
+
+def test_the_torch_engine_gives_the_networks_own_numbers(spin: SplitEstimator) -> None:
+    module = exportable("spin", spin)
+    run: NetworkCall = TorchEngine(EngineConfig()).load(module)
+    outputs = run(module.example)
+    assert set(outputs) == {"rotmat", "shape", "cam"}
+    assert all(len(tensor) == 2 and not tensor.requires_grad for tensor in outputs.values())
+
+
+@pytest.mark.slow
+def test_the_compile_engine_agrees_with_the_eager_one(spin: SplitEstimator) -> None:
+    module = exportable("spin", spin)
+    eager = TorchEngine(EngineConfig()).load(module)(module.example)
+    compiled = TorchEngine(EngineConfig(), compiled=True).load(module)(module.example)
+    for name, tensor in eager.items():
+        np.testing.assert_allclose(tensor, compiled[name], atol=1e-4)

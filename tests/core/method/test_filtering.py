@@ -1,0 +1,72 @@
+"""Eq. 6 and the filter built on it."""
+
+import numpy as np
+import pytest
+import torch
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from posesyn_core.components import FrameFilter
+from posesyn_core.method.filtering import TpeError, TpeErrorConfig, pose_error_3d
+from posesyn_core.values import Camera, FloatArray, LabelledFrame, PoseEstimate
+
+
+def zeros(*shape: int) -> FloatArray:
+    return np.zeros(shape, np.float32)
+
+
+def frame(joints3d: np.ndarray | None) -> LabelledFrame:
+    label = None if joints3d is None else joints3d.astype(np.float32)
+    return LabelledFrame("f", b"", zeros(4), zeros(24, 2), zeros(24), joints3d=label)
+
+
+def estimate(joints3d: np.ndarray) -> PoseEstimate:
+    return PoseEstimate(joints3d.astype(np.float32), zeros(24, 2), Camera(zeros(2), zeros(2)))
+
+
+def test_equation_6_by_hand() -> None:
+    target = np.zeros((1, 3, 3))
+    pred = np.array([[[10, 0, 0], [10, 30, 40], [22, 9, 8]]])  # 50 and 17 mm relative to the root
+    assert pose_error_3d(pred, target, "sum").tolist() == [67]
+    assert pose_error_3d(pred, target).tolist() == [33.5]
+    with pytest.raises(ValueError, match="median"):
+        pose_error_3d(pred, target, "median")  # type: ignore[arg-type]
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_ignores_where_the_root_is_and_agrees_with_torch(seed: int) -> None:
+    pred, target = np.random.default_rng(seed).normal(0, 300, (2, 4, 22, 3))
+    errors = pose_error_3d(pred, target)
+    np.testing.assert_allclose(pose_error_3d(pred + np.array([1, 2, 3]), target - 5), errors)
+    np.testing.assert_allclose(pose_error_3d(pred, target, "sum"), 21 * errors)
+    np.testing.assert_allclose(pose_error_3d(torch.from_numpy(pred), torch.from_numpy(target)).numpy(), errors)
+
+
+def test_the_filter_keeps_up_to_tau_and_says_why_it_drops() -> None:
+    label = np.random.default_rng(0).normal(0, 0.3, (24, 3))
+    off = np.zeros((24, 3))
+    off[1:22, 1] = 0.08  # metres, on each shared joint but the root
+    off[22:] = 9  # the hands do not count
+    broken = label + np.where(np.arange(24)[:, None] == 5, np.nan, 0)
+    frames = [frame(label), frame(label), frame(label), frame(None), frame(label)]
+    estimates = [estimate(label), estimate(label + off), estimate(label + 2 * off), estimate(label), estimate(broken)]
+    component = TpeError(TpeErrorConfig())
+    assert isinstance(component, FrameFilter)
+    verdicts = component.judge(frames, estimates)
+    assert [verdict.keep for verdict in verdicts] == [True, True, False, False, False]
+    assert [round(verdict.error, 2) for verdict in verdicts[:3]] == [0, 80, 160]
+    assert "160.0 mm" in verdicts[2].reason and "120 mm" in verdicts[2].reason
+    assert "not finite" in verdicts[3].reason and "not finite" in verdicts[4].reason
+    assert not verdicts[0].reason
+    assert not TpeError(TpeErrorConfig(tau=70)).judge(frames[1:2], estimates[1:2])[0].keep
+    assert not TpeError(TpeErrorConfig(reduction="sum")).judge(frames[1:2], estimates[1:2])[0].keep
+    assert component.judge([], []) == []
+
+
+def test_a_frame_that_lacks_a_joint_is_dropped() -> None:
+    label = np.random.default_rng(0).normal(0, 0.3, (24, 3))
+    lacking, whole = (evolve(frame(label), confidence3d=np.arange(24) != at) for at in (5, 23))  # a hand doesn't count
+    verdicts = TpeError(TpeErrorConfig()).judge([lacking, whole], 2 * [estimate(label)])
+    assert [verdict.keep for verdict in verdicts] == [False, True]
+    assert "not finite" in verdicts[0].reason

@@ -1,0 +1,131 @@
+"""Unlabelled videos."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from posesyn_core import Sample, UserError
+from posesyn_core.values import SampleOrRejection
+from posesyn_datasets.readers.video import Ucf101Config, Ucf101Reader, VideoConfig, VideoReader
+from tests.plugins.posesyn_datasets.overlays import drawn
+
+SIZE = (64, 48)
+
+
+def write_video(path: Path, frames: int = 7) -> None:
+    """A video whose frame n is grey of brightness 30 n with a white top left corner."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height = SIZE
+        for number in range(frames):
+            pixels = np.full((SIZE[1], SIZE[0], 3), 30 * number, np.uint8)
+            pixels[:16, :16] = 255
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def read(root: Path, **options: Any) -> list[SampleOrRejection]:
+    return list(VideoReader(VideoConfig(root, **options)).samples())
+
+
+def test_frames_are_sampled_at_the_stride_without_labels(root: Path) -> None:
+    write_video(root / "clips/jump.mp4")
+    write_video(root / "walk.avi", frames=1)
+    samples = [sample for sample in read(root, stride=3) if isinstance(sample, Sample)]
+    names = ["clips/jump.mp4/000000", "clips/jump.mp4/000003", "clips/jump.mp4/000006", "walk.avi/000000"]
+    assert [sample.id for sample in samples] == [f"video/{name}-0" for name in names]
+    for sample, number in zip(samples, (0, 3, 6, 0), strict=True):
+        image = sample.load_image()
+        assert image.shape == (48, 64, 3)
+        assert image[30:, 30:].mean() == pytest.approx(30 * number, abs=6)
+        assert image[2:12, 2:12].mean() > 235
+        assert sample.box.tolist() == [0, 0, 63, 47]
+        assert not sample.confidence.any()
+        assert sample.keypoints2d.shape == (24, 2)
+        assert sample.joints3d is sample.smpl is sample.camera is None
+        drawn(sample)
+
+
+def test_people_come_from_the_box_file(root: Path, tmp_path: Path) -> None:
+    write_video(root / "jump.mp4", frames=3)
+    boxes = {"jump.mp4/000000": [[1, 2, 30, 40], [5, 5, 60, 45]], "jump.mp4/000001": [], "jump.mp4/000002": [[1, 2, 3]]}
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    first, second, nobody, broken = read(root / "jump.mp4", stride=1, boxes=tmp_path / "boxes.json")
+    assert isinstance(first, Sample)
+    assert isinstance(second, Sample)
+    assert (first.id, first.box.tolist()) == ("video/jump.mp4/000000-0", [1, 2, 30, 40])
+    assert (second.id, second.box.tolist()) == ("video/jump.mp4/000000-1", [5, 5, 60, 45])
+    assert nobody == ("video/jump.mp4/000001", "the box file has nobody in this picture")
+    assert isinstance(broken, tuple)
+    assert "four numbers" in broken[1]
+
+
+def test_a_broken_video_is_refused_and_the_next_one_read(root: Path) -> None:
+    write_video(root / "b.avi", frames=1)
+    (root / "a.mp4").write_bytes(b"no video")
+    broken, good = read(root)
+    assert isinstance(broken, tuple)
+    assert broken[0] == "video/a.mp4"
+    assert "can't be decoded" in broken[1]
+    assert isinstance(good, Sample)
+
+
+def test_what_is_missing_is_said(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data.*not a folder"):
+        read(root)
+    root.mkdir()
+    with pytest.raises(UserError, match=r"no video .*\.mp4.*data"):
+        read(root)
+    write_video(root / "b.avi", frames=1)
+    with pytest.raises(UserError, match=r"box file .*gone\.json.*does not exist"):
+        read(root, boxes=tmp_path / "gone.json")
+    (tmp_path / "boxes.json").write_text('{"b.avi/000000": 3}')
+    with pytest.raises(UserError, match=r"boxes\.json.*list of boxes"):
+        read(root, boxes=tmp_path / "boxes.json")
+
+
+def test_ucf101(root: Path) -> None:
+    names = ["Archery/v_Archery_g01_c01.avi", "YoYo/v_YoYo_g08_c02.avi"]
+    write_video(root / "UCF-101" / names[0], frames=2)
+    write_video(root / "UCF-101" / names[1], frames=2)
+    lists = root / "ucfTrainTestlist"
+    lists.mkdir()
+    (lists / "trainlist01.txt").write_text(f"{names[1]} 101\r\nYoYo/v_YoYo_g09_c01.avi 101\r\n")
+    (lists / "testlist01.txt").write_text(f"{names[0]}\n")
+
+    def ids(split: str) -> list[str]:
+        entries = Ucf101Reader(Ucf101Config(root, split)).samples()
+        return [entry.id if isinstance(entry, Sample) else entry[1] for entry in entries]
+
+    assert ids("all") == [f"ucf101/{name}/000000-0" for name in names]
+    assert ids("testlist01") == [f"ucf101/{names[0]}/000000-0"]
+    assert ids("trainlist01") == [
+        f"ucf101/{names[1]}/000000-0",
+        "the video YoYo/v_YoYo_g09_c01.avi is missing in UCF-101",
+    ]
+    with pytest.raises(UserError, match=r"testlist02\.txt"):
+        ids("testlist02")
+
+
+def test_ucf101_says_what_is_missing(root: Path) -> None:
+    root.mkdir()
+    with pytest.raises(UserError, match=r"misses UCF-101.*UCF101\.rar"):
+        list(Ucf101Reader(Ucf101Config(root)).samples())
+
+
+def test_a_real_video(shared: Path) -> None:
+    path = shared / "data/images/video/single_person_demo.mp4"
+    if not path.is_file():
+        pytest.skip(f"no {path}")
+    samples = read(path, stride=30)
+    assert len(samples) == 2
+    for sample in samples:
+        assert isinstance(sample, Sample)
+        image = sample.load_image()
+        assert image.shape == (1920, 1080, 3)
+        assert image.std() > 20
