@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import scipy.io
 from numpy.typing import NDArray
-from tests.plugins.posesyn_datasets.test_video import write_video
 
 from posesyn_core import Sample, UserError
 from posesyn_core.components import Kind
@@ -18,6 +17,7 @@ from posesyn_datasets import plugin
 from posesyn_datasets.readers.human36m import Human36mRecordings
 from tests.plugins.posesyn_datasets.figures import figure
 from tests.plugins.posesyn_datasets.overlays import drawn
+from tests.plugins.posesyn_datasets.readers.test_video import write_video
 
 cdfwrite = pytest.importorskip("cdflib.cdfwrite")
 h5py = pytest.importorskip("h5py")

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from attrs import frozen
-from tests.plugins.posesyn_datasets.test_video import write_video
 
 from posesyn_core import Component, Kind, Sample, SampleError, UserError, hookimpl, option
 from posesyn_core.files.images import encode_png
 from posesyn_core.registry import Origin, Registry
 from posesyn_core.values import Detections, Image, SampleOrRejection
 from posesyn_datasets import plugin
+from tests.plugins.posesyn_datasets.readers.test_video import write_video
 
 
 @frozen
