@@ -16,7 +16,7 @@ from posesyn_core.engines.cache import EngineCache
 from posesyn_core.engines.engine import check_batch
 from posesyn_core.engines.export import exported
 from posesyn_core.errors import UserError
-from posesyn_onnx.plugin import OnnxConfig
+from posesyn_onnx.config import OnnxConfig
 
 PROVIDERS: Mapping[str, str] = {
     "tensorrt": "TensorrtExecutionProvider",

@@ -15,7 +15,7 @@ from posesyn_core.engines.cache import EngineCache, EngineKey, file_digest
 from posesyn_core.engines.export import exported
 from posesyn_core.errors import UserError
 from posesyn_core.progress import tell
-from posesyn_tensorrt.plugin import LIBRARIES, TensorRTConfig
+from posesyn_tensorrt.config import LIBRARIES, TensorRTConfig
 
 
 @frozen

@@ -19,7 +19,7 @@ from posesyn_core.components import ExportableModule
 from posesyn_core.engines.engine import check_batch
 from posesyn_core.errors import UserError
 from posesyn_tensorrt.build import MESSAGES
-from posesyn_tensorrt.plugin import TensorRTConfig
+from posesyn_tensorrt.config import TensorRTConfig
 
 _DTYPES: Mapping[trt.DataType, torch.dtype] = {
     trt.DataType.FLOAT: torch.float32,

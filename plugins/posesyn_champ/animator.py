@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from posesyn_champ.config import ChampConfig
 from posesyn_champ.guidance import fuse
 from posesyn_champ.memory import Placement, rejecting_what_does_not_fit
 from posesyn_champ.motion import PLACES
@@ -29,7 +30,6 @@ from posesyn_champ.pipeline import (
     to_image,
     vae_input,
 )
-from posesyn_champ.plugin import ChampConfig
 from posesyn_champ.unet import Denoiser, UnconditionalDenoiser
 from posesyn_champ.weights import load_networks
 from posesyn_champ.windows import closed_windows, open_windows
@@ -46,7 +46,7 @@ LEVELS = 64
 
 
 class ChampAnimator:
-    """Draws a reference person in the poses of a plan; see :class:`~posesyn_champ.plugin.ChampConfig`.
+    """Draws a reference person in the poses of a plan; see :class:`~posesyn_champ.config.ChampConfig`.
 
     Fits ``Animator`` and ``Accelerated``. Thread-safe: maps are drawn by all threads, the networks run one clip at a
     time. A clip depends on its plan alone.

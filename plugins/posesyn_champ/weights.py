@@ -28,8 +28,8 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from posesyn_champ.config import GUIDANCE
 from posesyn_champ.guidance import GuidanceEncoder
-from posesyn_champ.plugin import GUIDANCE
 from posesyn_champ.unet import UNet, UNetSizes
 from posesyn_core.errors import UserError
 from posesyn_core.files.checkpoints import Fit, compare, load_state_dict, read_state_dict, write_state_dict

@@ -18,6 +18,7 @@ from posesyn_core.files.checkpoints import replace_weights
 from posesyn_core.geometry.boxes import check_box
 from posesyn_core.values import FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample
 from posesyn_crowdnet.body import JointRegressor, read_head_top, superset_regressor
+from posesyn_crowdnet.config import CrowdNetConfig
 from posesyn_crowdnet.crops import Floats, as_xywh, crop_box, draw_view, tight_box
 from posesyn_crowdnet.detections import Detections
 from posesyn_crowdnet.inputs import network_inputs
@@ -25,7 +26,6 @@ from posesyn_crowdnet.joints import Names, official_joints
 from posesyn_crowdnet.losses import crowdnet_loss
 from posesyn_crowdnet.network import FOCAL_LENGTH, CrowdNetwork, camera
 from posesyn_crowdnet.people import Person, person_of
-from posesyn_crowdnet.plugin import CrowdNetConfig
 from posesyn_crowdnet.posefix import disturb
 from posesyn_crowdnet.targets import training_item
 from posesyn_crowdnet.weights import load_network, save_network

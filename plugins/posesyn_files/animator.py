@@ -32,7 +32,7 @@ from posesyn_core.files.images import decode_image, encode_png, read_encoded
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.pipeline.animate import clip_folder
 from posesyn_core.values import ClipPlan, Image
-from posesyn_files.plugin import FileConfig
+from posesyn_files.config import FileConfig
 
 ARRAYS = ("global_orient", "body_pose", "betas", "transl", "joints3d", "joints2d")
 

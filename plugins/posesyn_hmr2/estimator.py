@@ -15,13 +15,13 @@ from posesyn_core.components import TrainingDefaults
 from posesyn_core.files.checkpoints import replace_weights
 from posesyn_core.values import FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample
 from posesyn_hmr2.annotations import read_mocap
+from posesyn_hmr2.config import Hmr2Config
 from posesyn_hmr2.crops import crop_person, person_square
 from posesyn_hmr2.inputs import Augmentation, person_of, training_inputs
 from posesyn_hmr2.joints import joints44
 from posesyn_hmr2.losses import FOCAL_LENGTH, Weights, adversarial_terms, hmr2_terms, total
 from posesyn_hmr2.network import IMAGE_SIZE, Hmr2Network
 from posesyn_hmr2.people import Person
-from posesyn_hmr2.plugin import Hmr2Config
 from posesyn_hmr2.regressor import read_regressor
 from posesyn_hmr2.rules import believed, load_prior
 from posesyn_hmr2.weights import load_network, save_network

@@ -18,10 +18,10 @@ from posesyn_core.geometry.crops import square
 from posesyn_core.geometry.rotations import matrix_to_axis_angle
 from posesyn_core.values import Camera, FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample, SmplParams
 from posesyn_hybrik.camera import CROP, FOCAL_LENGTH, lift
+from posesyn_hybrik.config import HybrikConfig
 from posesyn_hybrik.inputs import Augmentation, crop_person, training_inputs
 from posesyn_hybrik.losses import depths_from_root, hybrik_loss
 from posesyn_hybrik.people import MARGIN, Person, joints_and_twists, person_of
-from posesyn_hybrik.plugin import HybrikConfig
 from posesyn_hybrik.smpl import body_of_smpl
 from posesyn_hybrik.weights import Loaded, load_network, save_network, untrained
 

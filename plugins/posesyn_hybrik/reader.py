@@ -10,8 +10,8 @@ from posesyn_core.body.model import body_for_checkpoint
 from posesyn_core.errors import UserError
 from posesyn_core.values import Sample, SampleOrRejection, SmplParams
 from posesyn_hybrik.annotations import read_people
+from posesyn_hybrik.config import HybrikReaderConfig
 from posesyn_hybrik.people import MARGIN, Person
-from posesyn_hybrik.plugin import HybrikReaderConfig
 
 
 class HybrikReader:

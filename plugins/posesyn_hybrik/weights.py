@@ -28,9 +28,9 @@ from posesyn_core.files.checkpoints import (
     write_state_dict,
 )
 from posesyn_core.files.paths import existing_file
+from posesyn_hybrik.config import HybrikConfig
 from posesyn_hybrik.heatmaps import DEPTH_EXTENT
 from posesyn_hybrik.hrnet import HRNetSizes, HybrikHRNet, hrnet_sizes
-from posesyn_hybrik.plugin import HybrikConfig
 from posesyn_hybrik.resnet import HybrikResNet, ResNetSizes, resnet_sizes
 from posesyn_hybrik.skeleton import PARENTS
 from posesyn_hybrik.smpl import HybrikSmpl, smpl_of_body, smpl_of_state

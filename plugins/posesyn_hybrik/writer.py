@@ -27,8 +27,8 @@ from posesyn_core.files.paths import existing_file, write_atomic
 from posesyn_core.files.writing import write_jpeg
 from posesyn_core.geometry.crops import square
 from posesyn_core.values import LabelledFrame, SmplParams
+from posesyn_hybrik.config import HybrikWriterConfig
 from posesyn_hybrik.people import MARGIN, Floats, joints_and_twists
-from posesyn_hybrik.plugin import HybrikWriterConfig
 from posesyn_hybrik.smpl import smpl_of_body
 
 MM = 1000.0

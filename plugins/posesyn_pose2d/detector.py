@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from posesyn_core.errors import UserError
 from posesyn_core.values import Detections, Image
-from posesyn_pose2d.plugin import DetectorConfig
+from posesyn_pose2d.config import DetectorConfig
 from posesyn_pose2d.session import open_session
 
 GREY = 114

@@ -19,7 +19,7 @@ from posesyn_core.geometry.boxes import check_box
 from posesyn_core.geometry.crops import apply_affine, invert_affine
 from posesyn_core.geometry.skeletons import joint_set
 from posesyn_core.values import Keypoints, Sample
-from posesyn_pose2d.plugin import Pose2dConfig
+from posesyn_pose2d.config import Pose2dConfig
 from posesyn_pose2d.session import open_session
 
 MARGIN = 1.25

@@ -15,8 +15,8 @@ from posesyn_core.body.model import load_body
 from posesyn_core.body.planning import posed_vertices
 from posesyn_core.body.render import composite, interpolate, render, texture_colours, window
 from posesyn_core.values import Camera, ClipPlan, FloatArray, Image, PoseEstimate, Sample
+from posesyn_reprojection.config import ReprojectionConfig
 from posesyn_reprojection.lifting import Person, Surface, in_front, lift
-from posesyn_reprojection.plugin import ReprojectionConfig
 
 FINEST, FINE = 2.0, 1.5
 """How much finer than the image a person is drawn at most, and at least for an outline that needs no softening."""

@@ -2,19 +2,9 @@
 
 from typing import Any
 
-from attrs import frozen
-
-from posesyn_core.components import Component, Kind, option
+from posesyn_core.components import Component, Kind
 from posesyn_core.hookspecs import hookimpl
-
-
-@frozen
-class ReprojectionConfig:
-    """The re-projection animator."""
-
-    body: str = option("", "the SMPL file (.npz or official .pkl) of the plan's bodies; empty = the free body")
-    references: int = option(16, "how many reference people are kept in memory, ready to be posed")
-    resolution: int = option(640, "longest side, in pixels, at which a person is drawn; larger ones are enlarged")
+from posesyn_reprojection.config import ReprojectionConfig
 
 
 @hookimpl

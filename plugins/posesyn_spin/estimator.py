@@ -17,11 +17,11 @@ from posesyn_core.files.checkpoints import replace_weights
 from posesyn_core.geometry.cameras import crop_translation
 from posesyn_core.geometry.crops import square
 from posesyn_core.values import FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample
+from posesyn_spin.config import SpinConfig
 from posesyn_spin.crops import CropKind
 from posesyn_spin.inputs import MARGIN, Augmentation, Person, crop_person, person_of, training_inputs
 from posesyn_spin.losses import CROP, FOCAL_LENGTH, spin_loss
 from posesyn_spin.network import SpinNetwork
-from posesyn_spin.plugin import SpinConfig
 from posesyn_spin.smplify import MixturePrior, fit
 from posesyn_spin.weights import load_network, save_network
 

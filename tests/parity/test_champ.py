@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from posesyn_champ.config import GUIDANCE
 from posesyn_champ.guidance import GuidanceEncoder, fuse
 from posesyn_champ.pipeline import (
     DENOISER,
@@ -32,7 +33,6 @@ from posesyn_champ.pipeline import (
     sample,
     vae_input,
 )
-from posesyn_champ.plugin import GUIDANCE
 from posesyn_champ.unet import Denoiser, UnconditionalDenoiser, UNet, UNetSizes, pack, write_bank
 from posesyn_champ.weights import ChampWeights, Networks, load_networks
 from posesyn_champ.windows import closed_windows

@@ -23,13 +23,13 @@ from posesyn_core.geometry.skeletons import H36M17
 from posesyn_core.training.protocols import H36M_14
 from posesyn_crowdnet import annotations, joints, posefix
 from posesyn_crowdnet.body import JointRegressor, body_from, superset_regressor
+from posesyn_crowdnet.config import CrowdNetConfig
 from posesyn_crowdnet.crops import View, crop_box, crop_matrix, cut, overlap, tight_box
 from posesyn_crowdnet.estimator import CrowdNet
 from posesyn_crowdnet.inputs import pose_in_crop
 from posesyn_crowdnet.losses import crowdnet_loss, project_to_heatmap
 from posesyn_crowdnet.network import CrowdNetwork, camera, graph_adjacency, sample_features, sizes_of
 from posesyn_crowdnet.people import Person
-from posesyn_crowdnet.plugin import CrowdNetConfig
 from posesyn_crowdnet.targets import UNTRUSTED, labels
 from tests.packs import Arrays, Claims, arrays, check_claims, manifest_of
 from tests.parity import test_metrics

@@ -23,10 +23,10 @@ from posesyn_core.values import Sample, SmplParams
 from posesyn_datasets.readers.pw3d import Pw3dConfig, Pw3dReader
 from posesyn_spin import losses, smplify
 from posesyn_spin.annotations import read_people
+from posesyn_spin.config import SpinConfig
 from posesyn_spin.crops import official_crop, transform, transform_matrix
 from posesyn_spin.inputs import MARGIN, Person, View, crop_person, training_item
 from posesyn_spin.network import SpinNetwork, sizes_of
-from posesyn_spin.plugin import SpinConfig
 from tests.packs import Arrays, Claims, arrays, check_claims, manifest_of
 
 

@@ -14,8 +14,8 @@ from posesyn_core.files.images import decode_image
 from posesyn_core.geometry.cameras import project
 from posesyn_core.inference.pictures import pictures, predict_pictures, wavefront
 from posesyn_core.values import Camera, PoseEstimate, Sample
+from posesyn_spin.config import SpinConfig
 from posesyn_spin.estimator import Spin
-from posesyn_spin.plugin import SpinConfig
 from tests.tiny import people
 
 BOX = (20.0, 10.0, 90.0, 110.0)

@@ -8,8 +8,8 @@ from posesyn_core.files.images import encode_png
 from posesyn_core.geometry.boxes import joint_boxes
 from posesyn_core.geometry.cameras import project
 from posesyn_core.values import Camera, LabelledFrame, SmplParams
+from posesyn_spin.config import SpinConfig
 from posesyn_spin.estimator import Spin
-from posesyn_spin.plugin import SpinConfig
 
 
 @pytest.fixture

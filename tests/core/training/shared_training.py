@@ -7,8 +7,8 @@ import torch
 
 from posesyn_core.training.finetune import FinetuneResult, Validation, finetune
 from posesyn_core.training.loader import labelled_frame
+from posesyn_spin.config import SpinConfig
 from posesyn_spin.estimator import Spin
-from posesyn_spin.plugin import SpinConfig
 from tests.tiny import people
 
 

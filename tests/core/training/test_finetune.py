@@ -15,8 +15,8 @@ from posesyn_core.errors import UserError
 from posesyn_core.training.finetune import FinetuneResult, Schedule, Validation, finetune
 from posesyn_core.training.loader import batches
 from posesyn_core.values import LabelledFrame
+from posesyn_spin.config import SpinConfig
 from posesyn_spin.estimator import Spin
-from posesyn_spin.plugin import SpinConfig
 from tests.core.training.shared_training import train as train_shared
 
 

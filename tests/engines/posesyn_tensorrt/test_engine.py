@@ -23,8 +23,8 @@ from posesyn_core import UserError
 from posesyn_core.components import ExportableModule
 from posesyn_core.engines.cache import EngineCache
 from posesyn_core.engines.export import exported
+from posesyn_tensorrt.config import TensorRTConfig
 from posesyn_tensorrt.engine import Gpu, TensorRTEngine, plan_key
-from posesyn_tensorrt.plugin import TensorRTConfig
 
 H200 = Gpu(torch.device("cuda", 0), "NVIDIA H200", "9.0")
 A100 = Gpu(torch.device("cuda", 0), "NVIDIA A100-SXM4-80GB", "8.0")

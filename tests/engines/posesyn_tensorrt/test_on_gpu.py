@@ -11,8 +11,8 @@ import torch
 from posesyn_core import UserError
 from posesyn_core.components import ExportableModule
 from posesyn_core.engines.cache import EngineCache
+from posesyn_tensorrt.config import TensorRTConfig
 from posesyn_tensorrt.engine import TensorRTEngine
-from posesyn_tensorrt.plugin import TensorRTConfig
 
 LACKING = importlib.util.find_spec("tensorrt") is None or not torch.cuda.is_available()
 pytestmark = [

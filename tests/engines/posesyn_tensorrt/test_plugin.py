@@ -11,8 +11,8 @@ from posesyn_core import UserError
 from posesyn_core.components import Engine, ExportableModule, Kind
 from posesyn_core.recipe import structure
 from posesyn_core.registry import Registry
+from posesyn_tensorrt.config import TensorRTConfig
 from posesyn_tensorrt.engine import TensorRTEngine, require_gpu
-from posesyn_tensorrt.plugin import TensorRTConfig
 
 SECTION = "[estimator.engine]"
 

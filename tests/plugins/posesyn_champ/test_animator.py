@@ -12,8 +12,9 @@ from attrs import evolve
 from torch import Tensor
 
 from posesyn_champ.animator import ChampAnimator
+from posesyn_champ.config import ChampConfig
 from posesyn_champ.pipeline import DENOISER, UNCONDITIONAL
-from posesyn_champ.plugin import ChampConfig, register_animators
+from posesyn_champ.plugin import register_animators
 from posesyn_core.components import Accelerated, Animator, Kind
 from posesyn_core.engines.check import load, verify_accelerated
 from posesyn_core.engines.engine import EngineConfig, TorchEngine

@@ -13,11 +13,11 @@ from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import encode_png
 from posesyn_core.geometry.crops import apply_affine, invert_affine
 from posesyn_core.values import LabelledFrame, Sample
+from posesyn_crowdnet.config import CrowdNetConfig
 from posesyn_crowdnet.crops import View, crop_matrix
 from posesyn_crowdnet.estimator import CrowdNet
 from posesyn_crowdnet.joints import DETECTED, GRAPH, SUPERSET
 from posesyn_crowdnet.losses import WEIGHTS, crowdnet_loss, project_to_heatmap
-from posesyn_crowdnet.plugin import CrowdNetConfig
 from tests.tiny import people
 
 

@@ -8,9 +8,9 @@ import torch
 
 from posesyn_core.body.model import load_body
 from posesyn_core.errors import UserError
+from posesyn_crowdnet.config import CrowdNetConfig
 from posesyn_crowdnet.estimator import CrowdNet
 from posesyn_crowdnet.network import BodyBuffers, CrowdNetwork, Sizes
-from posesyn_crowdnet.plugin import CrowdNetConfig
 from posesyn_crowdnet.weights import CrowdNetWeights, load_network
 
 VERTICES, FACES = 40, 30

@@ -13,7 +13,8 @@ from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import decode_image, encode_png
 from posesyn_core.values import ClipPlan
 from posesyn_files.animator import FileAnimator
-from posesyn_files.plugin import FileConfig, register_animators
+from posesyn_files.config import FileConfig
+from posesyn_files.plugin import register_animators
 from tests.core.body.test_guidance import SIZE, plan
 
 COPY_NORMALS = """

@@ -10,8 +10,8 @@ from posesyn_core.body.model import Body, load_body
 from posesyn_core.files.images import encode_png
 from posesyn_core.geometry.cameras import project
 from posesyn_core.values import Camera, LabelledFrame, SmplParams
+from posesyn_hmr2.config import Hmr2Config
 from posesyn_hmr2.estimator import Hmr2
-from posesyn_hmr2.plugin import Hmr2Config
 
 FAR = 1000.0
 """Metres to a camera so far away that turning the picture and turning the body about its axis are one."""

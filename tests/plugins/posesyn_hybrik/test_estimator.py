@@ -16,9 +16,9 @@ from posesyn_core.geometry.cameras import project
 from posesyn_core.inference.predict import exportable, predict
 from posesyn_core.values import LabelledFrame, PoseEstimate, Sample
 from posesyn_hybrik.annotations import read_people
+from posesyn_hybrik.config import HybrikConfig
 from posesyn_hybrik.estimator import Hybrik
 from posesyn_hybrik.losses import depths_from_root
-from posesyn_hybrik.plugin import HybrikConfig
 from posesyn_hybrik.weights import HybrikWeights
 
 VARIANTS = ["resnet34", "hrnet_w48"]

@@ -18,9 +18,9 @@ from posesyn_core.geometry.cameras import project
 from posesyn_core.registry import Registry
 from posesyn_core.values import Camera, LabelledFrame, Sample, SmplParams
 from posesyn_hybrik.annotations import read_people
+from posesyn_hybrik.config import HybrikReaderConfig, HybrikWriterConfig
 from posesyn_hybrik.inputs import View, targets
 from posesyn_hybrik.people import joints_and_twists, person_of
-from posesyn_hybrik.plugin import HybrikReaderConfig, HybrikWriterConfig
 from posesyn_hybrik.reader import HybrikReader
 from posesyn_hybrik.smpl import smpl_of_body
 from posesyn_hybrik.writer import HybrikWriter

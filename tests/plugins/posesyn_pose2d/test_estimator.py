@@ -12,8 +12,8 @@ from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import encode_png
 from posesyn_core.registry import Registry
 from posesyn_core.values import Sample
+from posesyn_pose2d.config import Pose2dConfig
 from posesyn_pose2d.estimator import OnnxKeypoints, decode_heatmaps, decode_simcc
-from posesyn_pose2d.plugin import Pose2dConfig
 from tests.onnx_graphs import keypoint_graph
 
 

@@ -16,7 +16,8 @@ from posesyn_core.geometry.cameras import project
 from posesyn_core.values import Camera, ClipPlan, PoseEstimate, Sample, SmplParams
 from posesyn_reprojection import animator as module
 from posesyn_reprojection.animator import ReprojectionAnimator
-from posesyn_reprojection.plugin import ReprojectionConfig, register_animators
+from posesyn_reprojection.config import ReprojectionConfig
+from posesyn_reprojection.plugin import register_animators
 
 SIZE = (180, 150)
 CAMERA = Camera(np.array([300.0, 300.0]), np.array([74.5, 89.5]))

@@ -12,8 +12,8 @@ from posesyn_core.body.model import Body, load_body
 from posesyn_core.geometry.cameras import project
 from posesyn_core.values import Camera, ClipPlan, PoseEstimate, Sample, SmplParams
 from posesyn_reprojection.animator import ReprojectionAnimator
+from posesyn_reprojection.config import ReprojectionConfig
 from posesyn_reprojection.lifting import Person
-from posesyn_reprojection.plugin import ReprojectionConfig
 
 SIZE = (400, 360)
 CAMERA = Camera([620.0, 640.0], [171.3, 207.6])

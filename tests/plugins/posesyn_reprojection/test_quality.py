@@ -15,8 +15,8 @@ from posesyn_core.geometry.cameras import project
 from posesyn_core.seeds import rng
 from posesyn_core.values import Camera, Image, PoseEstimate, Sample, SmplParams
 from posesyn_reprojection.animator import ReprojectionAnimator, draw
+from posesyn_reprojection.config import ReprojectionConfig
 from posesyn_reprojection.lifting import Person, Surface
-from posesyn_reprojection.plugin import ReprojectionConfig
 from posesyn_starter.appearance import Figure, draw_look
 from posesyn_starter.poses import sample_poses
 from posesyn_starter.scenery import draw_background

@@ -13,8 +13,8 @@ from posesyn_core.geometry.skeletons import SMPL24
 from posesyn_core.values import LabelledFrame
 from posesyn_datasets.writers.spin import SpinWriter, SpinWriterConfig
 from posesyn_spin.annotations import read_people
+from posesyn_spin.config import SpinConfig
 from posesyn_spin.estimator import Spin
-from posesyn_spin.plugin import SpinConfig
 from tests import tiny
 
 LEFT_ANKLE, RIGHT_WRIST, LSP_RIGHT_WRIST, LSP_LEFT_ANKLE = 7, 21, 6, 5

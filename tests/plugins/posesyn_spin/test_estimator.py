@@ -16,9 +16,9 @@ from posesyn_core.geometry.cameras import project
 from posesyn_core.geometry.crops import apply_affine, crop_matrix
 from posesyn_core.inference.predict import predict
 from posesyn_core.values import Image, LabelledFrame, PoseEstimate, Sample
+from posesyn_spin.config import SpinConfig
 from posesyn_spin.estimator import Spin
 from posesyn_spin.losses import project_to_crop
-from posesyn_spin.plugin import SpinConfig
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from posesyn_core.body.model import Body, load_body
 from posesyn_core.errors import UserError
 from posesyn_core.geometry.cameras import crop_translation, project
 from posesyn_core.geometry.rotations import axis_angle_to_matrix
+from posesyn_spin.config import SpinConfig
 from posesyn_spin.estimator import Spin
 from posesyn_spin.losses import CROP, FOCAL_LENGTH
-from posesyn_spin.plugin import SpinConfig
 from posesyn_spin.smplify import MixturePrior, estimated_place, fit
 
 

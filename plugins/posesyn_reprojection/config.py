@@ -1,0 +1,14 @@
+"""Options of the animator ``reprojection``."""
+
+from attrs import frozen
+
+from posesyn_core.components import option
+
+
+@frozen
+class ReprojectionConfig:
+    """The re-projection animator."""
+
+    body: str = option("", "the SMPL file (.npz or official .pkl) of the plan's bodies; empty = the free body")
+    references: int = option(16, "how many reference people are kept in memory, ready to be posed")
+    resolution: int = option(640, "longest side, in pixels, at which a person is drawn; larger ones are enlarged")
