@@ -77,7 +77,8 @@ class SmplParams:
 class Sample:
     """One person in one image, with what a data set says of them.
 
-    ``id`` is stable across runs: "data set/split/person". ``image`` is a path, or the encoded bytes themselves.
+    ``id`` is stable across runs: "data set/split/person". ``image`` is a path, or the encoded bytes themselves;
+    :func:`posesyn_core.files.images.load_image` decodes it.
     2D keypoints stay in the data set's own ``joint_set`` (a name in :mod:`posesyn_core.geometry.skeletons`); a joint
     without a label has confidence 0. ``joints3d``, ``keypoints3d`` and ``smpl`` are ground truth and present only where
     the data set has it: ``joints3d`` where its bodies are SMPL's, ``keypoints3d`` where it measured joints of its own
@@ -99,12 +100,6 @@ class Sample:
         ("J", 3), "true 3D joints of ``joint_set``, metres, camera frame, NaN = unknown", optional=True
     )
     head_size: float | None = None
-
-    def load_image(self: "Sample | LabelledFrame") -> Image:
-        """Decode the image: uint8 RGB (H, W, 3), upright by EXIF. SampleError if it can't be read."""
-        from posesyn_core.files.images import decode_image, read_encoded
-
-        return decode_image(read_encoded(self.image))
 
 
 @frozen
@@ -232,8 +227,6 @@ class LabelledFrame:
     confidence3d: FloatArray | None = array(
         (24,), "1 = in ``joints3d``, 0 = unknown; None = all of ``joints3d`` are known", optional=True
     )
-
-    load_image = Sample.load_image
 
     def __attrs_post_init__(self) -> None:
         """ValueError if the 3D joints have no root."""

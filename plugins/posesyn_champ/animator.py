@@ -38,6 +38,7 @@ from posesyn_core.body.model import load_body
 from posesyn_core.components import ExportableModule, NetworkCall
 from posesyn_core.engines.precision import DTYPES
 from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files.images import load_image
 from posesyn_core.seeds import rng
 from posesyn_core.values import ClipPlan, Image
 
@@ -76,7 +77,7 @@ class ChampAnimator:
         SampleError for a broken reference, bodies that are not finite or leave the image, and a clip for which memory
         does not suffice.
         """
-        image = plan.reference.load_image()
+        image = load_image(plan.reference.image)
         self._check_plan(plan, image)
         maps = self._maps(plan, image.shape[:2])
         subject = f"{len(plan.transl)} frames of {self.config.width} x {self.config.height}"

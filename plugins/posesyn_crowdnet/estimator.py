@@ -15,6 +15,7 @@ from posesyn_core.body.model import ShapeSpace
 from posesyn_core.components import TrainingDefaults
 from posesyn_core.errors import SampleError
 from posesyn_core.files.checkpoints import replace_weights
+from posesyn_core.files.images import load_image
 from posesyn_core.geometry.boxes import check_box
 from posesyn_core.values import FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample
 from posesyn_crowdnet.body import JointRegressor, read_head_top, superset_regressor
@@ -64,7 +65,7 @@ class CrowdNet:
         The pose is the sample's keypoints, or what ``detections`` has of it. SampleError for a bad image or box, and
         where no 2D joint is confident enough.
         """
-        image = sample.load_image()
+        image = load_image(sample.image)
         height, width = image.shape[:2]
         check_box(sample.box, width, height)
         joints, names = self._pose(sample)
@@ -100,7 +101,7 @@ class CrowdNet:
         Besides our frames it takes the people of official annotation files (``posesyn_crowdnet.annotations``), of which
         Human3.6M's and MuCo's want ``fit_check``, the regressor of Human3.6M's joints, to leave out bad fits.
         """
-        image = frame.load_image()
+        image = load_image(frame.image)
         person = frame if isinstance(frame, Person) else person_of(frame, image.shape[1], image.shape[0])
         view = draw_view(rng)
         errors = partial(disturb, rng=rng) if self.config.synthesise_errors else None

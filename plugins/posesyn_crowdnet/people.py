@@ -7,9 +7,8 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
-from posesyn_core.files.images import decode_image, read_encoded
 from posesyn_core.geometry.skeletons import SMPL24
-from posesyn_core.values import Camera, Image, LabelledFrame, Sample, SmplParams
+from posesyn_core.values import Camera, LabelledFrame, Sample, SmplParams
 from posesyn_crowdnet.crops import Floats, as_xywh
 from posesyn_crowdnet.joints import COCO, DETECTED, HUMAN36M, MPII, MUCO, SUPERSET, Names
 
@@ -75,10 +74,6 @@ class Person:
     @shown.default
     def _all(self) -> NDArray[np.bool_]:
         return np.ones(len(self.names), bool)
-
-    def load_image(self) -> Image:
-        """As :meth:`posesyn_core.values.Sample.load_image`."""
-        return decode_image(read_encoded(self.image))
 
 
 def sample_of(person: Person, name: str) -> Sample:

@@ -28,7 +28,7 @@ import numpy as np
 from posesyn_core.body.guidance import GUIDANCE, guidance_maps
 from posesyn_core.body.model import load_body
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files.images import decode_image, encode_png, read_encoded
+from posesyn_core.files.images import encode_png, load_image
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.pipeline.animate import clip_folder
 from posesyn_core.values import ClipPlan, Image
@@ -57,7 +57,7 @@ class FileAnimator:
         or if the folder holds another plan.
         """
         folder = self.folder / clip_folder(plan.id)
-        image = plan.reference.load_image()
+        image = load_image(plan.reference.image)
         self._hand_over(plan, image, folder)
         if self.config.command and not _pictures(folder):
             self._run(folder)
@@ -68,7 +68,7 @@ class FileAnimator:
                 "with --restart animate"
             )
         for path in pictures:
-            frame = decode_image(read_encoded(path))
+            frame = load_image(path)
             if frame.shape != image.shape:
                 raise SampleError(f"{str(path)!r} has {frame.shape[1::-1]} pixels, the reference {image.shape[1::-1]}")
             yield frame

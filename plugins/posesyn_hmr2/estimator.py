@@ -13,6 +13,7 @@ from posesyn_core.body.decoding import decode_smpl
 from posesyn_core.body.model import ShapeSpace
 from posesyn_core.components import TrainingDefaults
 from posesyn_core.files.checkpoints import replace_weights
+from posesyn_core.files.images import load_image
 from posesyn_core.values import FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample
 from posesyn_hmr2.annotations import read_mocap
 from posesyn_hmr2.config import Hmr2Config
@@ -67,7 +68,7 @@ class Hmr2:
 
     def preprocess(self, sample: Sample) -> Prepared:
         """Cut out the person as published (see ``posesyn_hmr2.crops``). SampleError for a bad image or box."""
-        return Prepared({"images": crop_person(sample.load_image(), sample.box)}, sample.box)
+        return Prepared({"images": crop_person(load_image(sample.image), sample.box)}, sample.box)
 
     def decode(self, outputs: Mapping[str, NDArray[np.float32]], contexts: Sequence[FloatArray]) -> list[PoseEstimate]:
         """Pose the body; ``contexts`` are the person boxes.
@@ -92,7 +93,7 @@ class Hmr2:
         image, or for labels that the official loader would leave out.
         """
         person = believed(frame if isinstance(frame, Person) else person_of(frame, self.joints), self.prior)
-        item = training_inputs(person, person.load_image(), self.augmentation.draw(rng), IMAGE_SIZE)
+        item = training_inputs(person, load_image(person.image), self.augmentation.draw(rng), IMAGE_SIZE)
         if self.mocap is not None:
             pose, betas = self.mocap
             drawn = rng.integers(len(pose), size=MOCAP_PER_PERSON)

@@ -6,8 +6,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from posesyn_core.files.images import decode_image, read_encoded
-from posesyn_core.values import FloatArray, Image
+from posesyn_core.values import FloatArray
 
 
 @frozen(eq=False)
@@ -33,7 +32,3 @@ class Person:
     has_betas: bool
     mask: NDArray[np.bool_] | None = None
     reprojection_loss: float = 0.0
-
-    def load_image(self) -> Image:
-        """uint8 RGB (H, W, 3). SampleError if it can't be read."""
-        return decode_image(read_encoded(self.image))

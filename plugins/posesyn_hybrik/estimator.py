@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from posesyn_core.components import TrainingDefaults
 from posesyn_core.files.checkpoints import replace_weights
+from posesyn_core.files.images import load_image
 from posesyn_core.geometry.cameras import focal_length_in_image, project
 from posesyn_core.geometry.crops import square
 from posesyn_core.geometry.rotations import matrix_to_axis_angle
@@ -64,7 +65,7 @@ class Hybrik:
 
     def preprocess(self, sample: Sample) -> Prepared:
         """Cut out the person: a square of 1.25 times the box. SampleError for a bad image or box."""
-        image = sample.load_image()
+        image = load_image(sample.image)
         pixels = crop_person(image, sample.box, self.image_size)
         centre, side = square(sample.box, MARGIN)
         middle = np.array(image.shape[1::-1]) / 2 if self.config.principal_point == "image" else centre

@@ -6,7 +6,7 @@ from attrs import frozen
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
-from posesyn_core.files.images import decode_image, read_encoded
+from posesyn_core.files.images import load_image
 from posesyn_core.geometry.boxes import check_box
 from posesyn_core.geometry.crops import apply_affine, crop_matrix
 from posesyn_core.geometry.skeletons import SMPL24
@@ -76,7 +76,7 @@ def training_inputs(
     person: Person, size: int, augmentation: Augmentation, rng: np.random.Generator
 ) -> dict[str, FloatArray]:
     """One augmented training item: ``images`` (3, size, size), and :func:`targets`. SampleError for a bad image."""
-    image = decode_image(read_encoded(person.image))
+    image = load_image(person.image)
     view = draw_view(person, augmentation, rng)
     matrix = view.matrix(size)
     pixels = cut(image, matrix, size)

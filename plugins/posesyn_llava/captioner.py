@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files.images import load_image
 from posesyn_core.geometry.crops import crop
 from posesyn_core.values import Image, PoseEstimate, Sample
 from posesyn_llava.config import LlavaConfig
@@ -80,7 +81,7 @@ def picture(sample: Sample, config: LlavaConfig) -> Image:
 
     Squares, because models of LLaVA's kind cut their input to one, which would cost a standing person head and feet.
     """
-    image = sample.load_image()
+    image = load_image(sample.image)
     height, width = image.shape[:2]
     box, margin = (sample.box, config.margin) if config.view == "person" else (np.array([0, 0, width, height]), 1.0)
     side = (box[2:] - box[:2]).max() * margin

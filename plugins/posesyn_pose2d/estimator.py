@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posesyn_core.errors import UserError
+from posesyn_core.files.images import load_image
 from posesyn_core.geometry.boxes import check_box
 from posesyn_core.geometry.crops import apply_affine, invert_affine
 from posesyn_core.geometry.skeletons import joint_set
@@ -73,7 +74,7 @@ class OnnxKeypoints:
 
     def _crop(self, sample: Sample) -> tuple[Floats, NDArray[np.float64]]:
         """Network input (3, height, width) and the map (2, 3) from the image to the crop."""
-        image = sample.load_image()
+        image = load_image(sample.image)
         check_box(sample.box, image.shape[1], image.shape[0])
         matrix = self.crop_map(sample.box)
         pixels = cv2.warpAffine(image, matrix, (self.width, self.height), flags=cv2.INTER_LINEAR)

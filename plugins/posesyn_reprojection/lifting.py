@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 from posesyn_core.body.model import Body
 from posesyn_core.body.render import Buffers, render, vertex_normals, window
 from posesyn_core.errors import SampleError
+from posesyn_core.files.images import load_image
 from posesyn_core.geometry.cameras import project
 from posesyn_core.geometry.skeletons import convert, joint_set
 from posesyn_core.seeds import rng
@@ -87,7 +88,7 @@ def lift(body: Body, surface: Surface, reference: Sample, estimate: PoseEstimate
     """
     if estimate.smpl is None:
         raise SampleError("the estimator gives no body (SMPL) for the reference")
-    smpl, image = estimate.smpl, reference.load_image()
+    smpl, image = estimate.smpl, load_image(reference.image)
     vertices, joints = _posed(body, smpl)
     seen_at = project(joints, estimate.camera.focal_length, estimate.camera.principal_point)
     labels, known = convert(reference.keypoints2d, reference.confidence > 0, reference.joint_set, "smpl24")

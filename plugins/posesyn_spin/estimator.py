@@ -14,6 +14,7 @@ from posesyn_core.body.decoding import decode_smpl
 from posesyn_core.body.model import body_for_checkpoint
 from posesyn_core.components import TrainingDefaults
 from posesyn_core.files.checkpoints import replace_weights
+from posesyn_core.files.images import load_image
 from posesyn_core.geometry.cameras import crop_translation
 from posesyn_core.geometry.crops import square
 from posesyn_core.values import FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample
@@ -53,7 +54,7 @@ class Spin:
 
     def preprocess(self, sample: Sample) -> Prepared:
         """Cut out the person: a square of 1.2 times the box. SampleError for a bad image or box."""
-        pixels = crop_person(sample.load_image(), sample.box, self.setting.image_size, self.crop)
+        pixels = crop_person(load_image(sample.image), sample.box, self.setting.image_size, self.crop)
         return Prepared({"images": pixels}, sample.box)
 
     def decode(self, outputs: Mapping[str, NDArray[np.float32]], contexts: Sequence[FloatArray]) -> list[PoseEstimate]:

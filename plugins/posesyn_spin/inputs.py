@@ -7,7 +7,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from posesyn_core.files.images import decode_image, read_encoded
+from posesyn_core.files.images import load_image
 from posesyn_core.geometry.boxes import check_box
 from posesyn_core.geometry.crops import apply_affine, crop, square, warp
 from posesyn_core.geometry.skeletons import SMPL24
@@ -149,7 +149,7 @@ def training_inputs(
     person: Person, size: int, augmentation: Augmentation, rng: np.random.Generator, kind: CropKind = "affine"
 ) -> dict[str, NDArray[np.float32]]:
     """One augmented training item (see :func:`training_item`). SampleError for a bad image."""
-    image = decode_image(read_encoded(person.image))
+    image = load_image(person.image)
     view = _draw_view(person, augmentation, rng, kind)
     pixels = view.cut(image, size)
     if rng.random() < augmentation.occlusion:

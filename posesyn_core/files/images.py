@@ -35,6 +35,11 @@ _SUBPIXEL = 1 << _SUBPIXEL_BITS
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
+def load_image(image: Path | bytes) -> Image:
+    """Read and decode the ``image`` of a sample or a labelled frame; see :func:`decode_image`."""
+    return decode_image(read_encoded(image))
+
+
 def decode_image(data: bytes) -> Image:
     """Decode to uint8 RGB (H, W, 3), turned upright by its EXIF orientation.
 

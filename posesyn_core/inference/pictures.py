@@ -19,7 +19,7 @@ from posesyn_core.body.render import composite, diffuse, normals, render, vertex
 from posesyn_core.components import PoseEstimator, SplitEstimator
 from posesyn_core.engines.engine import LoadedNetwork
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files.images import decode_image, draw_skeleton, encode_jpeg, read_encoded
+from posesyn_core.files.images import draw_skeleton, encode_jpeg, load_image
 from posesyn_core.files.paths import existing_file, write_atomic
 from posesyn_core.geometry.arrays import to_tensor
 from posesyn_core.geometry.boxes import check_box, joint_boxes
@@ -71,7 +71,7 @@ def _picture(
     path: Path, boxes: Sequence[Sequence[float]], described: list[dict[str, Any]] | None, source: Path | None
 ) -> Picture:
     try:
-        height, width = decode_image(read_encoded(existing_file(path, "picture"))).shape[:2]
+        height, width = load_image(existing_file(path, "picture")).shape[:2]
     except SampleError as error:
         raise UserError(f"picture {str(path)!r}: {error}") from error
     whole = (0.0, 0.0, width - 1.0, height - 1.0)
@@ -150,7 +150,7 @@ def _names(shown: Sequence[Picture]) -> Iterable[str]:
 
 
 def _write(base: Path, picture: Picture, results: Sequence[Result], body: Body, meshes: bool) -> list[Path]:
-    image = decode_image(read_encoded(picture.path))
+    image = load_image(picture.path)
     found = [result for result in results if isinstance(result, PoseEstimate)]
     surfaces = {id(estimate): posed_vertices(body, estimate) for estimate in found if estimate.smpl is not None}
     if meshes and len(surfaces) < len(found):

@@ -10,7 +10,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from posesyn_core.errors import SampleError
-from posesyn_core.files.images import LEFT, MIDDLE, RIGHT, Colour, draw_skeleton, encode_jpeg
+from posesyn_core.files.images import LEFT, MIDDLE, RIGHT, Colour, draw_skeleton, encode_jpeg, load_image
 from posesyn_core.geometry.crops import apply_affine, crop
 from posesyn_core.values import FloatArray, Image, LabelledFrame, PoseEstimate, Sample
 
@@ -57,7 +57,7 @@ def person(of: Sample | LabelledFrame, overlays: Sequence[Overlay], alt: str, si
 
 def tile(of: Sample | LabelledFrame, overlays: Sequence[Overlay], side: int) -> Image:
     """The person's square crop (side, side, 3) with ``overlays``. SampleError if the image can't be read."""
-    image, to_crop = crop(of.load_image(), of.box, side, MARGIN)
+    image, to_crop = crop(load_image(of.image), of.box, side, MARGIN)
     for overlay in overlays:
         joints = apply_affine(to_crop, overlay.joints2d)
         image = draw_skeleton(image, joints, overlay.joint_set, overlay.visible, colours=overlay.colours)

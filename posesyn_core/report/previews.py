@@ -18,7 +18,7 @@ from PIL import ImageDraw, ImageFont
 from posesyn_core.body.guidance import GUIDANCE, guidance_maps
 from posesyn_core.body.model import Body, load_body
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files.images import decode_image, encode_png, read_encoded
+from posesyn_core.files.images import encode_png, load_image
 from posesyn_core.files.paths import atomic_path, write_atomic
 from posesyn_core.pipeline.animate import clip_folder
 from posesyn_core.pipeline.filter import labelled_frames
@@ -102,7 +102,7 @@ def _frame_tile(frame: DrawnFrame, number: int, size: tuple[int, int]) -> Image:
     error = None if found.verdict is None else f"{found.verdict.error:.0f} mm"
     title = " ".join(filter(None, (f"#{number}", error, None if found.keep else "dropped")))
     try:
-        image = decode_image(read_encoded(frame.image)) if frame.on_disk else None
+        image = load_image(frame.image) if frame.on_disk else None
         missing = found.fault or "not written"
     except SampleError as fault:
         image, missing = None, str(fault)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posesyn_core.errors import SampleError
-from posesyn_core.files.images import draw_skeleton, encode_jpeg
+from posesyn_core.files.images import draw_skeleton, encode_jpeg, load_image
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.geometry.cameras import project
 from posesyn_core.geometry.crops import apply_affine, crop
@@ -50,7 +50,7 @@ def truth_tile(sample: Sample, side: int) -> Image:
 
     SampleError if the image can't be read or the box lies outside it.
     """
-    image, to_crop = crop(sample.load_image(), sample.box, side, MARGIN)
+    image, to_crop = crop(load_image(sample.image), sample.box, side, MARGIN)
     corners = apply_affine(to_crop, sample.box.reshape(2, 2)).round().astype(int)
     cv2.rectangle(image, corners[0].tolist(), corners[1].tolist(), BOX, 1)
     joints = apply_affine(to_crop, sample.keypoints2d)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from posesyn_core.body.model import Body
 from posesyn_core.errors import SampleError
-from posesyn_core.files.images import decode_image
+from posesyn_core.files.images import decode_image, load_image
 from posesyn_core.geometry.alignment import align
 from posesyn_core.geometry.crops import invert_affine
 from posesyn_core.geometry.rotations import matrix_to_axis_angle, six_d_to_matrix
@@ -399,7 +399,7 @@ def check_item(
             expected = np.full((len(joints.SUPERSET), 1), expected)
         close(values.reshape(expected.shape), expected, FLOAT32)
     if f"{key}inputs.img" in data:
-        np.testing.assert_allclose(cut(person.load_image(), box, view), data[f"{key}inputs.img"], atol=PIXELS)
+        np.testing.assert_allclose(cut(load_image(person.image), box, view), data[f"{key}inputs.img"], atol=PIXELS)
 
 
 PIXELS = 4 / 255 if int(cv2.__version__.partition(".")[0]) < 5 else 1e-4

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from posesyn_core.body.model import Body
 from posesyn_core.errors import SampleError
+from posesyn_core.files.images import load_image
 from posesyn_core.geometry.alignment import align
 from posesyn_core.geometry.cameras import crop_translation, image_translation, project
 from posesyn_core.geometry.rotations import axis_angle_to_matrix, quaternion_to_matrix, six_d_to_matrix
@@ -482,7 +483,7 @@ def test_a_shard(dataset: Arrays, tmp_path: Path) -> None:
             assert person.id.startswith(("shardA/000002", "shardA/000003"))
     assert len(found) == dataset["tar_count"]
     for at, person in enumerate(found):
-        prefix, image, view = f"tar{at}", person.load_image(), View()
+        prefix, image, view = f"tar{at}", load_image(person.image), View()
         check_item(dataset, prefix, training_inputs(person, image, view, 48))
         np.testing.assert_array_equal(person.keypoints_2d, dataset[f"{prefix}_orig_keypoints_2d"])
         np.testing.assert_allclose(person.extent / 200, dataset[f"{prefix}_scale"], rtol=1e-6)

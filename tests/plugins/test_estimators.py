@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from posesyn_core.components import Kind, SplitEstimator, TrainableEstimator, TrainingDefaults
 from posesyn_core.errors import PoseSynWarning, SampleError, UserError
 from posesyn_core.files.checkpoints import Fit, read_checkpoint, read_state_dict, write_state_dict
-from posesyn_core.files.images import encode_png
+from posesyn_core.files.images import encode_png, load_image
 from posesyn_core.geometry.skeletons import SMPL24
 from posesyn_core.inference.predict import exportable, predict
 from posesyn_core.pipeline.finetune import training_defaults
@@ -196,7 +196,7 @@ def _in(wide: Image, x: int, y: int) -> Image:
 
 def mirrored(one: Sample) -> Sample:
     """The sample in a mirror: pixel column u goes to W - 1 - u, and left joints become right ones."""
-    image = np.ascontiguousarray(one.load_image()[:, ::-1])
+    image = np.ascontiguousarray(load_image(one.image)[:, ::-1])
     last = image.shape[1] - 1
     joints = np.column_stack([last - one.keypoints2d[:, 0], one.keypoints2d[:, 1]])[SMPL24.flip]
     x0, y0, x1, y1 = one.box

@@ -17,9 +17,10 @@ class Puppet:
     def animate(self, plan):
         import cv2
 
+        from posesyn_core.files.images import load_image
         from posesyn_core.geometry.skeletons import joint_set
 
-        photograph = plan.reference.load_image()
+        photograph = load_image(plan.reference.image)
         bones = [(a, b) for b, a in enumerate(joint_set("smpl24").parents) if a >= 0]
         for joints in plan.joints2d.round().astype(int):
             thickness = max(2, int(joints[:, 1].max() - joints[:, 1].min()) // 15)

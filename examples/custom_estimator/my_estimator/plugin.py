@@ -18,9 +18,10 @@ class Estimator:
         self.network = Network()
 
     def preprocess(self, sample):
+        from posesyn_core.files.images import load_image
         from posesyn_core.geometry.crops import crop, square
 
-        pixels, _ = crop(sample.load_image(), sample.box, 96, margin=1.2)
+        pixels, _ = crop(load_image(sample.image), sample.box, 96, margin=1.2)
         tensors = {"crop": pixels.transpose(2, 0, 1).astype(np.float32) / 255}
         return Prepared(tensors, context=square(sample.box, margin=1.2))
 

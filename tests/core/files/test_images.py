@@ -20,6 +20,7 @@ from posesyn_core.files.images import (
     encode_jpeg,
     encode_png,
     image_size,
+    load_image,
     read_encoded,
     upright_size,
 )
@@ -198,7 +199,7 @@ def test_a_sample_loads_its_image_from_a_path_or_bytes(picture: np.ndarray, tmp_
     (tmp_path / "a.png").write_bytes(encode_png(picture))
     for image in (tmp_path / "a.png", encode_png(picture)):
         sample = Sample("a", image, [0, 0, 9, 9], "coco17", np.zeros((17, 2)), np.zeros(17))
-        assert np.array_equal(sample.load_image(), picture)
+        assert np.array_equal(load_image(sample.image), picture)
 
 
 def test_a_missing_image_and_a_folder_are_sample_errors(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from posesyn_core import Component, Kind, SampleError, UserError, hookimpl
 from posesyn_core.cli import main
 from posesyn_core.components import ExportableModule, NetworkCall
 from posesyn_core.engines.engine import CPU_PASS, EngineConfig, TorchEngine
+from posesyn_core.files.images import load_image
 from posesyn_core.inference.predict import predict
 from posesyn_core.pipeline import animate, judging
 from posesyn_core.pipeline.run import Clip, Run, create_run, fork_run
@@ -218,7 +219,7 @@ class Bright:
         self.config = config
 
     def judge(self, frames: Sequence[LabelledFrame], estimates: Sequence[PoseEstimate]) -> list[Verdict]:
-        light = [float(frame.load_image().mean()) for frame in frames]
+        light = [float(load_image(frame.image).mean()) for frame in frames]
         return [Verdict(value >= self.config.least, value) for value in light]
 
 
@@ -258,7 +259,7 @@ def test_an_animator_without_memory_for_a_clip_loses_that_clip_alone(
 ) -> None:
     class Hungry:
         def animate(self, plan: ClipPlan) -> Iterator[Image]:
-            image = plan.reference.load_image()
+            image = load_image(plan.reference.image)
             for number in range(len(plan.transl)):
                 if plan.id == unlucky and number == 2:
                     raise error
@@ -289,7 +290,7 @@ def test_clips_are_judged_before_all_are_drawn(mined: Run, tmp_path: Path) -> No
     class Still:
         def animate(self, plan: ClipPlan) -> Iterator[Image]:
             begun.append(plan.id)
-            yield from [plan.reference.load_image()] * len(plan.transl)
+            yield from [load_image(plan.reference.image)] * len(plan.transl)
 
     class Counting:
         def judge(self, frames: Sequence[LabelledFrame], estimates: Sequence[PoseEstimate]) -> list[Verdict]:

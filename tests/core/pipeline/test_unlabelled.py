@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 
 from posesyn_core.cli import main
 from posesyn_core.components import Kind
+from posesyn_core.files.images import load_image
 from posesyn_core.pipeline.run import open_run
 from posesyn_core.registry import Registry
 from tests.onnx_graphs import detector_graph, keypoint_graph
@@ -46,7 +47,7 @@ tau = 1000
     scored = list(run.scored.values())
     detector = run.registry.create(Kind.READER, "images", run.recipe.dataset.options, "dataset").config.detector
     for sample, found in zip(scored, people(4, "lab"), strict=True):
-        (box,) = detector.find_people([found.load_image()])[0].boxes
+        (box,) = detector.find_people([load_image(found.image)])[0].boxes
         np.testing.assert_array_equal(sample.sample.box, box)
         assert sample.compared == "coco17"
         assert not sample.sample.confidence.any()

@@ -19,6 +19,7 @@ from posesyn_core.components import Accelerated, Animator, Kind
 from posesyn_core.engines.check import load, verify_accelerated
 from posesyn_core.engines.engine import EngineConfig, TorchEngine
 from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files.images import load_image
 from posesyn_core.pipeline.run import create_run
 from posesyn_core.pipeline.stages import run_stage
 from posesyn_core.recipe import STAGES, load_recipe
@@ -73,14 +74,14 @@ def test_a_photograph_is_animated_through_the_stages(folder: Path, shared: Path,
         figures = run_stage(run, stage)
     assert figures["clips"] == 1 and figures["rejected"] == 0 and figures["frames"] >= 4
     (clip,) = run.clips.values()
-    photograph = clip.plan.reference.load_image()
+    photograph = load_image(clip.plan.reference.image)
     assert (clip.height, clip.width) == photograph.shape[:2]
     assert all(frame.image.is_file() == frame.judgement.keep for frame in clip.frames)
     assert clip.guidance == ("depth", "normal", "semantic_map", "dwpose")
 
 
 def test_frames_follow_the_plan_and_the_reference(animator: ChampAnimator, reference: Sample, drawn: Image) -> None:
-    assert drawn.shape == (5, *reference.load_image().shape) and drawn.dtype == np.uint8
+    assert drawn.shape == (5, *load_image(reference.image).shape) and drawn.dtype == np.uint8
     assert apart(drawn[0], drawn[-1]) > 0  # the arm moved
     plan = plan_of(reference, 5)
     other = next(iter(animator.animate(evolve(plan, seed=1))))
@@ -94,7 +95,7 @@ def test_a_clip_depends_on_its_plan_alone(animator: ChampAnimator, reference: Sa
 
 
 def test_a_clip_of_one_frame(animator: ChampAnimator, reference: Sample) -> None:
-    assert frames(animator, reference, 1).shape == (1, *reference.load_image().shape)
+    assert frames(animator, reference, 1).shape == (1, *load_image(reference.image).shape)
 
 
 @pytest.mark.parametrize(

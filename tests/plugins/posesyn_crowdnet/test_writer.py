@@ -9,6 +9,7 @@ import pytest
 from attrs import evolve
 
 from posesyn_core.errors import UserError
+from posesyn_core.files.images import load_image
 from posesyn_core.geometry.cameras import project
 from posesyn_core.geometry.skeletons import convert
 from posesyn_core.values import LabelledFrame, Sample
@@ -119,7 +120,7 @@ def test_the_plugins_reader_gives_back_what_was_written(layout: str, tmp_path: P
         np.testing.assert_allclose(one.keypoints2d, points, atol=1e-3)
         np.testing.assert_array_equal(one.confidence > 0, valid)
         np.testing.assert_allclose(one.box, frame.box, atol=1e-3)
-        assert one.load_image().shape == frame.load_image().shape
+        assert load_image(one.image).shape == load_image(frame.image).shape
         assert (one.smpl is None) == (frame.smpl is None)
         if one.smpl is not None and frame.smpl is not None:
             np.testing.assert_allclose(one.smpl.body_pose, frame.smpl.body_pose, atol=1e-6)

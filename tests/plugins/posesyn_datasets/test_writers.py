@@ -14,6 +14,7 @@ from attrs import evolve
 
 from posesyn_core import Camera, LabelledFrame, Sample, SmplParams
 from posesyn_core.components import DatasetWriter
+from posesyn_core.files.images import load_image
 from posesyn_datasets.readers.coco import CocoConfig, CocoReader
 from posesyn_datasets.readers.labels import frame_labels
 from posesyn_datasets.writers.coco import CocoWriter, CocoWriterConfig
@@ -178,7 +179,7 @@ def test_coco_is_read_by_our_reader(frames: list[LabelledFrame], tmp_path: Path)
         assert isinstance(sample, Sample)
         assert sample.box == pytest.approx(frame.box)
         assert sample.keypoints2d[16] == pytest.approx(frame.joints2d[8])
-        assert sample.load_image().shape == (60, 80, 3)
+        assert load_image(sample.image).shape == (60, 80, 3)
 
 
 def test_spin(frames: list[LabelledFrame], photo: bytes, tmp_path: Path) -> None:

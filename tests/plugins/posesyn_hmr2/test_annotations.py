@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from posesyn_core.errors import UserError
-from posesyn_core.files.images import encode_png
+from posesyn_core.files.images import encode_png, load_image
 from posesyn_core.values import Sample
 from posesyn_hmr2.annotations import PersonOrRejection, read_mocap, read_npz, read_shard
 from posesyn_hmr2.joints import PELVIS
@@ -60,7 +60,7 @@ def test_a_shard(tmp_path: Path) -> None:
     np.testing.assert_allclose(first.extent, [10, 16])
     np.testing.assert_array_equal(first.keypoints_3d, entry()["keypoints_3d"])
     assert (first.reprojection_loss, second.reprojection_loss) == (12.5, 0)
-    assert first.load_image().shape == (20, 30, 3)
+    assert load_image(first.image).shape == (20, 30, 3)
     assert first.mask is None
 
 
@@ -154,7 +154,7 @@ def test_an_evaluation_set(tmp_path: Path) -> None:
     assert good.keypoints_2d[:25].all()
     assert not good.keypoints_2d[25:].any()
     assert (good.has_body_pose, good.has_betas) == (True, False)
-    assert good.load_image().shape == (20, 30, 3)
+    assert load_image(good.image).shape == (20, 30, 3)
     assert isinstance(bad, tuple)
     assert "leaves the image root" in bad[1]
 

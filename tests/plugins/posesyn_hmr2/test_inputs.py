@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posesyn_core.body.model import Body
+from posesyn_core.files.images import load_image
 from posesyn_core.geometry.rotations import axis_angle_to_matrix
 from posesyn_core.values import LabelledFrame
 from posesyn_hmr2.crops import person_square
@@ -61,7 +62,7 @@ def test_a_frame_with_joints_but_no_body(frame: LabelledFrame, joints: Joints44)
 def test_all_labels_describe_one_body(frame: LabelledFrame, joints: Joints44, person: Person, seed: int) -> None:
     """The body of the augmented pose has the augmented 3D joints, and those lie over the 2D ones."""
     view = PLAIN.draw(np.random.default_rng(seed))
-    item = training_inputs(person, person.load_image(), view, SIZE)
+    item = training_inputs(person, load_image(person.image), view, SIZE)
     pose = torch.from_numpy(np.concatenate([item["global_orient"][None], item["body_pose"]]))
     posed = joints(axis_angle_to_matrix(pose)[None], torch.tensor(item["betas"])[None])[0].numpy()
     known = item["keypoints_3d"][:, 3] > 0
@@ -75,7 +76,7 @@ def test_all_labels_describe_one_body(frame: LabelledFrame, joints: Joints44, pe
 @pytest.mark.parametrize("seed", range(12))
 def test_keypoints_stay_on_the_picture(person: Person, seed: int) -> None:
     view = PLAIN.draw(np.random.default_rng(seed))
-    item = training_inputs(person, person.load_image(), view, SIZE)
+    item = training_inputs(person, load_image(person.image), view, SIZE)
     wrist = item["keypoints_2d"][4 if view.flipped else 7, :2]  # mirrored, the left wrist has become the right one
     brightness = item["images"].mean(0)
     weight = np.clip(brightness - (0.6 * brightness.max() + 0.4 * brightness.min()), 0, None)

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from posesyn_core import UserError
 from posesyn_core.body.model import Body, load_body
 from posesyn_core.components import Kind
-from posesyn_core.files.images import encode_png
+from posesyn_core.files.images import encode_png, load_image
 from posesyn_core.geometry.cameras import project
 from posesyn_core.registry import Registry
 from posesyn_core.values import Camera, LabelledFrame, Sample, SmplParams
@@ -153,7 +153,7 @@ def test_the_reader_gives_the_same_samples(folder: Path, frames: list[LabelledFr
         np.testing.assert_allclose(sample.joints3d, frame.joints3d, atol=1e-3)
         np.testing.assert_allclose(sample.smpl.transl, frame.smpl.transl, atol=1e-3)
         np.testing.assert_allclose(sample.smpl.body_pose, frame.smpl.body_pose, atol=1e-6)
-        assert sample.load_image().shape == (HEIGHT, WIDTH, 3)
+        assert load_image(sample.image).shape == (HEIGHT, WIDTH, 3)
 
 
 def test_same_frames_same_bytes(folder: Path, frames: list[LabelledFrame], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from posesyn_core.body.model import load_body
 from posesyn_core.body.render import composite, diffuse, normals, render, vertex_normals
 from posesyn_core.components import Animator
 from posesyn_core.errors import SampleError
-from posesyn_core.files.images import encode_png
+from posesyn_core.files.images import encode_png, load_image
 from posesyn_core.geometry.cameras import project
 from posesyn_core.values import Camera, ClipPlan, PoseEstimate, Sample, SmplParams
 from posesyn_reprojection import animator as module
@@ -158,7 +158,7 @@ def test_without_labels_the_outline_is_found_by_colour(body, animator):
 def test_the_reference_pose_looks_like_the_reference(body, animator):
     reference, estimate = reference_of(body, smpl(), id="test/same/0"), estimate_of(body, smpl())
     frame = next(iter(animator.animate(plan_of(body, reference, estimate))))
-    difference = np.abs(frame.astype(int) - reference.load_image().astype(int)).max(axis=-1)
+    difference = np.abs(frame.astype(int) - load_image(reference.image).astype(int)).max(axis=-1)
     assert np.median(difference) <= 2 and (difference > 40).mean() < 0.01
 
 

@@ -10,6 +10,7 @@ from posesyn_core.body.model import load_body
 from posesyn_core.body.parts import PART_NAMES
 from posesyn_core.components import DatasetReader
 from posesyn_core.errors import UserError
+from posesyn_core.files.images import load_image
 from posesyn_core.geometry.cameras import project
 from posesyn_starter.appearance import Figure, Layer, draw_look, layers
 from posesyn_starter.config import WorldConfig
@@ -50,7 +51,7 @@ def test_labels_are_exact(wild):
         pixels = project(out.vertices[0].numpy(), camera.focal_length, camera.principal_point)
         box = np.concatenate([pixels.min(axis=0), pixels.max(axis=0)])
         assert np.abs(np.clip(box, 0, 95) - sample.box).max() < 1e-3
-        assert sample.load_image().shape == (96, 96, 3) and sample.joint_set == "smpl24"
+        assert load_image(sample.image).shape == (96, 96, 3) and sample.joint_set == "smpl24"
 
 
 def test_ids_are_stable(wild):

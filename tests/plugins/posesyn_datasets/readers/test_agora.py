@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from posesyn_core import Sample, UserError
+from posesyn_core.files.images import load_image
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.readers.agora import AgoraConfig, AgoraReader
 from tests.plugins.posesyn_datasets.figures import figure
@@ -114,7 +115,7 @@ def test_people(root: Path, photo: bytes, dump: Dump, small: bool) -> None:
         again = seen[:, :2] / seen[:, 2:] * sample.camera.focal_length + sample.camera.principal_point
         assert sample.keypoints2d == pytest.approx(again, abs=0.01)
         assert sample.camera.principal_point == pytest.approx([1920 * scale, 1080 * scale])
-        assert sample.load_image().shape == (60, 80, 3)
+        assert load_image(sample.image).shape == (60, 80, 3)
     assert AgoraReader(AgoraConfig(root)).protocol.metrics[:2] == ("mpjpe", "nmje")
 
 

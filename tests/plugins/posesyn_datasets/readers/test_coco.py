@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from posesyn_core import Sample, UserError
+from posesyn_core.files.images import load_image
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.readers.coco import CocoConfig, CocoReader
 from tests.plugins.posesyn_datasets.overlays import drawn
@@ -153,7 +154,7 @@ def test_real_people_stand_where_the_labels_say(shared: Path) -> None:
     assert len(entries) == 14
     assert [reason for _, reason in refused] == ["no visible joint: none is labelled"] * 2
     for sample in samples:
-        height, width = sample.load_image().shape[:2]
+        height, width = load_image(sample.image).shape[:2]
         labelled = sample.keypoints2d[sample.confidence > 0]
         assert ((labelled >= 0) & (labelled < (width, height))).all()
         slack = 0.1 * (sample.box[2:] - sample.box[:2])  # real annotators draw joints a little outside the box

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from posesyn_core import Sample, UserError
+from posesyn_core.files.images import load_image
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.readers.folder import FolderConfig, FolderReader
 from tests.plugins.posesyn_datasets.overlays import drawn
@@ -41,7 +42,7 @@ def test_a_full_entry(root: Path, photo: bytes) -> None:
     assert sample.box.tolist() == [1, 2, 30, 40]
     assert sample.camera is not None
     assert sample.camera.focal_length.tolist() == [1200, 1210]
-    assert sample.load_image().shape == (60, 80, 3)
+    assert load_image(sample.image).shape == (60, 80, 3)
     drawn(sample)
 
 

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from posesyn_core import Sample, UserError
 from posesyn_core.body.model import FREE_BODY
+from posesyn_core.files.images import load_image
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.readers.humman import HummanConfig, HummanReader
 from tests.plugins.posesyn_datasets.overlays import drawn
@@ -82,7 +83,7 @@ def test_bodies_in_every_camera(root: Path, photo: bytes, smpl: str) -> None:
         assert again == pytest.approx(seen, abs=1e-4)
         assert sample.camera is not None
         assert sample.camera.focal_length.tolist() == [950, 960]
-        assert sample.load_image().shape == (60, 80, 3)
+        assert load_image(sample.image).shape == (60, 80, 3)
         drawn(sample)
 
 

@@ -8,6 +8,7 @@ import PIL.Image
 import pytest
 
 from posesyn_core import Sample, UserError
+from posesyn_core.files.images import load_image
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.readers.images import DeepFashionConfig, DeepFashionReader, ImagesConfig, ImagesReader
 from tests.plugins.posesyn_datasets.overlays import drawn
@@ -37,7 +38,7 @@ def test_every_picture_is_one_person(root: Path, photo: bytes) -> None:
     assert isinstance(second, Sample)
     assert (first.id, first.box.tolist()) == ("images/beach/001.JPG-0", [0, 0, 79, 59])
     assert second.box.tolist() == [0, 0, 59, 79]
-    assert second.load_image().shape == (80, 60, 3)
+    assert load_image(second.image).shape == (80, 60, 3)
     assert not first.confidence.any()
     assert first.keypoints2d.shape == (24, 2)
 

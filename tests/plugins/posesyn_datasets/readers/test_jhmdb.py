@@ -9,6 +9,7 @@ import pytest
 import scipy.io
 
 from posesyn_core import Sample, UserError
+from posesyn_core.files.images import load_image
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.readers.jhmdb import JhmdbConfig, JhmdbReader
 from tests.plugins.posesyn_datasets.overlays import drawn
@@ -106,7 +107,7 @@ def test_real_frames(shared: Path) -> None:
     assert len(samples) == 3
     for sample in samples:
         assert isinstance(sample, Sample)
-        height, width = sample.load_image().shape[:2]
+        height, width = load_image(sample.image).shape[:2]
         assert (width, height) == (320, 240)
         assert (sample.confidence == 1).all()
         assert sample.head_size is not None

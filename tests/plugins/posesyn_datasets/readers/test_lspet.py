@@ -8,6 +8,7 @@ import pytest
 import scipy.io
 
 from posesyn_core import Sample, UserError
+from posesyn_core.files.images import load_image
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.readers.lspet import LspetConfig, LspetReader
 from tests.plugins.posesyn_datasets.overlays import drawn
@@ -43,7 +44,7 @@ def test_people_are_read_with_their_head_sizes(root: Path, photo: bytes, name: s
     assert [sample.id for sample in samples] == ["lspet/all/im00001", "lspet/all/im00002"]
     for at, sample in enumerate(samples):
         assert sample.image == root / name.format(at + 1)
-        assert sample.load_image().shape == (60, 80, 3)
+        assert load_image(sample.image).shape == (60, 80, 3)
         drawn(sample)
         assert sample.joint_set == "lsp14"
         assert sample.head_size == pytest.approx(13)

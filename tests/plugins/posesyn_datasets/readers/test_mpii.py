@@ -9,6 +9,7 @@ import pytest
 from scipy.io import savemat
 
 from posesyn_core import Sample, UserError
+from posesyn_core.files.images import load_image
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.readers.mpii import MpiiConfig, MpiiReader
 from tests.plugins.posesyn_datasets.overlays import drawn
@@ -291,7 +292,7 @@ def test_real_people_stand_where_the_labels_say(shared: Path) -> None:
     assert len(samples) == 5
     for sample in samples:
         assert isinstance(sample, Sample)
-        height, width = sample.load_image().shape[:2]
+        height, width = load_image(sample.image).shape[:2]
         labelled = sample.keypoints2d[sample.confidence > 0]
         assert len(labelled) >= 14
         assert ((labelled >= 0) & (labelled < (width, height))).all()

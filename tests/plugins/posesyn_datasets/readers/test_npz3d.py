@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from posesyn_core import Sample, UserError
+from posesyn_core.files.images import load_image
 from posesyn_core.geometry.cameras import project
 from posesyn_core.training.protocols import H36M_14
 from posesyn_core.values import SampleOrRejection
@@ -151,7 +152,7 @@ def consistent(samples: list[SampleOrRejection], joint_set: str, count: int) -> 
         assert np.isfinite(sample.keypoints3d).all()
         seen = project(sample.keypoints3d, sample.camera.focal_length, sample.camera.principal_point)
         assert np.abs(seen - sample.keypoints2d)[sample.confidence > 0].max() < 4
-        height, width = sample.load_image().shape[:2]
+        height, width = load_image(sample.image).shape[:2]
         assert (sample.keypoints2d < (width, height)).all()
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from posesyn_core import Sample, UserError
+from posesyn_core.files.images import load_image
 from posesyn_core.geometry.skeletons import PANOPTIC19
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.readers.panoptic import PanopticConfig, PanopticReader
@@ -82,7 +83,7 @@ def test_people_in_every_view(root: Path, photo: bytes) -> None:
         assert sample.camera.focal_length.tolist() == [1400, 1390]
         drawn(sample, apart=40)
         assert sample.camera.principal_point.tolist() == [950, 540]
-        assert sample.load_image().shape == (60, 80, 3)
+        assert load_image(sample.image).shape == (60, 80, 3)
         low, high = sample.box[:2], sample.box[2:]
         assert ((low < sample.keypoints2d) & (sample.keypoints2d < high)).all()
     assert PanopticReader(PanopticConfig(root)).protocol.metrics == ("mpjpe", "pa_mpjpe")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from posesyn_core import Sample, UserError
 from posesyn_core.components import Kind
+from posesyn_core.files.images import load_image
 from posesyn_core.registry import Origin, Registry
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets import plugin
@@ -87,7 +88,7 @@ def test_human36m_as_it_is_released(root: Path) -> None:
     for sample, (stem, at) in zip(samples, numbers, strict=True):
         expect(sample, f"{stem}_{at + 1:06d}", "h36m17", at)
         assert isinstance(sample, Sample)
-        image = sample.load_image()  # frame n of the video is grey of brightness 30 n
+        image = load_image(sample.image)  # frame n of the video is grey of brightness 30 n
         assert image.shape == (48, 64, 3)
         assert image[30:, 30:].mean() == pytest.approx(30 * at, abs=9)
     assert len(read("human36m", root, views="all", stride=1)) == 4 * FRAMES
@@ -101,7 +102,7 @@ def test_human36m_with_frames_that_were_extracted(root: Path, photo: bytes) -> N
     sample = read("human36m", root)[1]
     expect(sample, f"human36m/test/S9/{name}/{name}_000006", "h36m17", 5)
     assert isinstance(sample, Sample)
-    assert sample.load_image().shape == (60, 80, 3)
+    assert load_image(sample.image).shape == (60, 80, 3)
 
 
 def test_the_converted_form_goes_before_the_official_one(root: Path) -> None:
@@ -201,7 +202,7 @@ def test_the_training_set_of_mpi_inf_3dhp(root: Path) -> None:
         at = int(sample_id[-6:]) - 1
         expect(sample, sample_id, "mpi3dhp17", at)
         assert isinstance(sample, Sample)
-        assert sample.load_image()[30:, 30:].mean() == pytest.approx(30 * at, abs=9)
+        assert load_image(sample.image)[30:, 30:].mean() == pytest.approx(30 * at, abs=9)
     rest = entries[8 * 2 :]  # the other sequences have annotations, but no video
     assert len(rest) == 15 * 8
     assert all(isinstance(entry, tuple) and "can't be decoded" in entry[1] for entry in rest)
@@ -240,7 +241,7 @@ def test_the_test_set_of_mpi_inf_3dhp(root: Path, photo: bytes, place: str) -> N
         subject, at = divmod(number, 3)
         expect(sample, f"mpi_inf_3dhp/test/TS{subject + 1}_{at + 1:06d}", "mpi3dhp17", at, UNIVERSAL)
     assert isinstance(samples[4], Sample)
-    assert samples[4].load_image().shape == (60, 80, 3)
+    assert load_image(samples[4].image).shape == (60, 80, 3)
 
 
 def test_joints_outside_the_picture_are_known_but_not_labelled(root: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import tomli_w
 
 from posesyn_core import Sample, UserError
-from posesyn_core.files.images import encode_png
+from posesyn_core.files.images import encode_png, load_image
 from posesyn_core.pipeline.run import FilteredFrame, Run, create_run
 from posesyn_core.pipeline.stages import run_stage
 from posesyn_core.pipeline.tables import Row
@@ -73,7 +73,7 @@ def test_skiers(root: Path, photo: bytes) -> None:
         assert sample.camera is not None
         assert sample.camera.focal_length.tolist() == [1024, 1024]
         assert sample.camera.principal_point.tolist() == [128, 128]
-        assert sample.load_image().shape == (60, 80, 3)
+        assert load_image(sample.image).shape == (60, 80, 3)
         drawn(sample)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from posesyn_core import Sample, UserError
+from posesyn_core.files.images import load_image
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.readers.video import Ucf101Config, Ucf101Reader, VideoConfig, VideoReader
 from tests.plugins.posesyn_datasets.overlays import drawn
@@ -40,7 +41,7 @@ def test_frames_are_sampled_at_the_stride_without_labels(root: Path) -> None:
     names = ["clips/jump.mp4/000000", "clips/jump.mp4/000003", "clips/jump.mp4/000006", "walk.avi/000000"]
     assert [sample.id for sample in samples] == [f"video/{name}-0" for name in names]
     for sample, number in zip(samples, (0, 3, 6, 0), strict=True):
-        image = sample.load_image()
+        image = load_image(sample.image)
         assert image.shape == (48, 64, 3)
         assert image[30:, 30:].mean() == pytest.approx(30 * number, abs=6)
         assert image[2:12, 2:12].mean() > 235
@@ -126,6 +127,6 @@ def test_a_real_video(shared: Path) -> None:
     assert len(samples) == 2
     for sample in samples:
         assert isinstance(sample, Sample)
-        image = sample.load_image()
+        image = load_image(sample.image)
         assert image.shape == (1920, 1080, 3)
         assert image.std() > 20
