@@ -30,7 +30,6 @@ from posesyn_core.values import (
 if TYPE_CHECKING:
     import torch
 
-    from posesyn_core.engines.engine import EngineConfig
     from posesyn_core.files.checkpoints import WeightFormat
 
 
@@ -273,12 +272,32 @@ class ExportableModule:
     keep_fp32: tuple[str, ...] = ()
 
 
+def _is_range(_config: object, _attribute: object, value: tuple[int, int]) -> None:
+    if not 1 <= value[0] <= value[1]:
+        raise ValueError(f"batch must be [smallest, largest] with 1 <= smallest <= largest, not {list(value)}")
+
+
+@frozen
+class EngineConfig:
+    """The options that every engine has; an engine's own config adds to them."""
+
+    precision: Literal["fp32", "fp16", "bf16"] = option(
+        "fp32", "fp32, fp16 or bf16; parts that need it are computed in fp32 all the same"
+    )
+    device: str = option("cpu", "torch device: cpu, cuda, cuda:1, mps")
+    batch: tuple[int, int] = field(
+        default=(1, 64),
+        validator=_is_range,
+        metadata={"doc": "smallest and largest batch that the network is made ready for"},
+    )
+
+
 @runtime_checkable
 class Engine(Protocol):
     """Runs a network: named tensors in, named tensors out."""
 
     @property
-    def config(self) -> "EngineConfig":
+    def config(self) -> EngineConfig:
         """Its options; an engine's config class derives from EngineConfig."""
         ...
 

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from posesyn_core.components import Component
+from posesyn_core.recipe import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     import click
-
-    from posesyn_core.experiments.runner import World
 
 hookspec = pluggy.HookspecMarker("posesyn")
 hookimpl = pluggy.HookimplMarker("posesyn")

@@ -32,7 +32,7 @@ class EngineChoice:
     name: str = key("torch", "engine component: torch, compile, or one of an engine plugin")
     options: Mapping[str, Any] = Factory(dict)
     tolerance: float | None = key(
-        None, "how far it may be from eager torch: mm for an estimator, else per cent; default: see engine_check"
+        None, "how far it may be from eager torch: mm for an estimator, else per cent; default: see `posesyn engine check`"
     )
 
     @property
@@ -206,6 +206,24 @@ class Recipe:
             *((Kind.ENGINE, choice.engine.choice, f"{name}.engine") for choice, name in engines if choice),
         ]
         return [(kind, choice, where) for kind, choice, where in found if choice is not None]
+
+
+@frozen
+class World:
+    """A base recipe for experiments (TOML text), and what takes the place of the paper's other estimators.
+
+    ``other``, ``labeller2d`` and ``labeller3d`` fill the braces of the tables' rows (components as inline tables of
+    TOML); ``{real_only}`` in them stands for the weights that training on real data alone left.
+    ``truth`` are settings that give the mined samples their 3D truth, which Table 2 compares with. ``taus`` replace
+    the paper's thresholds for estimators whose errors are of another size.
+    """
+
+    recipe: str
+    other: str = ""
+    labeller2d: str = ""
+    labeller3d: str = ""
+    truth: tuple[str, ...] = ()
+    taus: tuple[float, ...] = ()
 
 
 STAGES = (

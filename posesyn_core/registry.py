@@ -79,11 +79,8 @@ class Registry:
 
     @classmethod
     def discover(cls) -> "Registry":
-        """Load every plugin named in the entry-point group ``posesyn``, and the core's own components."""
-        from posesyn_core import builtins
-
+        """Load every plugin named in the entry-point group ``posesyn``, the core's own components among them."""
         registry = cls.empty()
-        registry.add(builtins, Origin("builtins", "posesyn", _version("posesyn")))
         entry_points = importlib.metadata.entry_points(group=GROUP)
         for entry_point in sorted(entry_points, key=lambda point: (_distribution(point), point.name)):
             origin = Origin(entry_point.name, _distribution(entry_point), _version(_distribution(entry_point)))

@@ -4,8 +4,7 @@ from typing import Literal
 
 from attrs import field, frozen
 
-from posesyn_core.components import option
-from posesyn_core.engines.engine import EngineConfig
+from posesyn_core.components import EngineConfig, option
 
 
 def _not_negative(_config: object, attribute: object, value: int) -> None:

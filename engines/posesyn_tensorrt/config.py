@@ -3,8 +3,7 @@
 import attrs
 from attrs import field, frozen
 
-from posesyn_core.components import Need, option
-from posesyn_core.engines.engine import EngineConfig
+from posesyn_core.components import EngineConfig, Need, option
 
 LIBRARIES = Need(
     "TensorRT",

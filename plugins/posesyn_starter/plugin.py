@@ -2,20 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from posesyn_core.cli.running import execute, recipe_options
 from posesyn_core.components import Component, Kind
 from posesyn_core.hookspecs import hookimpl
-from posesyn_core.recipe import load_recipe
+from posesyn_core.recipe import World, load_recipe
 from posesyn_core.registry import Registry
 from posesyn_starter.config import WorldConfig
 from posesyn_starter.posecodes import PosecodeCaptioner, PosecodeConfig
-
-if TYPE_CHECKING:
-    from posesyn_core.experiments.runner import World
 
 
 @hookimpl
@@ -30,15 +27,13 @@ def register_readers() -> list[Component]:
 
 
 @hookimpl
-def register_worlds() -> dict[str, Callable[[], "World"]]:
+def register_worlds() -> dict[str, Callable[[], World]]:
     return {"free": _free_world}
 
 
-def _free_world() -> "World":
+def _free_world() -> World:
     """The rendered world of the demo. No second estimator comes with PoseSyn: where the paper takes another one, the
     starter stands in as training on the real data alone leaves it."""
-    from posesyn_core.experiments.runner import World
-
     other = '{name="spin", weights="{real_only}"}'
     return World(
         recipe=Path(__file__).with_name("experiment.toml").read_text(),

@@ -8,12 +8,13 @@ import click
 
 from posesyn_core.cli.running import tell
 from posesyn_core.errors import UserError
+from posesyn_core.recipe import World
 from posesyn_core.registry import Registry
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from posesyn_core.experiments.runner import CoverageResult, Result, World
+    from posesyn_core.experiments.runner import CoverageResult, Result
     from posesyn_core.experiments.tables import Experiment
 
 TABLES = ("table1", "table2", "table3", "table4", "table5", "table7")
@@ -85,9 +86,7 @@ def experiment(
     click.echo(f"figures: {folder / 'results.json'}")
 
 
-def _world(registry: Registry, name: str, recipe: Path | None) -> "World":
-    from posesyn_core.experiments.runner import World
-
+def _world(registry: Registry, name: str, recipe: Path | None) -> World:
     if (recipe is None) == (not name):
         raise UserError("name a base recipe: either --world free or --recipe FILE")
     if recipe is not None:

@@ -18,13 +18,14 @@ from torch import Tensor
 from posesyn_core.components import (
     Accelerated,
     Engine,
+    EngineConfig,
     ExportableModule,
     Kind,
     MotionGenerator,
     NetworkCall,
     SplitEstimator,
 )
-from posesyn_core.engines.engine import EngineConfig, LoadedNetwork, TorchEngine, load_network
+from posesyn_core.engines.engine import LoadedNetwork, TorchEngine, load_network
 from posesyn_core.engines.probe import probe_requests, probe_samples
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.inference.predict import exportable, predict

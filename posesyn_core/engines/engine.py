@@ -1,13 +1,13 @@
-"""Engines: their common options, the batches that they are given, and the two that need nothing but torch."""
+"""Engines: the batches that they are given, and the two that need nothing but torch."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from attrs import field, frozen
+from attrs import frozen
 
-from posesyn_core.components import Engine, ExportableModule, NetworkCall, option
+from posesyn_core.components import Engine, EngineConfig, ExportableModule, NetworkCall
 from posesyn_core.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,26 +19,6 @@ T = TypeVar("T")
 CPU_PASS = 8
 """On a CPU a network always computes so many samples at once, and with that a sample's result depends on itself alone:
 kernels are chosen by the batch's size, but treat its rows alike. Larger batches are hardly faster there."""
-
-
-def _is_range(_config: object, _attribute: object, value: tuple[int, int]) -> None:
-    if not 1 <= value[0] <= value[1]:
-        raise ValueError(f"batch must be [smallest, largest] with 1 <= smallest <= largest, not {list(value)}")
-
-
-@frozen
-class EngineConfig:
-    """The options that every engine has; an engine's own config adds to them."""
-
-    precision: Literal["fp32", "fp16", "bf16"] = option(
-        "fp32", "fp32, fp16 or bf16; parts that need it are computed in fp32 all the same"
-    )
-    device: str = option("cpu", "torch device: cpu, cuda, cuda:1, mps")
-    batch: tuple[int, int] = field(
-        default=(1, 64),
-        validator=_is_range,
-        metadata={"doc": "smallest and largest batch that the network is made ready for"},
-    )
 
 
 @frozen

@@ -21,7 +21,7 @@ from posesyn_core.method import metrics
 from posesyn_core.pipeline.finetune import REAL_ONLY, weights_of
 from posesyn_core.pipeline.run import HARD, Run, create_run, fork_run
 from posesyn_core.pipeline.stages import run_all, run_stage
-from posesyn_core.recipe import Choice, Recipe, parse_recipe
+from posesyn_core.recipe import Choice, Recipe, World, parse_recipe
 from posesyn_core.registry import Registry
 
 Figures = Mapping[str, Mapping[str, float]]
@@ -29,24 +29,6 @@ Figures = Mapping[str, Mapping[str, float]]
 Tell = Callable[[str, Mapping[str, Any]], None]
 OURS = "ours"
 MM = 1000.0
-
-
-@frozen
-class World:
-    """A base recipe for experiments (TOML text), and what takes the place of the paper's other estimators.
-
-    ``other``, ``labeller2d`` and ``labeller3d`` fill the braces of the tables' rows (components as inline tables of
-    TOML); ``{real_only}`` in them stands for the weights that training on real data alone left.
-    ``truth`` are settings that give the mined samples their 3D truth, which Table 2 compares with. ``taus`` replace
-    the paper's thresholds for estimators whose errors are of another size.
-    """
-
-    recipe: str
-    other: str = ""
-    labeller2d: str = ""
-    labeller3d: str = ""
-    truth: tuple[str, ...] = ()
-    taus: tuple[float, ...] = ()
 
 
 @frozen

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from posesyn_core import Camera, LabelledFrame, Motion, MotionRequest, PoseEstimate, Sample, SmplParams, values
-from posesyn_core.files.images import encode_png, load_image
 
 
 def sample(**changes: Any) -> Sample:
@@ -72,12 +71,6 @@ def test_every_array_field_says_its_shape_and_unit() -> None:
     for name, field in arrays:
         assert field.metadata["shape"], (name, field.name)
         assert field.metadata["doc"], (name, field.name)
-
-
-def test_a_frame_loads_its_image_as_a_sample_does() -> None:
-    picture = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
-    frame = LabelledFrame("f", encode_png(picture), np.zeros(4), np.zeros((24, 2)), np.zeros(24))
-    assert np.array_equal(load_image(frame.image), picture)
 
 
 def test_3d_labels_are_0_where_they_are_unknown() -> None:

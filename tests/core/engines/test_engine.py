@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from posesyn_core import UserError
-from posesyn_core.components import ExportableModule, Kind, NetworkCall
-from posesyn_core.engines.engine import CPU_PASS, EngineConfig, LoadedNetwork, TorchEngine, load_network
+from posesyn_core.components import EngineConfig, ExportableModule, Kind, NetworkCall
+from posesyn_core.engines.engine import CPU_PASS, LoadedNetwork, TorchEngine, load_network
 from posesyn_core.registry import Registry
 
 

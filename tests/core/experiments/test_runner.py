@@ -8,9 +8,10 @@ import pytest
 from attrs import evolve
 
 from posesyn_core.errors import UserError
-from posesyn_core.experiments.runner import Laboratory, World, coverage, run_coverage, run_experiment, spread
+from posesyn_core.experiments.runner import Laboratory, coverage, run_coverage, run_experiment, spread
 from posesyn_core.experiments.tables import TABLE2, TABLE3, Experiment, Row, table1, table5
 from posesyn_core.pipeline.run import Run, open_run
+from posesyn_core.recipe import World
 from posesyn_core.registry import Registry
 from tests.tiny import folder_data_set
 

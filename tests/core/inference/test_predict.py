@@ -8,8 +8,8 @@ import torch
 from attrs import evolve
 
 from posesyn_core import PoseEstimate, Sample, SampleError, UserError
-from posesyn_core.components import Kind, NetworkCall, SplitEstimator
-from posesyn_core.engines.engine import EngineConfig, LoadedNetwork, TorchEngine
+from posesyn_core.components import EngineConfig, Kind, NetworkCall, SplitEstimator
+from posesyn_core.engines.engine import LoadedNetwork, TorchEngine
 from posesyn_core.inference.predict import BATCHES_AHEAD, exportable, predict
 from posesyn_core.registry import Registry
 from tests.tiny import people

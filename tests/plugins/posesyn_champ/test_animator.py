@@ -15,9 +15,9 @@ from posesyn_champ.animator import ChampAnimator
 from posesyn_champ.config import ChampConfig
 from posesyn_champ.pipeline import DENOISER, UNCONDITIONAL
 from posesyn_champ.plugin import register_animators
-from posesyn_core.components import Accelerated, Animator, Kind
+from posesyn_core.components import Accelerated, Animator, EngineConfig, Kind
 from posesyn_core.engines.check import load, verify_accelerated
-from posesyn_core.engines.engine import EngineConfig, TorchEngine
+from posesyn_core.engines.engine import TorchEngine
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import load_image
 from posesyn_core.pipeline.run import create_run

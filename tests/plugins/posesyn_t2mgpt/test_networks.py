@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from posesyn_core.components import Accelerated, ExportableModule, NetworkCall
-from posesyn_core.engines.engine import EngineConfig, TorchEngine
+from posesyn_core.components import Accelerated, EngineConfig, ExportableModule, NetworkCall
+from posesyn_core.engines.engine import TorchEngine
 from posesyn_core.engines.export import export_onnx
 from posesyn_core.values import MotionRequest
 from posesyn_t2mgpt.config import T2MGptConfig
