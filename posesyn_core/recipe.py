@@ -32,7 +32,8 @@ class EngineChoice:
     name: str = key("torch", "engine component: torch, compile, or one of an engine plugin")
     options: Mapping[str, Any] = Factory(dict)
     tolerance: float | None = key(
-        None, "how far it may be from eager torch: mm for an estimator, else per cent; default: see `posesyn engine check`"
+        None,
+        "how far it may be from eager torch: mm for an estimator, else per cent; unset: see inference.verification",
     )
 
     @property
