@@ -1,28 +1,52 @@
-"""Files that are either complete or absent."""
+"""Files and folders that are either complete or absent."""
 
 import os
-import threading
+import re
+import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from posesyn_core.errors import SampleError, UserError
 
+_PARTIAL = "posesyn-partial"
+_OURS = re.compile(rf"\..+\.[0-9a-f]{{12}}\.{_PARTIAL}(\.[^.]*)?")
+
+
+def _temporary(target: Path) -> Path:
+    """A hidden name beside ``target`` that no other writer has, in this process, on this machine, or on another.
+
+    It keeps the target's suffix, because writers such as OpenCV choose the format by it.
+    """
+    return target.with_name(f".{target.stem}.{secrets.token_hex(6)}.{_PARTIAL}{target.suffix}")
+
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``target``; on success rename it over ``target``, else remove it.
-
-    The temporary keeps the target's suffix, because writers such as OpenCV choose the format by it.
-    It is hidden and carries the ids of process and thread, so that concurrent writers never share one.
-    """
+    """Yield a temporary path beside ``target``; on success rename it over ``target``, else remove it."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}-{threading.get_ident()}.partial{target.suffix}")
+    temporary = _temporary(target)
     try:
         yield temporary
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yield a new folder beside ``target``; on success it takes the place of ``target``, which is removed."""
+    temporary, old = _temporary(target), _temporary(target)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if target.exists():
+            target.rename(old)
+        temporary.rename(target)
+    finally:
+        for left in (temporary, old):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def write_atomic(target: Path, data: bytes | str) -> None:
@@ -32,9 +56,16 @@ def write_atomic(target: Path, data: bytes | str) -> None:
 
 
 def remove_partials(folder: Path) -> None:
-    """Delete the temporaries that a killed process left in ``folder`` (recursively)."""
-    for leftover in folder.rglob(".*.partial*"):
-        leftover.unlink(missing_ok=True)
+    """Delete what killed calls of :func:`atomic_path` and :func:`atomic_folder` left below ``folder``.
+
+    Only names that those make are touched, and links are not followed. Nobody may be writing there.
+    """
+    for where, folders, files in os.walk(folder):
+        for name in filter(_OURS.fullmatch, files):
+            (Path(where) / name).unlink(missing_ok=True)
+        for name in filter(_OURS.fullmatch, folders):
+            shutil.rmtree(Path(where) / name)
+        folders[:] = [name for name in folders if not _OURS.fullmatch(name)]
 
 
 def inside(root: Path, name: str) -> Path:

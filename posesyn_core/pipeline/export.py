@@ -1,10 +1,10 @@
 """Stage 7: write the kept frames as data-set files."""
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 from posesyn_core.components import DatasetWriter, Kind
+from posesyn_core.files.paths import atomic_folder
 from posesyn_core.pipeline.run import Run
 from posesyn_core.recipe import Choice
 from posesyn_core.values import LabelledFrame
@@ -16,13 +16,8 @@ def export(run: Run) -> dict[str, Any]:
     written: dict[str, Any] = {"frames": sum(1 for _ in kept_frames(run))}
     for name in run.recipe.export.formats:
         writer: DatasetWriter = run.create(Kind.WRITER, Choice(name), "export")
-        folder, partial = run.folder / "export" / name, run.folder / "export" / f".{name}.partial"
-        for stale in (folder, partial):
-            if stale.exists():
-                shutil.rmtree(stale)
-        partial.mkdir(parents=True)
-        written[name] = len(writer.write(kept_frames(run), partial))
-        partial.rename(folder)
+        with atomic_folder(run.folder / "export" / name) as folder:
+            written[name] = len(writer.write(kept_frames(run), folder))
     return written
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posesyn_core import SampleError, UserError
-from posesyn_core.files.paths import atomic_path, existing_file, inside, remove_partials, write_atomic
+from posesyn_core.files.paths import atomic_folder, atomic_path, existing_file, inside, remove_partials, write_atomic
 
 
 def test_the_file_appears_when_it_is_complete(tmp_path: Path) -> None:
@@ -59,13 +59,34 @@ def test_a_killed_writer_leaves_only_a_partial(tmp_path: Path) -> None:
 
 
 def test_removing_partials_spares_everything_else(tmp_path: Path) -> None:
-    kept = [tmp_path / name for name in (".hidden", "a.partial", "sub/b.json")]
-    stale = [tmp_path / name for name in (".a.12.partial.json", "sub/.b.7.partial", "sub/deep/.c.9.partial.tar")]
-    for path in kept + stale:
+    names = (".hidden", "a.partial", "sub/b.json", ".notes.partial.txt", "sub/.coco.partial/x", ".a.12-3.partial.json")
+    kept = [tmp_path / name for name in names]
+    for path in kept:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+    kept_link = tmp_path / "elsewhere"
+    kept_link.symlink_to(tmp_path / "sub")
+    unfinished = []  # as a killed process leaves them
+    for target in (tmp_path / "a.json", tmp_path / "sub/b", tmp_path / "sub/deep/c.tar"):
+        unfinished += [atomic_path(target), atomic_folder(target)]
+        unfinished[-2].__enter__().touch()
+        (unfinished[-1].__enter__() / "half").touch()
+    assert len(list(tmp_path.rglob("*posesyn-partial*"))) == 6
     remove_partials(tmp_path)
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+    assert kept_link.is_symlink()
+
+
+def test_a_folder_appears_when_it_is_complete_and_replaces_the_old_one(tmp_path: Path) -> None:
+    target = tmp_path / "export" / "coco"
+    for content in ("old", "new"):
+        with atomic_folder(target) as folder:
+            (folder / content).touch()
+            assert not (target / content).exists()
+        assert [path.name for path in target.iterdir()] == [content]
+    with pytest.raises(OSError, match="No space"), atomic_folder(target) as folder:
+        raise OSError(28, "No space left on device")
+    assert [path.name for path in tmp_path.rglob("*")] == ["export", "coco", "new"]
 
 
 @pytest.mark.parametrize("data", [b"\x00\xff", "text \u00e9"])

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from posesyn_core import UserError
+from posesyn_core.files.paths import atomic_folder, atomic_path
 from posesyn_core.pipeline.run import create_run, open_run, write_rejected
 from posesyn_core.pipeline.stages import run_stage
 from posesyn_core.pipeline.tables import Row
@@ -73,13 +74,17 @@ def test_rejections_of_all_stages_are_gathered(tmp_path: Path) -> None:
     ]
 
 
-def test_leftovers_of_a_killed_process_are_swept(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_process_are_swept_and_nothing_else(tmp_path: Path) -> None:
     made = create_run(tmp_path / "run", recipe(), Registry.empty())
-    leftover = made.folder / "score" / ".000000.123.partial.parquet"
-    leftover.parent.mkdir()
-    leftover.write_bytes(b"half")
+    part, exported = atomic_path(made.folder / "score" / "000000.parquet"), atomic_folder(made.folder / "export/coco")
+    leftovers = [part.__enter__(), exported.__enter__()]  # never left: as after a kill
+    leftovers[0].write_bytes(b"half")
+    (leftovers[1] / "labels.json").write_text("half")
+    mine = made.folder / "export" / "notes.partial.txt"
+    mine.write_text("precious")
     create_run(made.folder, recipe(), Registry.empty())
-    assert not leftover.exists()
+    assert not any(leftover.exists() for leftover in leftovers)
+    assert mine.read_text() == "precious"
 
 
 def test_only_training_is_shared_among_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
