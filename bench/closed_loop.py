@@ -25,9 +25,9 @@ from typing import Any
 
 from posesyn_core.cli.running import VARIANT_TITLES
 from posesyn_core.pipeline.run import create_run
-from posesyn_core.pipeline.stages import run_all
 from posesyn_core.recipe import parse_recipe
 from posesyn_core.registry import Registry
+from posesyn_core.runs.stages import run_all
 from posesyn_starter.splits import mining_clips
 
 SHARED = Path(os.environ.get("POSESYN_SHARED", Path(__file__).parents[2] / "shared"))

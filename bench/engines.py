@@ -20,9 +20,9 @@ from pathlib import Path
 import torch
 
 from posesyn_core.components import ExportableModule, Kind
-from posesyn_core.engines.check import Timing, batch_sizes, bench, present_engines
 from posesyn_core.engines.engine import LoadedNetwork, load_network
 from posesyn_core.inference.predict import exportable
+from posesyn_core.inference.verification import Timing, batch_sizes, bench, present_engines
 from posesyn_core.pipeline.run import create_run
 from posesyn_core.pipeline.score import score
 from posesyn_core.recipe import parse_recipe

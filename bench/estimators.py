@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from posesyn_core.components import Kind
-from posesyn_core.engines.check import bench
 from posesyn_core.geometry.crops import crop_matrix, square
 from posesyn_core.inference.predict import exportable
+from posesyn_core.inference.verification import bench
 from posesyn_core.registry import Registry
 from posesyn_core.values import FloatArray, Image
 from posesyn_crowdnet import crops as crowdnet

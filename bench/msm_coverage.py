@@ -39,9 +39,9 @@ from posesyn_core.geometry.cameras import project
 from posesyn_core.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from posesyn_core.method.metrics import pa_mpjpe
 from posesyn_core.pipeline.run import HARD, Run, create_run, fork_run
-from posesyn_core.pipeline.stages import run_stage
 from posesyn_core.recipe import parse_recipe
 from posesyn_core.registry import Origin, Registry
+from posesyn_core.runs.stages import run_stage
 from posesyn_core.seeds import rng
 
 SHARED = Path(os.environ.get("POSESYN_SHARED", Path(__file__).parents[2] / "shared"))

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from posesyn_core.drawing.sheets import LABELLED, PREDICTED, Overlay, tile
 from posesyn_core.files.images import encode_jpeg
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.pipeline.run import HARD, FilteredFrame, Run, Selected, open_run
 from posesyn_core.registry import Registry
-from posesyn_core.report.pictures import LABELLED, PREDICTED, Overlay, tile
 from posesyn_core.values import Image, Sample
 
 SIDE = 200

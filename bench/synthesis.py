@@ -40,7 +40,7 @@ STAGE = """
 import sys
 from pathlib import Path
 from posesyn_core.pipeline.run import open_run
-from posesyn_core.pipeline.stages import run_stage
+from posesyn_core.runs.stages import run_stage
 from posesyn_core.registry import Registry
 run_stage(open_run(Path(sys.argv[1]), Registry.discover()), "synthesize")
 """

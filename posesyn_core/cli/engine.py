@@ -13,7 +13,7 @@ from posesyn_core.recipe import Choice, parse_recipe
 from posesyn_core.registry import Registry
 
 if TYPE_CHECKING:
-    from posesyn_core.engines.check import Agreement, Subject, Timing
+    from posesyn_core.inference.verification import Agreement, Subject, Timing
 
 GIGABYTE = 1e9
 
@@ -80,7 +80,7 @@ def on_an_engine(command: Callable[..., Any]) -> Callable[..., Any]:
         batch: tuple[int, int] | None,
         **others: Any,
     ) -> None:
-        from posesyn_core.engines.check import subject
+        from posesyn_core.inference.verification import subject
 
         given = {"precision": precision, "device": device, "batch": batch}
         options = {key: value for key, value in given.items() if value is not None}
@@ -121,8 +121,8 @@ def export(registry: Registry, name: str, settings: tuple[str, ...], precision: 
     \b
     posesyn engine export spin --set weights=model_checkpoint.pt --precision fp16 --out graphs
     """
-    from posesyn_core.engines.check import subject
     from posesyn_core.engines.export import export_onnx
+    from posesyn_core.inference.verification import subject
 
     for network in subject(registry, name, _options(name, settings)).networks:
         path = export_onnx(network, out / f"{network.name}.{precision}.onnx", precision)
@@ -137,7 +137,7 @@ def build(name: str, checked: "Subject", engine: str, chosen: Engine) -> None:
     \b
     posesyn engine build spin --engine tensorrt --precision fp16 --batch 1 64
     """
-    from posesyn_core.engines.check import load
+    from posesyn_core.inference.verification import load
 
     started = time.perf_counter()
     load(checked.networks, chosen)
@@ -156,7 +156,7 @@ def verify(name: str, checked: "Subject", engine: str, chosen: Engine, tolerance
     \b
     posesyn engine verify spin --engine onnx --precision fp16
     """
-    from posesyn_core.engines.check import verify as compare
+    from posesyn_core.inference.verification import verify as compare
 
     agreement: Agreement = compare(checked, chosen, tolerance)
     label = f"{name} on {engine} ({chosen.config.precision})"
@@ -183,13 +183,13 @@ def bench(
     seconds: float,
 ) -> None:
     """Print samples per second and the time of a call for every engine, and the ratio to eager float32."""
-    from posesyn_core.engines import check as engine_check
+    from posesyn_core.inference import verification
 
-    sizes = engine_check.batch_sizes(batches)
+    sizes = verification.batch_sizes(batches)
     options = {"precision": precision, "batch": (1, max(sizes)), **({} if device is None else {"device": device})}
-    engines, missing = engine_check.present_engines(registry, options)
-    for network in engine_check.subject(registry, name, _options(name, settings)).networks:
-        timings, refused = engine_check.bench(network, engines, sizes, seconds)
+    engines, missing = verification.present_engines(registry, options)
+    for network in verification.subject(registry, name, _options(name, settings)).networks:
+        timings, refused = verification.bench(network, engines, sizes, seconds)
         _print_timings(network.name, timings)
         missing |= refused
     for engine_name, reason in missing.items():

@@ -97,9 +97,9 @@ def run(
 
 def execute(registry: Registry, recipe: Recipe, folder: Path | None, restart: str | None = None) -> None:
     """Run all stages of ``recipe`` in ``folder`` (default runs/<name>), printing each stage's figures."""
-    from posesyn_core.pipeline.rounds import run_rounds
     from posesyn_core.pipeline.run import create_run
-    from posesyn_core.pipeline.stages import run_all
+    from posesyn_core.runs.rounds import run_rounds
+    from posesyn_core.runs.stages import run_all
 
     folder = folder or Path("runs") / recipe.name
     if recipe.rounds > 1:
@@ -132,7 +132,7 @@ def _stage_command(stage: str) -> click.Command:
         precision: str | None = None,
     ) -> None:
         from posesyn_core.pipeline.run import create_run, open_run
-        from posesyn_core.pipeline.stages import run_stage
+        from posesyn_core.runs.stages import run_stage
 
         source = recipe or folder / "recipe.toml"
         if recipe is None:

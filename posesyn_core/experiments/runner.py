@@ -20,9 +20,9 @@ from posesyn_core.files.paths import write_atomic
 from posesyn_core.method import metrics
 from posesyn_core.pipeline.finetune import REAL_ONLY, weights_of
 from posesyn_core.pipeline.run import HARD, Run, create_run, fork_run
-from posesyn_core.pipeline.stages import run_all, run_stage
 from posesyn_core.recipe import Choice, Recipe, World, parse_recipe
 from posesyn_core.registry import Registry
+from posesyn_core.runs.stages import run_all, run_stage
 
 Figures = Mapping[str, Mapping[str, float]]
 """By test set ("Mean" last), then by metric."""

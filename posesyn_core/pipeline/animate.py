@@ -18,7 +18,8 @@ from posesyn_core.components import Animator, Kind
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import encode_jpeg
 from posesyn_core.files.paths import write_atomic
-from posesyn_core.pipeline.executor import Unit, each_alone, fill, ordered_map, reason_of
+from posesyn_core.parallel.threads import ordered_map
+from posesyn_core.pipeline.executor import Unit, each_alone, fill, reason_of
 from posesyn_core.pipeline.judging import Judge, filter_of, label_frames
 from posesyn_core.pipeline.references import analyse_references
 from posesyn_core.pipeline.run import EASY, Clip, DrawnFrame, Judgement, Run

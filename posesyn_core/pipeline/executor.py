@@ -1,10 +1,8 @@
 """How a stage's units become rows: in order, in resumable parts, each failure confined to its unit."""
 
 import itertools
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from posesyn_core.errors import PoseSynError, UserError
@@ -17,11 +15,6 @@ V = TypeVar("V")
 
 Unit = tuple[str, U]
 """A unit's id and what there is to work on."""
-
-
-def process_place() -> tuple[int, int]:
-    """This process's number, from 0, and how many ``torchrun`` started together; (0, 1) for one that is alone."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def fill(
@@ -71,22 +64,6 @@ def _counts(table: Table[Any]) -> tuple[int, int]:
 
     metadata = [pq.read_metadata(part) for part in table.parts()]
     return sum(m.num_rows for m in metadata), sum(1 for _ in table.rejections())
-
-
-def ordered_map(function: Callable[[U], R], items: Iterable[U], workers: int) -> Iterator[R]:
-    """``map`` over ``workers`` threads, results in order; reads at most 2 * workers items ahead."""
-    with ThreadPoolExecutor(workers) as pool:
-        running: deque[Future[R]] = deque()
-        try:
-            for item in items:
-                running.append(pool.submit(function, item))
-                if len(running) >= 2 * workers:
-                    yield running.popleft().result()
-            while running:
-                yield running.popleft().result()
-        finally:
-            for future in running:
-                future.cancel()
 
 
 def each_alone(function: Callable[[Sequence[U]], Sequence[V]], batch: Sequence[Unit[U]]) -> list[Row[V]]:

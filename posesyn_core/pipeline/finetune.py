@@ -10,11 +10,11 @@ import torch
 from attrs import asdict, evolve, fields
 
 from posesyn_core.components import Kind, TrainableEstimator, TrainingDefaults
+from posesyn_core.drawing.truth import write_truth_sheet
 from posesyn_core.errors import UserError
 from posesyn_core.pipeline.export import kept_frames
 from posesyn_core.pipeline.run import Run
 from posesyn_core.recipe import Finetune
-from posesyn_core.report.truth import write_truth_sheet
 from posesyn_core.seeds import seed_of
 from posesyn_core.training.evaluate import evaluate
 from posesyn_core.training.finetune import Validation, join_processes

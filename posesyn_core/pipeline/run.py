@@ -44,8 +44,8 @@ from posesyn_core.registry import Registry
 from posesyn_core.values import ClipPlan, LabelledFrame, Motion, PoseEstimate, ScoredSample, Verdict
 
 if TYPE_CHECKING:
-    from posesyn_core.engines.check import Agreement
     from posesyn_core.engines.engine import LoadedNetwork
+    from posesyn_core.inference.verification import Agreement
 
 HARD, EASY = "hard", "easy"
 
@@ -200,10 +200,10 @@ class Run:
     def network(self, choice: Choice, estimator: Any, where: str) -> "LoadedNetwork | None":
         """The estimator's network on the engine that the recipe chose; None for an estimator in one piece.
 
-        UserError if that engine's joints are not those of eager torch (``posesyn_core.engines.check``).
+        UserError if that engine's joints are not those of eager torch (``posesyn_core.inference.verification``).
         """
-        from posesyn_core.engines import check as engine_check
         from posesyn_core.engines.engine import load_network
+        from posesyn_core.inference import verification
         from posesyn_core.inference.predict import exportable
 
         if not isinstance(estimator, SplitEstimator):
@@ -214,7 +214,7 @@ class Run:
         network = load_network(engine, exportable(choice.name, estimator))
         if choice.engine != EngineChoice():
             precision, tolerance = engine.config.precision, choice.engine.tolerance
-            _accept(choice, precision, engine_check.verify_estimator(estimator, network, precision, tolerance))
+            _accept(choice, precision, verification.verify_estimator(estimator, network, precision, tolerance))
         return network
 
     def accelerate(self, choice: Choice, component: Any, where: str) -> None:
@@ -224,12 +224,12 @@ class Run:
         """
         if choice.engine == EngineChoice():
             return
-        from posesyn_core.engines import check as engine_check
+        from posesyn_core.inference import verification
 
-        networks = engine_check.networks_of(choice.name, component)
+        networks = verification.networks_of(choice.name, component)
         engine = self.create(Kind.ENGINE, choice.engine.choice, f"{where}.engine")
-        calls, precision = engine_check.load(networks, engine), engine.config.precision
-        agreement = engine_check.verify_accelerated(component, networks, calls, precision, choice.engine.tolerance)
+        calls, precision = verification.load(networks, engine), engine.config.precision
+        agreement = verification.verify_accelerated(component, networks, calls, precision, choice.engine.tolerance)
         _accept(choice, precision, agreement)
 
     def summary(self, stage: str) -> dict[str, Any] | None:

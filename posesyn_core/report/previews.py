@@ -17,13 +17,13 @@ from PIL import ImageDraw, ImageFont
 
 from posesyn_core.body.guidance import GUIDANCE, guidance_maps
 from posesyn_core.body.model import Body, load_body
+from posesyn_core.drawing.sheets import spread
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import encode_png, load_image
 from posesyn_core.files.paths import atomic_path, write_atomic
 from posesyn_core.pipeline.animate import clip_folder
 from posesyn_core.pipeline.filter import labelled_frames
 from posesyn_core.pipeline.run import Clip, DrawnFrame, Run
-from posesyn_core.report.pictures import spread
 from posesyn_core.values import ClipPlan, Image
 
 SKELETON = ("dwpose",)

@@ -17,25 +17,17 @@ from attrs import frozen
 from markupsafe import Markup, escape
 
 from posesyn_core.components import Kind
+from posesyn_core.drawing.sheets import COLUMNS, LABELLED, PREDICTED, ROWS, Overlay, spread
+from posesyn_core.drawing.skeletons import LEFT, MIDDLE, RIGHT, Colour
+from posesyn_core.drawing.truth import BOX, TRUTH, TRUTH_SHEET, truth_sheet
 from posesyn_core.errors import UserError
-from posesyn_core.files.images import LEFT, MIDDLE, RIGHT, Colour, encode_jpeg
+from posesyn_core.files.images import encode_jpeg
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.method import eem
 from posesyn_core.pipeline.run import EASY, HARD, FilteredFrame, Run, Selected
 from posesyn_core.recipe import Choice, unstructure
 from posesyn_core.report import charts, figures
-from posesyn_core.report.pictures import (
-    COLUMNS,
-    LABELLED,
-    PREDICTED,
-    ROWS,
-    Overlay,
-    Picture,
-    data_uri,
-    person,
-    spread,
-)
-from posesyn_core.report.truth import BOX, TRUTH, TRUTH_SHEET, truth_sheet
+from posesyn_core.report.pictures import Picture, data_uri, person
 from posesyn_core.values import Motion, Sample, ScoredSample
 
 HARD_SHOWN, EASY_SHOWN, MOTIONS_SHOWN, CLIPS_SHOWN, FRAMES_SHOWN = 24, 12, 24, 12, 3

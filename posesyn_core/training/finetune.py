@@ -21,7 +21,7 @@ from attrs import asdict, frozen
 from posesyn_core.components import TrainableEstimator
 from posesyn_core.errors import UserError
 from posesyn_core.files.paths import atomic_path, write_atomic
-from posesyn_core.pipeline.executor import process_place
+from posesyn_core.parallel.processes import process_place
 from posesyn_core.progress import progress
 from posesyn_core.seeds import seed_of
 from posesyn_core.training.loader import Batch, Mixture, batches

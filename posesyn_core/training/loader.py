@@ -13,7 +13,7 @@ from torch import Tensor
 from posesyn_core.components import TrainableEstimator
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.geometry.skeletons import SMPL24, convert
-from posesyn_core.pipeline.executor import ordered_map
+from posesyn_core.parallel.threads import ordered_map
 from posesyn_core.seeds import rng
 from posesyn_core.values import FloatArray, LabelledFrame, Sample
 

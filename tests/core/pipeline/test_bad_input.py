@@ -17,9 +17,9 @@ from PIL import Image
 from posesyn_core import Component, Kind, SampleError, hookimpl
 from posesyn_core.cli import main
 from posesyn_core.pipeline.run import Run, create_run, write_rejected
-from posesyn_core.pipeline.stages import run_stage
 from posesyn_core.recipe import load_recipe
 from posesyn_core.registry import Origin, Registry
+from posesyn_core.runs.stages import run_stage
 from tests.tiny import folder_data_set
 
 JOINTS = [[60.0 + j, 20.0 + 3 * j, 1.0] for j in range(24)]

@@ -14,9 +14,9 @@ from posesyn_core import Component, Kind, PoseEstimate, Sample, SmplParams, User
 from posesyn_core.body.model import FREE_BODY, load_body
 from posesyn_core.files.images import encode_png
 from posesyn_core.pipeline.run import Run, create_run
-from posesyn_core.pipeline.stages import run_stage
 from posesyn_core.recipe import parse_recipe
 from posesyn_core.registry import Origin, Registry
+from posesyn_core.runs.stages import run_stage
 from posesyn_core.values import Camera
 
 LARGER = 1.1

@@ -1,7 +1,5 @@
 """Filling a table: resumable, in order, one bad unit never harms another."""
 
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -9,7 +7,7 @@ import numpy as np
 import pytest
 
 from posesyn_core import Motion, SampleError, UserError
-from posesyn_core.pipeline.executor import Unit, each_alone, fill, ordered_map
+from posesyn_core.pipeline.executor import Unit, each_alone, fill
 from posesyn_core.pipeline.tables import Row, Table
 
 
@@ -56,25 +54,6 @@ def test_batches_never_span_parts(tmp_path: Path) -> None:
 
     fill(Table(tmp_path, Motion), [(str(i), "") for i in range(12)], note, part=5, batch=3, label="x")
     assert sizes == [3, 2, 3, 2, 2]
-
-
-def test_ordered_map_keeps_the_order_and_reads_ahead_a_little() -> None:
-    read, lock = [], threading.Lock()
-
-    def items() -> Iterator[int]:
-        for i in range(20):
-            with lock:
-                read.append(i)
-            yield i
-
-    def slow(i: int) -> int:
-        time.sleep(0.001 * (i % 3))
-        return i
-
-    results = ordered_map(slow, items(), 3)
-    assert next(results) == 0
-    assert len(read) <= 7
-    assert list(results) == list(range(1, 20))
 
 
 def test_one_bad_unit_rejects_itself_alone() -> None:

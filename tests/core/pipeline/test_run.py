@@ -7,10 +7,10 @@ import pytest
 from posesyn_core import UserError
 from posesyn_core.files.paths import atomic_folder, atomic_path
 from posesyn_core.pipeline.run import create_run, open_run, write_rejected
-from posesyn_core.pipeline.stages import run_stage
 from posesyn_core.pipeline.tables import Row
 from posesyn_core.recipe import parse_recipe
 from posesyn_core.registry import Registry
+from posesyn_core.runs.stages import run_stage
 
 TEXT = 'dataset = { name = "folder", root = "pictures" }\n'
 

@@ -9,8 +9,8 @@ from attrs import evolve
 
 from posesyn_core.pipeline import synthesize as stage
 from posesyn_core.pipeline.run import HARD, Run
-from posesyn_core.pipeline.stages import run_stage
 from posesyn_core.pipeline.tables import Row
+from posesyn_core.runs.stages import run_stage
 from posesyn_core.values import Motion, MotionRequest
 from posesyn_t2mgpt.generator import T2MGpt
 from tests.hard import hard_run

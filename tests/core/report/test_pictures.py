@@ -4,8 +4,9 @@ import base64
 
 import numpy as np
 
+from posesyn_core.drawing.sheets import LABELLED, Overlay
 from posesyn_core.files.images import Image, decode_image, encode_png
-from posesyn_core.report.pictures import LABELLED, Overlay, Picture, person
+from posesyn_core.report.pictures import Picture, person
 from posesyn_core.values import Sample
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from posesyn_core.drawing.sheets import COLUMNS, TILE
+from posesyn_core.drawing.truth import write_truth_sheet
 from posesyn_core.files.images import decode_image
 from posesyn_core.pipeline.run import HARD, Run, Selected
 from posesyn_core.pipeline.tables import Row
-from posesyn_core.report.pictures import COLUMNS, TILE
 from posesyn_core.report.report import HARD_SHOWN, write_report
-from posesyn_core.report.truth import write_truth_sheet
 
 MakeRun = Callable[..., Run]
 SECTIONS = ("result", "weakness", "mining", "motions", "frames", "passing", "refused", "data", "made-with")

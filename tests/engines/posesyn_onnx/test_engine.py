@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from posesyn_core import UserError
 from posesyn_core.components import Engine, ExportableModule, Kind, NetworkCall
 from posesyn_core.engines.cache import EngineCache
-from posesyn_core.engines.check import load, subject, verify
 from posesyn_core.engines.export import exported
-from posesyn_core.engines.probe import probe_requests
+from posesyn_core.inference.probe import probe_requests
+from posesyn_core.inference.verification import load, subject, verify
 from posesyn_core.registry import Registry
 from posesyn_onnx.engine import choose_provider
 

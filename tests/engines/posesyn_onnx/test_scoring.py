@@ -8,9 +8,9 @@ import pytest
 
 from posesyn_core.cli import main
 from posesyn_core.pipeline.run import create_run, open_run
-from posesyn_core.pipeline.stages import run_stage
 from posesyn_core.recipe import EngineChoice, load_recipe
 from posesyn_core.registry import Registry
+from posesyn_core.runs.stages import run_stage
 from tests.tiny import folder_data_set
 
 

@@ -16,14 +16,14 @@ from posesyn_champ.config import ChampConfig
 from posesyn_champ.pipeline import DENOISER, UNCONDITIONAL
 from posesyn_champ.plugin import register_animators
 from posesyn_core.components import Accelerated, Animator, EngineConfig, Kind
-from posesyn_core.engines.check import load, verify_accelerated
 from posesyn_core.engines.engine import TorchEngine
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import load_image
+from posesyn_core.inference.verification import load, verify_accelerated
 from posesyn_core.pipeline.run import create_run
-from posesyn_core.pipeline.stages import run_stage
 from posesyn_core.recipe import STAGES, load_recipe
 from posesyn_core.registry import Registry
+from posesyn_core.runs.stages import run_stage
 from posesyn_core.values import Image, Sample
 from tests.plugins.posesyn_champ.conftest import plan_of
 

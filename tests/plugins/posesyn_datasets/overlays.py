@@ -3,9 +3,9 @@
 import numpy as np
 from attrs import evolve
 
+from posesyn_core.drawing.truth import BOX, MARGIN, seen_truth, truth_tile
 from posesyn_core.files.images import encode_png
 from posesyn_core.geometry.crops import apply_affine, crop_matrix
-from posesyn_core.report.truth import BOX, MARGIN, seen_truth, truth_tile
 from posesyn_core.values import Sample
 
 SIDE = 360

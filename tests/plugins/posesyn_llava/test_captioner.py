@@ -9,8 +9,8 @@ import pytest
 from posesyn_core import SampleError, UserError
 from posesyn_core.components import Captioner, Kind
 from posesyn_core.files.images import encode_png
-from posesyn_core.pipeline.stages import run_stage
 from posesyn_core.registry import Registry
+from posesyn_core.runs.stages import run_stage
 from posesyn_core.values import FloatArray, Sample
 from posesyn_llava.captioner import LARGEST, Llava, chat_prompt, picture
 from posesyn_llava.config import DEFAULT_MODEL, LlavaConfig

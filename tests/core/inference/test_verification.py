@@ -10,10 +10,18 @@ from torch import Tensor, nn
 
 from posesyn_core import UserError
 from posesyn_core.components import EngineConfig, ExportableModule, NetworkCall
-from posesyn_core.engines.check import Subject, batch_sizes, bench, present_engines, subject, verify, verify_accelerated
 from posesyn_core.engines.engine import TorchEngine
-from posesyn_core.engines.probe import probe_requests, probe_samples
 from posesyn_core.files.images import load_image
+from posesyn_core.inference.probe import probe_requests, probe_samples
+from posesyn_core.inference.verification import (
+    Subject,
+    batch_sizes,
+    bench,
+    present_engines,
+    subject,
+    verify,
+    verify_accelerated,
+)
 from posesyn_core.registry import Registry
 
 Outputs = dict[str, Tensor]

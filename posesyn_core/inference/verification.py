@@ -26,9 +26,9 @@ from posesyn_core.components import (
     SplitEstimator,
 )
 from posesyn_core.engines.engine import LoadedNetwork, TorchEngine, load_network
-from posesyn_core.engines.probe import probe_requests, probe_samples
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.inference.predict import exportable, predict
+from posesyn_core.inference.probe import probe_requests, probe_samples
 from posesyn_core.registry import Registry
 from posesyn_core.values import PoseEstimate
 

@@ -17,10 +17,10 @@ from posesyn_core.files.paths import write_atomic
 from posesyn_core.pipeline.evaluate import SHIPPED
 from posesyn_core.pipeline.finetune import POSESYN, weights_of
 from posesyn_core.pipeline.run import Run, create_run
-from posesyn_core.pipeline.stages import run_all
 from posesyn_core.recipe import Recipe
 from posesyn_core.registry import Registry
 from posesyn_core.report.rounds import write_rounds_report
+from posesyn_core.runs.stages import run_all
 
 Tell = Callable[[str, Mapping[str, Any]], None]
 

@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from posesyn_core.drawing.sheets import COLUMNS, LABELLED, ROWS, TILE, Shades, sheet, spread
+from posesyn_core.drawing.skeletons import draw_skeleton
 from posesyn_core.errors import SampleError
-from posesyn_core.files.images import draw_skeleton, encode_jpeg, load_image
+from posesyn_core.files.images import encode_jpeg, load_image
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.geometry.cameras import project
 from posesyn_core.geometry.crops import apply_affine, crop
 from posesyn_core.geometry.skeletons import convert
-from posesyn_core.report.pictures import COLUMNS, LABELLED, ROWS, TILE, Shades, sheet, spread
 from posesyn_core.values import Camera, FloatArray, Image, Sample
 
 TRUTH: Shades = ((225, 0, 130), (255, 170, 225), (250, 70, 180))

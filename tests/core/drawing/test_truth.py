@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from attrs import evolve
 
+from posesyn_core.drawing.sheets import COLUMNS, LABELLED, ROWS, TILE
+from posesyn_core.drawing.truth import BOX, TRUTH, seen_truth, truth_sheet, truth_tile
 from posesyn_core.files.images import encode_png
 from posesyn_core.geometry.cameras import project
-from posesyn_core.report.pictures import COLUMNS, LABELLED, ROWS, TILE
-from posesyn_core.report.truth import BOX, TRUTH, seen_truth, truth_sheet, truth_tile
 from posesyn_core.values import Camera, Sample
 
 CAMERA = Camera([500, 480], [100, 110])

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from posesyn_core.errors import UserError
-from posesyn_core.pipeline.rounds import run_rounds
 from posesyn_core.pipeline.run import open_run
 from posesyn_core.recipe import load_recipe
 from posesyn_core.registry import Registry
+from posesyn_core.runs.rounds import run_rounds
 from tests.tiny import folder_data_set
 
 TEST = 'test={name="world", part="lab", split="tests", count=4, image_size=128, label="held-out"}'

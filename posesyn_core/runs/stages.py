@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from posesyn_core.errors import UserError
-from posesyn_core.pipeline.executor import process_place
+from posesyn_core.parallel.processes import process_place
 from posesyn_core.pipeline.run import Run, write_rejected
 from posesyn_core.recipe import STAGES
 

@@ -1,0 +1,1 @@
+"""People on pictures: skeletons, boxes, and sheets of many people."""

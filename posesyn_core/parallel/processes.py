@@ -1,0 +1,8 @@
+"""Processes that do one work together."""
+
+import os
+
+
+def process_place() -> tuple[int, int]:
+    """This process's number, from 0, and how many ``torchrun`` started together; (0, 1) for one that is alone."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))

@@ -1,0 +1,1 @@
+"""Whole runs: all stages in order, and rounds of mining and training."""
