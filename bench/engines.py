@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from posesyn_core.components import ExportableModule, Kind
-from posesyn_core.engines.engine import LoadedNetwork, load_network
+from posesyn_core.engines.batches import LoadedNetwork, load_network
 from posesyn_core.inference.predict import exportable
 from posesyn_core.inference.verification import Timing, batch_sizes, bench, present_engines
 from posesyn_core.pipeline.run import create_run

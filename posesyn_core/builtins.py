@@ -1,7 +1,7 @@
 """The components that the core itself brings, registered as any plugin registers its own."""
 
 from posesyn_core.components import Component, EngineConfig, Kind
-from posesyn_core.engines.engine import TorchEngine
+from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.hookspecs import hookimpl
 from posesyn_core.method.filtering import TpeError, TpeErrorConfig
 

@@ -305,7 +305,7 @@ class Engine(Protocol):
         """Make ``module`` ready for batches in the config's range, in its precision and on its device.
 
         The result takes tensors by name, batch first, and returns tensors on the device that those were on; floats
-        are float32 in any precision. A batch outside the range is a UserError (``engines.check_batch``).
+        are float32 in any precision. A batch outside the range is a UserError (``engines.batches.check_batch``).
         """
         ...
 

@@ -148,7 +148,7 @@ class Machine:
 
     workers: int = key(2, "threads that read, decode, fit and draw")
     batch_size: int = key(
-        32, "samples read and computed together; on a CPU best a multiple of 8 (see engines.CPU_PASS)"
+        32, "samples read and computed together; on a CPU best a multiple of 8 (see engines.batches.CPU_PASS)"
     )
     device: str = key("cpu", "torch device of the networks")
 

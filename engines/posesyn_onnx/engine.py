@@ -12,8 +12,8 @@ from attrs import field, frozen
 from torch import Tensor
 
 from posesyn_core.components import ExportableModule, NetworkCall
+from posesyn_core.engines.batches import check_batch
 from posesyn_core.engines.cache import EngineCache
-from posesyn_core.engines.engine import check_batch
 from posesyn_core.engines.export import exported
 from posesyn_core.errors import UserError
 from posesyn_onnx.config import OnnxConfig

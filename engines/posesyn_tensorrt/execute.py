@@ -16,7 +16,7 @@ from attrs import Factory, define
 from torch import Tensor
 
 from posesyn_core.components import ExportableModule
-from posesyn_core.engines.engine import check_batch
+from posesyn_core.engines.batches import check_batch
 from posesyn_core.errors import UserError
 from posesyn_tensorrt.build import MESSAGES
 from posesyn_tensorrt.config import TensorRTConfig

@@ -95,7 +95,7 @@ def _predict(
     out: Path,
     mesh: bool,
 ) -> None:
-    from posesyn_core.engines.engine import load_network
+    from posesyn_core.engines.batches import load_network
     from posesyn_core.inference.pictures import pictures, predict_pictures
     from posesyn_core.inference.predict import exportable
 

@@ -18,7 +18,7 @@ from posesyn_core.body.model import Body, load_body
 from posesyn_core.body.render import composite, diffuse, normals, render, vertex_normals, window
 from posesyn_core.components import PoseEstimator, SplitEstimator
 from posesyn_core.drawing.skeletons import draw_skeleton
-from posesyn_core.engines.engine import LoadedNetwork
+from posesyn_core.engines.batches import LoadedNetwork
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import encode_jpeg, load_image
 from posesyn_core.files.paths import existing_file, write_atomic

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from posesyn_core.components import EngineConfig, ExportableModule, NetworkCall, PoseEstimator, SplitEstimator
-from posesyn_core.engines.engine import LoadedNetwork, TorchEngine, load_network
+from posesyn_core.engines.batches import LoadedNetwork, load_network
+from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import encode_png
 from posesyn_core.values import PoseEstimate, Prepared, Sample

@@ -25,7 +25,8 @@ from posesyn_core.components import (
     NetworkCall,
     SplitEstimator,
 )
-from posesyn_core.engines.engine import LoadedNetwork, TorchEngine, load_network
+from posesyn_core.engines.batches import LoadedNetwork, load_network
+from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.inference.predict import exportable, predict
 from posesyn_core.inference.probe import probe_requests, probe_samples

@@ -10,7 +10,7 @@ import numpy as np
 from attrs import frozen
 
 from posesyn_core.components import FrameFilter, Kind, PoseEstimator, SplitEstimator
-from posesyn_core.engines.engine import LoadedNetwork
+from posesyn_core.engines.batches import LoadedNetwork
 from posesyn_core.errors import SampleError
 from posesyn_core.geometry.boxes import joint_boxes
 from posesyn_core.inference.predict import Result, predict

@@ -44,7 +44,7 @@ from posesyn_core.registry import Registry
 from posesyn_core.values import ClipPlan, LabelledFrame, Motion, PoseEstimate, ScoredSample, Verdict
 
 if TYPE_CHECKING:
-    from posesyn_core.engines.engine import LoadedNetwork
+    from posesyn_core.engines.batches import LoadedNetwork
     from posesyn_core.inference.verification import Agreement
 
 HARD, EASY = "hard", "easy"
@@ -202,7 +202,7 @@ class Run:
 
         UserError if that engine's joints are not those of eager torch (``posesyn_core.inference.verification``).
         """
-        from posesyn_core.engines.engine import load_network
+        from posesyn_core.engines.batches import load_network
         from posesyn_core.inference import verification
         from posesyn_core.inference.predict import exportable
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from posesyn_core.body.model import Body
 from posesyn_core.components import PoseEstimator, SplitEstimator
-from posesyn_core.engines.engine import LoadedNetwork
+from posesyn_core.engines.batches import LoadedNetwork
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.paths import atomic_path, existing_file
 from posesyn_core.inference.predict import predict

@@ -9,7 +9,8 @@ from attrs import evolve
 
 from posesyn_core import PoseEstimate, Sample, SampleError, UserError
 from posesyn_core.components import EngineConfig, Kind, NetworkCall, SplitEstimator
-from posesyn_core.engines.engine import LoadedNetwork, TorchEngine
+from posesyn_core.engines.batches import LoadedNetwork
+from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.inference.predict import BATCHES_AHEAD, exportable, predict
 from posesyn_core.registry import Registry
 from tests.tiny import people

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from posesyn_core import UserError
 from posesyn_core.components import EngineConfig, ExportableModule, NetworkCall
-from posesyn_core.engines.engine import TorchEngine
+from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.files.images import load_image
 from posesyn_core.inference.probe import probe_requests, probe_samples
 from posesyn_core.inference.verification import (

@@ -14,7 +14,8 @@ from attrs import evolve, frozen
 from posesyn_core import Component, Kind, SampleError, UserError, hookimpl
 from posesyn_core.cli import main
 from posesyn_core.components import EngineConfig, ExportableModule, NetworkCall
-from posesyn_core.engines.engine import CPU_PASS, TorchEngine
+from posesyn_core.engines.batches import CPU_PASS
+from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.files.images import load_image
 from posesyn_core.inference.predict import predict
 from posesyn_core.pipeline import animate, judging

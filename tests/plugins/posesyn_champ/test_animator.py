@@ -16,7 +16,7 @@ from posesyn_champ.config import ChampConfig
 from posesyn_champ.pipeline import DENOISER, UNCONDITIONAL
 from posesyn_champ.plugin import register_animators
 from posesyn_core.components import Accelerated, Animator, EngineConfig, Kind
-from posesyn_core.engines.engine import TorchEngine
+from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import load_image
 from posesyn_core.inference.verification import load, verify_accelerated

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from posesyn_core.components import Accelerated, EngineConfig, ExportableModule, NetworkCall
-from posesyn_core.engines.engine import TorchEngine
 from posesyn_core.engines.export import export_onnx
+from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.values import MotionRequest
 from posesyn_t2mgpt.config import T2MGptConfig
 from posesyn_t2mgpt.generator import T2MGpt

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from posesyn_core import UserError
 from posesyn_core.components import EngineConfig, ExportableModule, Kind, NetworkCall
-from posesyn_core.engines.engine import CPU_PASS, LoadedNetwork, TorchEngine, load_network
+from posesyn_core.engines.batches import CPU_PASS, LoadedNetwork, load_network
+from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.registry import Registry
 
 

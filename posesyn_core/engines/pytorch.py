@@ -1,70 +1,19 @@
-"""Engines: the batches that they are given, and the two that need nothing but torch."""
+"""The engines that need nothing but torch: eager, and compiled."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from posesyn_core.components import Engine, EngineConfig, ExportableModule, NetworkCall
+from posesyn_core.components import EngineConfig, ExportableModule, NetworkCall
+from posesyn_core.engines.batches import check_batch
 from posesyn_core.errors import UserError
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-T = TypeVar("T")
-
-CPU_PASS = 8
-"""On a CPU a network always computes so many samples at once, and with that a sample's result depends on itself alone:
-kernels are chosen by the batch's size, but treat its rows alike. Larger batches are hardly faster there."""
-
-
-@frozen
-class LoadedNetwork:
-    """A network on an engine, with the smallest and the largest batch that it should be given."""
-
-    call: NetworkCall
-    batch: tuple[int, int]
-
-    def passes(self, items: Sequence[T]) -> Iterator[tuple[list[T], int]]:
-        """Split a batch into (pass, how many of it count); a pass that is too small repeats its last item."""
-        least, most = self.batch
-        for at in range(0, len(items), most):
-            part = list(items[at : at + most])
-            yield part + part[-1:] * (least - len(part)), len(part)
-
-    def __call__(self, tensors: "Mapping[str, torch.Tensor]") -> "Mapping[str, torch.Tensor]":
-        """As a NetworkCall for any batch: in passes, put together again."""
-        import torch
-
-        size = len(next(iter(tensors.values())))
-        if self.batch[0] <= size <= self.batch[1]:
-            return self.call(tensors)
-        outputs = []
-        for rows, count in self.passes(range(size)):
-            part = self.call({name: tensor[torch.tensor(rows)] for name, tensor in tensors.items()})
-            outputs.append({name: tensor[:count] for name, tensor in part.items()})
-        return {name: torch.cat([part[name] for part in outputs]) for name in outputs[0]}
-
-
-def load_network(engine: Engine, module: ExportableModule) -> LoadedNetwork:
-    """Make an estimator's network ready. On a CPU all passes have one size (see :data:`CPU_PASS`)."""
-    least, most = engine.config.batch
-    if engine.config.device == "cpu":
-        least = most = min(max(CPU_PASS, least), most)
-    return LoadedNetwork(engine.load(module), (least, most))
-
-
-def check_batch(module: ExportableModule, tensors: "Mapping[str, torch.Tensor]", batch: tuple[int, int]) -> None:
-    """UserError if the ``tensors`` of one call hold more or fewer samples than the network was made ready for."""
-    size = len(next(iter(tensors.values())))
-    if not batch[0] <= size <= batch[1]:
-        raise UserError(
-            f"the network {module.name!r} was made ready for batches of {batch[0]} to {batch[1]} samples and got "
-            f"{size}; set the engine's batch = [{min(size, batch[0])}, {max(size, batch[1])}]"
-        )
 
 
 @frozen
