@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_chec
 import numpy as np
 from attrs import field, frozen
 
+from posesyn_core.contracts.ranges import RANGE, Range, check_range
 from posesyn_core.values import (
     ClipPlan,
     Detections,
+    EvaluationProtocol,
     Image,
     Keypoints,
     LabelledFrame,
@@ -31,21 +33,6 @@ if TYPE_CHECKING:
     import torch
 
     from posesyn_core.files.checkpoints import WeightFormat
-
-
-class Kind(StrEnum):
-    """The kinds of component; the value is the word used in recipes and on the command line."""
-
-    ESTIMATOR = "estimator"
-    KEYPOINTS = "keypoints"
-    DETECTOR = "detector"
-    CAPTIONER = "captioner"
-    MOTION = "motion"
-    ANIMATOR = "animator"
-    FILTER = "filter"
-    READER = "reader"
-    WRITER = "writer"
-    ENGINE = "engine"
 
 
 @frozen
@@ -69,7 +56,7 @@ class Component:
     ``weights`` (optional) makes the format of its checkpoint files, for ``posesyn weights``.
     """
 
-    kind: Kind
+    kind: "Kind"
     name: str
     summary: str
     factory: Callable[[Any], Any]
@@ -78,15 +65,27 @@ class Component:
     weights: "Callable[[], WeightFormat] | None" = None
 
 
-def option(default: Any, doc: str, *, factory: bool = False) -> Any:
+def option(
+    default: Any,
+    doc: str,
+    *,
+    factory: bool = False,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+) -> Any:
     """An attrs field of a component's config: its default and the sentence ``posesyn plugins show`` prints.
 
-    With ``factory=True``, ``default`` is called for every new config. A field whose type is a protocol of another kind
-    of component (``detector: PersonDetector | None``) takes one by name, as a recipe's sections do: ``"rtmdet"`` or
-    ``{ name = "rtmdet", model = "..." }``. The factory gets the component itself, made by the registry.
+    Numeric options state their range (``least``, ``above``, ``most``, ``below``); a value outside it, NaN or infinity
+    is refused. With ``factory=True``, ``default`` is called for every new config. A field whose type is a protocol of
+    another kind of component (``detector: PersonDetector | None``) takes one by name, as a recipe's sections do:
+    ``"rtmdet"`` or ``{ name = "rtmdet", model = "..." }``. The factory gets the component itself, made by the registry.
     """
-    metadata = {"doc": doc}
-    return field(factory=default, metadata=metadata) if factory else field(default=default, metadata=metadata)
+    limits = Range(least, above, most, below)
+    metadata: dict[str, Any] = {"doc": doc} if limits == Range() else {"doc": doc, RANGE: limits}
+    how = {"factory": default} if factory else {"default": default}
+    return field(**how, validator=check_range(limits), metadata=metadata)
 
 
 @runtime_checkable
@@ -124,10 +123,7 @@ class PersonDetector(Protocol):
 
 @runtime_checkable
 class SplitEstimator(Protocol):
-    """A TPE in three parts, so that an engine can replace ``network`` alone.
-
-    If it has an attribute ``keep_fp32``, names of submodules of ``network``, engines compute those in float32 always.
-    """
+    """A TPE in three parts, so that an engine can replace ``network`` alone."""
 
     network: "torch.nn.Module"
     """Tensors in, tensors out (keyword arguments in, dict out), batch first, no data-dependent control flow."""
@@ -160,12 +156,7 @@ class TrainingDefaults:
 
 @runtime_checkable
 class TrainableEstimator(SplitEstimator, Protocol):
-    """A TPE that can be fine-tuned.
-
-    If it has an attribute ``training_defaults`` (:class:`TrainingDefaults`), recipes that leave the schedule open get
-    that one. With a method ``reinitialise() -> None`` it can also be trained from scratch: it replaces what training
-    learns by untrained weights, drawn with torch's global generator, of the same architecture and size.
-    """
+    """A TPE that can be fine-tuned."""
 
     def training_inputs(self, frame: LabelledFrame, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Decode, augment and crop one labelled frame; arrays without batch axis, always the same keys.
@@ -187,6 +178,26 @@ class TrainableEstimator(SplitEstimator, Protocol):
         ...
 
 
+class EstimatorAbilities(Protocol):
+    """What an estimator may have beside its protocol, each for itself."""
+
+    keep_fp32: tuple[str, ...]
+    """Names of submodules of ``network`` that engines compute in float32 always."""
+
+    body: "torch.nn.Module | None"
+    """The body that it poses (:class:`posesyn_core.body.model.Body`), with which its meshes are drawn."""
+
+    training_defaults: TrainingDefaults
+    """The schedule of recipes that leave it open."""
+
+    def reinitialise(self) -> None:
+        """Replace what training learns by untrained weights of the same architecture and size.
+
+        They are drawn with torch's global generator. With this it can be trained from scratch.
+        """
+        ...
+
+
 @runtime_checkable
 class Captioner(Protocol):
     """Says in a sentence what the person in the image does."""
@@ -205,16 +216,22 @@ class MotionGenerator(Protocol):
 
 @runtime_checkable
 class Animator(Protocol):
-    """Draws the reference person moving as planned.
-
-    One that is led by maps of the plan's body says which in an attribute ``guidance: tuple[str, ...]``, of the names
-    in ``posesyn_core.body.guidance.GUIDANCE``. It takes them from ``guidance_maps`` of that module, where nothing else
-    is drawn then. Previews of its clips show the same maps.
-    """
+    """Draws the reference person moving as planned."""
 
     def animate(self, plan: ClipPlan) -> Iterator[Image]:
         """One full-size image per frame of the plan, in order. Called from several threads at once."""
         ...
+
+
+class AnimatorAbilities(Protocol):
+    """What an animator may have beside its protocol."""
+
+    guidance: tuple[str, ...]
+    """The maps of the plan's body that lead it, of the names in ``posesyn_core.body.guidance.GUIDANCE``.
+
+    It takes them from ``guidance_maps`` of that module, where nothing else is drawn then. Previews of its clips show
+    the same maps.
+    """
 
 
 @runtime_checkable
@@ -239,6 +256,17 @@ class DatasetReader(Protocol):
 
         UserError if the data set as a whole is missing or malformed, naming what was expected where.
         """
+        ...
+
+
+class ReaderAbilities(Protocol):
+    """What a reader may have beside its protocol, each for itself."""
+
+    protocol: EvaluationProtocol
+    """How the data set's official evaluation compares; others get the default."""
+
+    def __len__(self) -> int:
+        """How many entries ``samples`` yields, for progress bars."""
         ...
 
 
@@ -326,21 +354,48 @@ class Accelerated(Protocol):
         ...
 
 
-PROTOCOLS: Mapping[Kind, type] = {
-    Kind.ESTIMATOR: PoseEstimator,
-    Kind.KEYPOINTS: KeypointEstimator,
-    Kind.DETECTOR: PersonDetector,
-    Kind.CAPTIONER: Captioner,
-    Kind.MOTION: MotionGenerator,
-    Kind.ANIMATOR: Animator,
-    Kind.FILTER: FrameFilter,
-    Kind.READER: DatasetReader,
-    Kind.WRITER: DatasetWriter,
-    Kind.ENGINE: Engine,
-}
+class Kind(StrEnum):
+    """The kinds of component, each one entry: the word of recipes and of the command line, the hook that registers
+    such components (a function of that name in :mod:`posesyn_core.hookspecs`), the protocols of which a component
+    must fit one, the groups of methods that it may add whole, and what else it may have.
+    """
+
+    word: str
+    hook: str
+    protocols: tuple[type, ...]
+    groups: tuple[type, ...]
+    abilities: type | None
+
+    def __new__(
+        cls,
+        word: str,
+        hook: str,
+        protocols: tuple[type, ...],
+        groups: tuple[type, ...] = (),
+        abilities: type | None = None,
+    ) -> "Kind":
+        """One entry; its value is the word."""
+        kind = str.__new__(cls, word)
+        kind._value_ = kind.word = word
+        kind.hook, kind.protocols, kind.groups, kind.abilities = hook, protocols, groups, abilities
+        return kind
+
+    ESTIMATOR = (
+        *("estimator", "register_estimators", (PoseEstimator, SplitEstimator)),
+        *((TrainableEstimator,), EstimatorAbilities),
+    )
+    KEYPOINTS = "keypoints", "register_keypoint_estimators", (KeypointEstimator,)
+    DETECTOR = "detector", "register_detectors", (PersonDetector,)
+    CAPTIONER = "captioner", "register_captioners", (Captioner,)
+    MOTION = "motion", "register_motion_generators", (MotionGenerator,), (Accelerated,)
+    ANIMATOR = "animator", "register_animators", (Animator,), (Accelerated,), AnimatorAbilities
+    FILTER = "filter", "register_filters", (FrameFilter,)
+    READER = "reader", "register_readers", (DatasetReader,), (), ReaderAbilities
+    WRITER = "writer", "register_writers", (DatasetWriter,)
+    ENGINE = "engine", "register_engines", (Engine,)
 
 
 def kind_of(annotation: Any) -> Kind | None:
     """The kind of component that a config's field of this type takes (a protocol, or that or None); None for others."""
-    kinds = {protocol: kind for kind, protocol in PROTOCOLS.items()}
+    kinds = {protocol: kind for kind in Kind for protocol in kind.protocols}
     return next((kinds[part] for part in (annotation, *get_args(annotation)) if part in kinds), None)

@@ -13,26 +13,15 @@ import pluggy
 from attrs import Factory, define, frozen
 
 from posesyn_core import hookspecs
-from posesyn_core.components import PROTOCOLS, Component, Kind, Need, kind_of
+from posesyn_core.components import Component, Kind, Need, kind_of
+from posesyn_core.contracts.products import component_fault, product_fault
+from posesyn_core.contracts.results import a_value
 from posesyn_core.errors import UserError
 
 if TYPE_CHECKING:
     from posesyn_core.recipe import Choice
 
 GROUP = "posesyn"
-
-_HOOK_OF_KIND: Mapping[Kind, str] = {
-    Kind.ESTIMATOR: "register_estimators",
-    Kind.KEYPOINTS: "register_keypoint_estimators",
-    Kind.DETECTOR: "register_detectors",
-    Kind.CAPTIONER: "register_captioners",
-    Kind.MOTION: "register_motion_generators",
-    Kind.ANIMATOR: "register_animators",
-    Kind.FILTER: "register_filters",
-    Kind.READER: "register_readers",
-    Kind.WRITER: "register_writers",
-    Kind.ENGINE: "register_engines",
-}
 
 
 @frozen
@@ -105,9 +94,13 @@ class Registry:
         try:
             self.manager.register(module, name=name)
         except (ValueError, pluggy.PluginValidationError) as error:
-            self.failures[f"{origin.plugin} ({origin})"] = str(error)
+            self._fails(origin, str(error))
             return
         self.origins[name] = origin
+        for hook in self.manager.get_hookcallers(module) or ():
+            if not hook.has_spec():
+                near = difflib.get_close_matches(hook.name, dir(hookspecs), n=1)
+                self._fails(origin, f"there is no hook {hook.name!r}" + (f"; {near[0]!r} may be meant" if near else ""))
         self.__dict__.pop("components", None)
 
     @cached_property
@@ -117,8 +110,8 @@ class Registry:
         Raises UserError if two plugins bring the same kind and name, naming both distributions.
         """
         found: dict[tuple[Kind, str], Registered] = {}
-        for kind, hook in _HOOK_OF_KIND.items():
-            for registered in self._of_hook(hook):
+        for kind in Kind:
+            for registered in self._of_hook(kind):
                 key = (kind, registered.component.name)
                 if key in found:
                     raise UserError(
@@ -128,15 +121,25 @@ class Registry:
                 found[key] = registered
         return found
 
-    def _of_hook(self, hook: str) -> Iterable[Registered]:
-        for implementation in getattr(self.manager.hook, hook).get_hookimpls():
+    def _of_hook(self, kind: Kind) -> Iterable[Registered]:
+        for implementation in getattr(self.manager.hook, kind.hook).get_hookimpls():
             origin = self.origins[implementation.plugin_name]
             try:
                 components = implementation.function()
             except Exception as error:  # as above: report it and go on
-                self.failures[f"{origin.plugin} ({origin})"] = f"{hook} failed: {error}"
+                self._fails(origin, f"{kind.hook} failed: {type(error).__name__}: {error}")
                 continue
-            yield from (Registered(component, origin) for component in components)
+            if not isinstance(components, list | tuple):
+                self._fails(origin, f"{kind.hook} returned {a_value(components)} where a list of Component is needed")
+                continue
+            for component in components:
+                if fault := component_fault(component, kind):
+                    self._fails(origin, f"{kind.hook}: {fault}")
+                else:
+                    yield Registered(component, origin)
+
+    def _fails(self, origin: Origin, fault: str) -> None:
+        self.failures[f"{origin.plugin} ({origin})"] = fault
 
     def of_kind(self, kind: Kind) -> list[Registered]:
         """The components of one kind, by name."""
@@ -154,7 +157,8 @@ class Registry:
             if near
             else f"install the plugin that provides it (by custom posesyn_{name}), or take one of: {', '.join(names)}"
         )
-        raise UserError(f"no {kind} named {name!r} is installed; {hint}")
+        broken = [f"mend the plugin {plugin}, which fails ({fault})" for plugin, fault in self.failures.items()]
+        raise UserError(f"no {kind} named {name!r} is installed; {'; or '.join([*broken, hint])}")
 
     def create(self, kind: Kind, name: str, options: Mapping[str, Any], where: str) -> Any:
         """Make the component ``name`` with ``options``; ``where`` names their place (recipe section) in errors.
@@ -167,9 +171,21 @@ class Registry:
             field: self.create(part, choice.name, choice.options, f"{where}, {field}")
             for field, part, choice in _parts(config)
         }
-        product = registered.component.factory(attrs.evolve(config, **parts) if parts else config)
-        self._check_product(kind, registered, product)
+        product = self._make(registered, attrs.evolve(config, **parts) if parts else config)
+        if fault := product_fault(product, kind):
+            raise UserError(f"the {kind} {name!r} of {registered.origin} {fault}")
         return product
+
+    def _make(self, registered: Registered, config: Any) -> Any:
+        """The factory's product. UserError naming the plugin if it fails, unless it says so itself."""
+        try:
+            return registered.component.factory(config)
+        except ImportError as error:
+            component = registered.component
+            raise UserError(
+                f"the {component.kind} {component.name!r} of {registered.origin} can't be imported: {error}; "
+                "install what it needs, or mend the plugin"
+            ) from error
 
     def check(self, kind: Kind, name: str, options: Mapping[str, Any], where: str) -> Any:
         """The config that ``create`` would use, without making anything; UserError as there."""
@@ -185,19 +201,6 @@ class Registry:
                 raise UserError(f"{where}, {field}: a {part} has no engine of its own to choose; remove 'engine'")
             self.check(part, choice.name, choice.options, f"{where}, {field}")
         return config
-
-    def _check_product(self, kind: Kind, registered: Registered, product: Any) -> None:
-        from posesyn_core.components import SplitEstimator
-
-        fits = isinstance(product, PROTOCOLS[kind])
-        if kind is Kind.ESTIMATOR:
-            fits = fits or isinstance(product, SplitEstimator)
-        if not fits:
-            wanted = PROTOCOLS[kind].__name__
-            raise UserError(
-                f"the {kind} {registered.component.name!r} of {registered.origin} does not fit the protocol {wanted}; "
-                "see posesyn_core/components.py"
-            )
 
 
 def _parts(config: Any) -> "Iterator[tuple[str, Kind, Choice]]":

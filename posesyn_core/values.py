@@ -242,6 +242,26 @@ class LabelledFrame:
 
 
 @frozen
+class EvaluationProtocol:
+    """What is measured on a data set, and how its official evaluation compares.
+
+    ``metrics`` are names of ``posesyn_core.training.protocols.METRICS``, "pve", or "nmje" (AGORA: MPJPE divided by the
+    F1 score of detection, here 2 r / (1 + r) with the share r of people for whom there is an estimate). ``joints`` and
+    ``root`` are joints of the set in which the truth is given; empty = all that the estimate has too (of SMPL-24
+    without the hands), and the set's own root. With ``regressed`` both sides are the 17 joints of Human3.6M that its
+    regressor takes from the SMPL mesh, where truth and estimate have SMPL parameters and the user gave the regressor's
+    file; failing those, SMPL's own joints are compared instead. ``pckh`` is the share of the head size within which a
+    2D joint counts as found.
+    """
+
+    metrics: tuple[str, ...] = ("mpjpe", "pa_mpjpe", "pve")
+    joints: tuple[str, ...] = ()
+    root: tuple[str, ...] = ()
+    regressed: bool = False
+    pckh: float = 0.5
+
+
+@frozen
 class Verdict:
     """A filter's judgement of one frame."""
 

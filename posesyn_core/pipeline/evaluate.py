@@ -24,8 +24,7 @@ from posesyn_core.pipeline.run import Run
 from posesyn_core.training.comparison import differences
 from posesyn_core.training.evaluate import Evaluation, load_regressor
 from posesyn_core.training.evaluate import evaluate as measure
-from posesyn_core.training.protocols import Protocol
-from posesyn_core.values import Sample
+from posesyn_core.values import EvaluationProtocol, Sample
 
 SHIPPED = "shipped"
 Figures = dict[str, float | int]
@@ -37,7 +36,7 @@ class TestSet:
 
     label: str
     samples: Sequence[Sample]
-    protocol: Protocol
+    protocol: EvaluationProtocol
 
 
 def evaluate(run: Run) -> dict[str, Any]:
@@ -82,7 +81,7 @@ def test_sets(run: Run) -> list[TestSet]:
         samples = [entry for entry in reader.samples() if isinstance(entry, Sample) and _has_truth(entry)]
         if not samples:
             raise UserError(f"the test set {choice.label!r} has no sample with 3D joints or a head size to measure by")
-        sets.append(TestSet(choice.label, samples, getattr(reader, "protocol", Protocol())))
+        sets.append(TestSet(choice.label, samples, getattr(reader, "protocol", EvaluationProtocol())))
     return sets
 
 

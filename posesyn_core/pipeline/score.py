@@ -1,13 +1,13 @@
 """Stage 1: score every sample with the estimator (EEM, Eq. 1)."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from posesyn_core.components import Kind
+from posesyn_core.components import DatasetReader, Kind
 from posesyn_core.errors import SampleError
 from posesyn_core.geometry import skeletons
 from posesyn_core.inference.predict import predict
@@ -65,8 +65,8 @@ def _with_unique_ids(entries: Iterator[SampleOrRejection]) -> Iterator[Unit[Samp
             yield f"{name} (repeat {count})", "the data set has this id more than once; only the first is used"
 
 
-def _length(reader: Any) -> int | None:
-    return len(reader) if hasattr(reader, "__len__") else None
+def _length(reader: DatasetReader) -> int | None:
+    return len(reader) if isinstance(reader, Sized) else None
 
 
 def score_batch(

@@ -16,8 +16,8 @@ from posesyn_core.files.paths import atomic_path, existing_file
 from posesyn_core.inference.predict import predict
 from posesyn_core.method import metrics
 from posesyn_core.progress import progress
-from posesyn_core.training.protocols import METRICS, MM, Protocol, compared_3d, compared_regressed, pckh
-from posesyn_core.values import PoseEstimate, Sample, SmplParams
+from posesyn_core.training.protocols import METRICS, MM, compared_3d, compared_regressed, pckh
+from posesyn_core.values import EvaluationProtocol, PoseEstimate, Sample, SmplParams
 
 PERCENT = ("pck", "auc", "pckh")
 """Metrics of which more is better; all others are errors in mm."""
@@ -67,7 +67,7 @@ def evaluate(
     body: Body | None = None,
     truth_bodies: Mapping[str, Body] | None = None,
     regressor: NDArray[np.float32] | None = None,
-    protocol: Protocol | None = None,
+    protocol: EvaluationProtocol | None = None,
     label: str = "evaluate",
 ) -> Evaluation:
     """Predict ``samples`` and measure by ``protocol`` (None: the default one).
@@ -90,7 +90,7 @@ def evaluate(
                     found.append((sample, result))
             shown.advance(len(batch))
     bodies = {} if body is None else {"neutral": body, **(truth_bodies or {})}
-    values = _measure(found, protocol or Protocol(), bodies, regressor, len(samples))
+    values = _measure(found, protocol or EvaluationProtocol(), bodies, regressor, len(samples))
     return Evaluation(
         tuple(sample.id for sample, _ in found), values, rejected, tuple(estimate for _, estimate in found)
     )
@@ -111,7 +111,11 @@ def load_regressor(path: Path, body: Body) -> NDArray[np.float32]:
 
 
 def _measure(
-    found: Found, protocol: Protocol, bodies: Mapping[str, Body], regressor: NDArray[np.float32] | None, total: int
+    found: Found,
+    protocol: EvaluationProtocol,
+    bodies: Mapping[str, Body],
+    regressor: NDArray[np.float32] | None,
+    total: int,
 ) -> dict[str, NDArray[np.float64]]:
     """Every metric of the protocol that some sample has the truth for."""
     values: dict[str, NDArray[np.float64]] = {}

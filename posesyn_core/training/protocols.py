@@ -11,33 +11,13 @@ from numpy.typing import NDArray
 
 from posesyn_core.geometry import skeletons
 from posesyn_core.method import metrics
-from posesyn_core.values import PoseEstimate, Sample
+from posesyn_core.values import EvaluationProtocol, PoseEstimate, Sample
 
 MM = 1000.0
 BODY_JOINTS = skeletons.HUMANML22.joints
 """SMPL's joints but the hands: those that motions and estimators share; the hands depend on the body model."""
 
 Floats = NDArray[np.float64]
-
-
-@frozen
-class Protocol:
-    """What is measured on a data set.
-
-    ``metrics`` are names of :data:`METRICS`, "pve", or "nmje" (AGORA: MPJPE divided by the F1 score of detection, here
-    2 r / (1 + r) with the share r of people for whom there is an estimate). ``joints`` and ``root`` are joints of the
-    set in which the truth is given; empty = all that the estimate has too (of SMPL-24 without the hands), and the
-    set's own root. With ``regressed`` both sides are the 17 joints of Human3.6M that its regressor takes from the SMPL
-    mesh, where truth and estimate have SMPL parameters and the user gave the regressor's file; failing those, SMPL's
-    own joints are compared instead. ``pckh`` is the share
-    of the head size within which a 2D joint counts as found.
-    """
-
-    metrics: tuple[str, ...] = ("mpjpe", "pa_mpjpe", "pve")
-    joints: tuple[str, ...] = ()
-    root: tuple[str, ...] = ()
-    regressed: bool = False
-    pckh: float = 0.5
 
 
 H36M_14 = (
@@ -66,7 +46,7 @@ METRICS: Mapping[str, Callable[[Compared], Floats]] = {
 """Metrics of 3D joints; the first three in mm, PCK (150 mm) and AUC in percent."""
 
 
-def compared_3d(samples: Sequence[Sample], estimates: Sequence[PoseEstimate], protocol: Protocol) -> Compared:
+def compared_3d(samples: Sequence[Sample], estimates: Sequence[PoseEstimate], protocol: EvaluationProtocol) -> Compared:
     """The joints of samples that all have ``joints3d``, or all ``keypoints3d`` of one joint set."""
     if all(sample.joints3d is not None for sample in samples):
         if protocol.regressed:  # its joints are Human3.6M's, which take the regressor
@@ -79,13 +59,13 @@ def compared_3d(samples: Sequence[Sample], estimates: Sequence[PoseEstimate], pr
     return compare_joints(MM * predicted, MM * truth, derivable, name, protocol)
 
 
-def compared_regressed(predicted: Floats, truth: Floats, protocol: Protocol) -> Compared:
+def compared_regressed(predicted: Floats, truth: Floats, protocol: EvaluationProtocol) -> Compared:
     """Joints (N, 17, 3) in mm that Human3.6M's regressor took from the meshes of both sides."""
     return compare_joints(predicted, truth, np.ones(predicted.shape[:2], bool), "h36m17", protocol)
 
 
 def compare_joints(
-    predicted: NDArray[np.floating], truth: Floats, known: NDArray[np.bool_], name: str, protocol: Protocol
+    predicted: NDArray[np.floating], truth: Floats, known: NDArray[np.bool_], name: str, protocol: EvaluationProtocol
 ) -> Compared:
     """The joints of set ``name`` that the protocol counts, relative to its root.
 

@@ -1,11 +1,13 @@
 """The plugin manager: origins, conflicts, failures, readiness."""
 
+import importlib
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
 from attrs import frozen
 
-from posesyn_core import Component, Kind, Need, UserError, hookimpl
+from posesyn_core import Component, Kind, Need, UserError, hookimpl, hookspecs
 from posesyn_core.components import Captioner, option
 from posesyn_core.registry import Origin, Registry
 
@@ -83,6 +85,98 @@ def test_missing_needs_come_with_their_remedy() -> None:
 def test_a_product_that_misses_its_protocol_is_refused() -> None:
     with pytest.raises(UserError, match="does not fit the protocol Captioner"):
         registry(plugin("echo", factory=lambda config: object())).create(Kind.CAPTIONER, "echo", {}, "here")
+
+
+def hooks(**implementations: object) -> SimpleNamespace:
+    """A plugin of these hooks, each returning what is given."""
+
+    def hook(returned: object) -> Callable[[], object]:
+        return hookimpl(lambda: returned)
+
+    return SimpleNamespace(**{name: hook(returned) for name, returned in implementations.items()})
+
+
+def component(kind: Kind, factory: object, name: str = "mine") -> Component:
+    return Component(kind, name, "Mine", factory, Config)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("returned", "fault"),
+    [
+        (None, "register_captioners returned None where a list of Component is needed"),
+        (["echo"], "register_captioners: returned a str where a Component is needed"),
+        ([component(Kind.MOTION, Echo)], "'mine', whose kind is 'motion', where a captioner is needed"),
+        ([Component(Kind.CAPTIONER, "mine", "", Echo, dict)], "the config of 'mine' is no attrs class"),
+        ([component(Kind.CAPTIONER, "Echo")], "the factory of 'mine' can't be called"),
+        ([component(Kind.CAPTIONER, Echo, "")], "a component's name is ''"),
+    ],
+)
+def test_a_hook_that_returns_the_wrong_thing_is_reported_and_the_rest_works(returned: object, fault: str) -> None:
+    made = registry(plugin("echo"), hooks(register_captioners=returned))
+    assert [r.component.name for r in made.of_kind(Kind.CAPTIONER)] == ["echo"]
+    assert fault in made.failures["plugin1 (dist-1 1.0)"]
+
+
+def test_a_hook_of_an_unknown_name_is_reported_with_the_nearest() -> None:
+    made = registry(hooks(register_captioner=[]))
+    assert "no hook 'register_captioner'; 'register_captioners' may be meant" in made.failures["plugin0 (dist-0 0.0)"]
+
+
+def test_a_component_that_is_not_found_names_the_plugins_that_fail() -> None:
+    made = registry(plugin("echo"), hooks(register_captioners=None))
+    with pytest.raises(UserError, match=r"no captioner named 'mine'.*mend the plugin plugin1 \(dist-1 1.0\), which"):
+        made.create(Kind.CAPTIONER, "mine", {}, "here")
+
+
+def test_a_factory_whose_import_fails_names_plugin_and_module() -> None:
+    def factory(config: Config) -> object:
+        return importlib.import_module("posesyn_nowhere.captioner")
+
+    with pytest.raises(UserError, match=r"captioner 'echo' of dist-0 0\.0 can't be imported: No module named"):
+        registry(plugin("echo", factory=factory)).create(Kind.CAPTIONER, "echo", {}, "here")
+
+
+class Frozen:
+    """The least estimator in one piece."""
+
+    def predict(self, samples: list) -> list:
+        return []
+
+
+def product(**attributes: object) -> object:
+    return type("Product", (Frozen,), attributes)()
+
+
+@pytest.mark.parametrize(
+    ("kind", "made", "fault"),
+    [
+        (Kind.ESTIMATOR, product(training_default=1), "'training_default', which seems to mean 'training_defaults'"),
+        (Kind.ESTIMATOR, product(reinitialize=1), "'reinitialize', which seems to mean 'reinitialise'"),
+        (Kind.ESTIMATOR, product(keep_fp32="head"), r"keep_fp32 that is 'head', where tuple\[str, ...\] is needed"),
+        (Kind.ESTIMATOR, product(training_defaults={"steps": 1}), "where TrainingDefaults is needed"),
+        (Kind.ESTIMATOR, product(reinitialise=True), "reinitialise that is True, where a method is needed"),
+        (Kind.ESTIMATOR, product(predict=lambda self: []), r"predict that can't be called with \(samples\)"),
+        (Kind.ESTIMATOR, type("Other", (), {"predicts": 1})(), "lacks predict .'predicts' seems to mean 'predict'"),
+        (Kind.ANIMATOR, object(), "is an object and lacks animate; an animator needs animate"),
+        (Kind.MOTION, {}, "MotionGenerator: it is a dict and lacks generate"),
+    ],
+)
+def test_products_are_held_against_what_their_kind_declares(kind: Kind, made: object, fault: str) -> None:
+    found = registry(hooks(**{kind.hook: [component(kind, lambda config: made)]}))
+    with pytest.raises(UserError, match=f"the {kind} 'mine' of dist-0 0.0 .*{fault}"):
+        found.create(kind, "mine", {}, "here")
+
+
+def test_names_that_mean_something_else_are_left_alone() -> None:
+    """``network`` is nearly ``networks`` of Accelerated, but no animator without ``use`` has that."""
+    animator = type("Animator", (), {"animate": lambda self, plan: iter(()), "network": None, "guidance": ("depth",)})
+    found = registry(hooks(register_animators=[component(Kind.ANIMATOR, lambda config: animator())]))
+    assert found.create(Kind.ANIMATOR, "mine", {}, "here").guidance == ("depth",)
+
+
+def test_every_kind_has_its_hook_and_every_hook_of_components_its_kind() -> None:
+    others = {"register_commands", "register_worlds"}
+    assert {kind.hook for kind in Kind} == {name for name in dir(hookspecs) if name.startswith("register_")} - others
 
 
 def test_bundled_plugins_are_found_through_their_entry_points() -> None:

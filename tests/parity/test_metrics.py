@@ -18,11 +18,12 @@ from posesyn_core.geometry.alignment import align
 from posesyn_core.geometry.rotations import axis_angle_to_matrix
 from posesyn_core.geometry.skeletons import H36M17, SMPL24
 from posesyn_core.method import metrics
-from posesyn_core.training.protocols import H36M_14, METRICS, MM, Protocol, compare_joints, compared_regressed
+from posesyn_core.training.protocols import H36M_14, METRICS, MM, compare_joints, compared_regressed
+from posesyn_core.values import EvaluationProtocol
 from tests.packs import Arrays, arrays
 
 LIMIT_MM = 1e-3
-ON_MESHES = Protocol(("mpjpe", "pa_mpjpe"), H36M_14, ("pelvis",), regressed=True)
+ON_MESHES = EvaluationProtocol(("mpjpe", "pa_mpjpe"), H36M_14, ("pelvis",), regressed=True)
 """3DPW's, of SPIN and its successors: Human3.6M's joints taken from both meshes, 14 of them, relative to the pelvis."""
 
 
@@ -42,7 +43,7 @@ def regressed(matrix: NDArray, vertices: NDArray) -> NDArray:
     return MM * np.einsum("jv,nvk->njk", matrix.astype(np.float64), vertices.astype(np.float64))
 
 
-def measured(predicted: NDArray, truth: NDArray, protocol: Protocol) -> dict[str, NDArray]:
+def measured(predicted: NDArray, truth: NDArray, protocol: EvaluationProtocol) -> dict[str, NDArray]:
     """The protocol's metrics of Human3.6M's 17 joints (N, 17, 3) in mm, as ``posesyn evaluate`` takes them."""
     compared = compared_regressed(predicted, truth, protocol)
     return {name: METRICS[name](compared) for name in protocol.metrics}
@@ -125,7 +126,7 @@ def test_hybrik_on_17_joints(hybrik: Arrays, convention: str) -> None:
     ours, theirs = MM * UNIT * hybrik["metric.pred_xyz_17"], MM * hybrik["metric.gt_h17_m"]
     found = measured(ours, theirs, ON_MESHES)
     if convention == "h36m":
-        everything = compared_regressed(ours, theirs, Protocol(root=("pelvis",), regressed=True))
+        everything = compared_regressed(ours, theirs, EvaluationProtocol(root=("pelvis",), regressed=True))
         counted = [H36M17.joints.index(joint) for joint in H36M_14]
         aligned = align(everything.predicted, everything.truth)[:, counted]
         found["pa_mpjpe"] = metrics.mpjpe(aligned, everything.truth[:, counted])
@@ -138,7 +139,7 @@ def test_hybrik_on_17_joints(hybrik: Arrays, convention: str) -> None:
 def test_hybrik_on_smpls_joints(hybrik: Arrays, convention: str) -> None:
     ours, theirs = MM * UNIT * hybrik["metric.pred_xyz_24_struct"], MM * hybrik["metric.gt_smpl24_m"]
     known = np.ones(ours.shape[:2], bool)
-    compared = compare_joints(ours, theirs, known, "smpl24", Protocol(joints=SMPL24.joints, root=("pelvis",)))
+    compared = compare_joints(ours, theirs, known, "smpl24", EvaluationProtocol(joints=SMPL24.joints, root=("pelvis",)))
     recorded = hybrik[f"metric.{convention}.evaluate_xyz_24"]
     found = {name: METRICS[name](compared).mean() for name in ("mpjpe", "pa_mpjpe")}
     agree(found, {"mpjpe": recorded[1], "pa_mpjpe": recorded[0]})

@@ -32,8 +32,7 @@ from posesyn_core.files.unpickle import load_pickle
 from posesyn_core.geometry.boxes import check_box, joint_boxes
 from posesyn_core.geometry.skeletons import SMPL24
 from posesyn_core.geometry.units import check_person, check_units
-from posesyn_core.training.protocols import Protocol
-from posesyn_core.values import Camera, Sample, SampleOrRejection
+from posesyn_core.values import Camera, EvaluationProtocol, Sample, SampleOrRejection
 from posesyn_datasets.readers.annotations import build_each, existing_root, keypoints
 from posesyn_datasets.readers.checks import expect_keys, expect_layout
 
@@ -67,7 +66,9 @@ class AgoraReader:
     """Reads AGORA; ids: ``agora/<split>/<image>-<person>``, people in the order of the dataframe."""
 
     config: AgoraConfig
-    protocol: Protocol = field(init=False, default=Protocol(("mpjpe", "nmje", "pa_mpjpe"), SMPL24.joints, ("pelvis",)))
+    protocol: EvaluationProtocol = field(
+        init=False, default=EvaluationProtocol(("mpjpe", "nmje", "pa_mpjpe"), SMPL24.joints, ("pelvis",))
+    )
     """The official B-MPJPE and B-NMJE: all 24 joints of SMPL, relative to the pelvis; NMJE divides by the F1 score.
 
     The official evaluation matches detections with people; here every person's box is given, so an estimate belongs

@@ -29,8 +29,7 @@ from posesyn_core.files.paths import inside
 from posesyn_core.files.unpickle import load_pickle
 from posesyn_core.geometry.boxes import check_box
 from posesyn_core.geometry.skeletons import SMPL24
-from posesyn_core.training.protocols import Protocol
-from posesyn_core.values import Camera, Sample, SampleOrRejection
+from posesyn_core.values import Camera, EvaluationProtocol, Sample, SampleOrRejection
 from posesyn_datasets.readers.annotations import build_each, existing_root, keypoints
 from posesyn_datasets.readers.checks import expect_keys, expect_shape, intrinsics
 from posesyn_datasets.readers.smpl_truth import JOINTS, Bodies, Floats, in_camera
@@ -72,8 +71,8 @@ class EmdbReader:
     """
 
     config: EmdbConfig
-    protocol: Protocol = field(
-        init=False, default=Protocol(("mpjpe", "pa_mpjpe", "pve"), SMPL24.joints, ("left_hip", "right_hip"))
+    protocol: EvaluationProtocol = field(
+        init=False, default=EvaluationProtocol(("mpjpe", "pa_mpjpe", "pve"), SMPL24.joints, ("left_hip", "right_hip"))
     )
     """The official evaluation's: all 24 joints of SMPL, relative to the middle of the hips."""
 

@@ -29,8 +29,8 @@ from posesyn_core.components import option
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.geometry.skeletons import H36M17
 from posesyn_core.geometry.units import UNITS, check_units
-from posesyn_core.training.protocols import H36M_14, Protocol
-from posesyn_core.values import SampleOrRejection
+from posesyn_core.training.protocols import H36M_14
+from posesyn_core.values import EvaluationProtocol, SampleOrRejection
 from posesyn_datasets.readers import recordings
 from posesyn_datasets.readers.annotations import existing_root, find_images
 from posesyn_datasets.readers.checks import Floats, expect_layout, optional_module
@@ -73,7 +73,7 @@ class Human36mConfig:
     stride: int = option(5, "read every n-th frame of a recording, by its number; 5 = as SPIN does")
 
 
-PROTOCOL_2 = Protocol(("mpjpe", "pa_mpjpe"), H36M_14, ("pelvis",))
+PROTOCOL_2 = EvaluationProtocol(("mpjpe", "pa_mpjpe"), H36M_14, ("pelvis",))
 """As HMR and SPIN measure it: 14 joints, relative to the pelvis, also after Procrustes alignment."""
 
 
@@ -92,7 +92,7 @@ class Human36mRecordings:
     """
 
     config: Human36mConfig
-    protocol: Protocol = field(init=False, default=PROTOCOL_2)
+    protocol: EvaluationProtocol = field(init=False, default=PROTOCOL_2)
 
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`; by subject, recording and frame."""
@@ -164,7 +164,7 @@ class Human36mReader:
     """Reads what mmpose's converter makes; ids: ``human36m/<split>/<image>``."""
 
     config: Human36mConfig
-    protocol: Protocol = field(init=False, default=PROTOCOL_2)
+    protocol: EvaluationProtocol = field(init=False, default=PROTOCOL_2)
 
     def __len__(self) -> int:
         return len(self._people)

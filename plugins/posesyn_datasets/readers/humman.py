@@ -24,8 +24,7 @@ from attrs import NOTHING, define, field, validators
 
 from posesyn_core.components import option
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.training.protocols import Protocol
-from posesyn_core.values import Camera, Sample, SampleOrRejection
+from posesyn_core.values import Camera, EvaluationProtocol, Sample, SampleOrRejection
 from posesyn_datasets.readers.annotations import build_each, existing_root, load_json
 from posesyn_datasets.readers.checks import expect_keys, expect_layout, expect_shape, intrinsics, read_npz
 from posesyn_datasets.readers.smpl_truth import JOINTS, Bodies, Floats, in_camera
@@ -67,7 +66,7 @@ class HummanReader:
     """Reads HuMMan; ids: ``humman/<sequence>/<kinect>/<frame>``. There is no official protocol for pose estimation."""
 
     config: HummanConfig
-    protocol: Protocol = field(init=False, default=Protocol(("mpjpe", "pa_mpjpe", "pve")))
+    protocol: EvaluationProtocol = field(init=False, default=EvaluationProtocol(("mpjpe", "pa_mpjpe", "pve")))
 
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`; by sequence, frame and camera."""

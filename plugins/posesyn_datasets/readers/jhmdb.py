@@ -27,8 +27,7 @@ from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.paths import inside
 from posesyn_core.geometry.boxes import joint_boxes
 from posesyn_core.geometry.skeletons import JHMDB15
-from posesyn_core.training.protocols import Protocol
-from posesyn_core.values import Sample, SampleOrRejection
+from posesyn_core.values import EvaluationProtocol, Sample, SampleOrRejection
 from posesyn_datasets.readers.annotations import build_each, existing_root, keypoints, load_json
 from posesyn_datasets.readers.checks import Floats, expect_keys, expect_layout, expect_shape, read_mat
 
@@ -63,7 +62,7 @@ class JhmdbReader:
     """Reads JHMDB; ids: ``jhmdb/<split>/<action>/<clip>/<frame>`` (mmpose's JSON: ``.../<image>-<annotation id>``)."""
 
     config: JhmdbConfig
-    protocol: Protocol = field(init=False, default=Protocol((), pckh=0.6))
+    protocol: EvaluationProtocol = field(init=False, default=EvaluationProtocol((), pckh=0.6))
     """The paper's PCKh: joints within 0.6 head sizes."""
 
     def samples(self) -> Iterator[SampleOrRejection]:

@@ -19,8 +19,7 @@ from attrs import NOTHING, define, field
 from posesyn_core.components import option
 from posesyn_core.geometry.boxes import joint_boxes
 from posesyn_core.geometry.skeletons import LSP14
-from posesyn_core.training.protocols import Protocol
-from posesyn_core.values import FloatArray, Sample, SampleOrRejection
+from posesyn_core.values import EvaluationProtocol, FloatArray, Sample, SampleOrRejection
 from posesyn_datasets.readers.annotations import build_each, existing_root, find_images, keypoints
 from posesyn_datasets.readers.checks import Floats, expect_layout, expect_shape, read_mat
 
@@ -45,7 +44,7 @@ class LspetReader:
     """Reads LSPET; ids: ``lspet/all/<image>``. All images are used: the set was published without a split."""
 
     config: LspetConfig
-    protocol: Protocol = field(init=False, default=Protocol((), pckh=0.6))
+    protocol: EvaluationProtocol = field(init=False, default=EvaluationProtocol((), pckh=0.6))
     """The paper's PCKh: joints within 0.6 head sizes."""
 
     def __len__(self) -> int:

@@ -37,8 +37,7 @@ from posesyn_core.components import option
 from posesyn_core.errors import UserError
 from posesyn_core.geometry.skeletons import MPI3DHP17
 from posesyn_core.geometry.units import UNITS, check_units
-from posesyn_core.training.protocols import Protocol
-from posesyn_core.values import SampleOrRejection
+from posesyn_core.values import EvaluationProtocol, SampleOrRejection
 from posesyn_datasets.readers import recordings
 from posesyn_datasets.readers.annotations import existing_root, find_images
 from posesyn_datasets.readers.checks import Floats, expect_keys, expect_layout, expect_shape, optional_module, read_mat
@@ -86,7 +85,7 @@ class MpiInf3dhpConfig:
     stride: int = option(1, "read every n-th row of the annotation file, or frame; 1 = all valid frames (official)")
 
 
-OFFICIAL = Protocol(("pck", "auc", "mpjpe", "pa_mpjpe"), MPI3DHP17.joints, ("pelvis",))
+OFFICIAL = EvaluationProtocol(("pck", "auc", "mpjpe", "pa_mpjpe"), MPI3DHP17.joints, ("pelvis",))
 """PCK at 150 mm, AUC and MPJPE over 17 joints, relative to the pelvis."""
 
 
@@ -108,7 +107,7 @@ class MpiInf3dhpRecordings:
     """Reads the official release; ids as of the converted one. 3D truth: see above."""
 
     config: MpiInf3dhpConfig
-    protocol: Protocol = field(init=False, default=OFFICIAL)
+    protocol: EvaluationProtocol = field(init=False, default=OFFICIAL)
 
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`; by subject, sequence, camera and frame."""
@@ -207,7 +206,7 @@ class MpiInf3dhpReader:
     """Reads what mmpose's converter makes; ids: ``mpi_inf_3dhp/<split>/<image>``."""
 
     config: MpiInf3dhpConfig
-    protocol: Protocol = field(init=False, default=OFFICIAL)
+    protocol: EvaluationProtocol = field(init=False, default=OFFICIAL)
 
     def __len__(self) -> int:
         return len(self._people)

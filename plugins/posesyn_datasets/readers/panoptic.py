@@ -31,8 +31,7 @@ from posesyn_core.errors import SampleError, UserError
 from posesyn_core.geometry.boxes import check_box, joint_boxes
 from posesyn_core.geometry.skeletons import PANOPTIC19
 from posesyn_core.geometry.units import UNITS, check_person, check_units
-from posesyn_core.training.protocols import Protocol
-from posesyn_core.values import Camera, Sample, SampleOrRejection
+from posesyn_core.values import Camera, EvaluationProtocol, Sample, SampleOrRejection
 from posesyn_datasets.readers.annotations import as_object, build_each, existing_root, keypoints, load_json
 from posesyn_datasets.readers.checks import expect_keys, expect_layout, expect_shape, intrinsics
 
@@ -91,7 +90,7 @@ class PanopticReader:
     """Reads sequences; ids: ``panoptic/<sequence>/<camera>/<frame>-<body>``. There is no official protocol."""
 
     config: PanopticConfig
-    protocol: Protocol = field(init=False, default=Protocol(("mpjpe", "pa_mpjpe")))
+    protocol: EvaluationProtocol = field(init=False, default=EvaluationProtocol(("mpjpe", "pa_mpjpe")))
 
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`; by sequence, frame, camera, and place in the frame."""

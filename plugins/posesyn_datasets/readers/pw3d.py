@@ -27,8 +27,8 @@ from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.paths import inside
 from posesyn_core.files.unpickle import load_pickle
 from posesyn_core.geometry.units import check_units
-from posesyn_core.training.protocols import H36M_14, Protocol
-from posesyn_core.values import FloatArray, Sample, SampleOrRejection
+from posesyn_core.training.protocols import H36M_14
+from posesyn_core.values import EvaluationProtocol, FloatArray, Sample, SampleOrRejection
 from posesyn_datasets.readers.annotations import build_each, existing_root
 from posesyn_datasets.readers.checks import expect_keys, expect_layout, expect_shape, intrinsics
 from posesyn_datasets.readers.smpl_truth import JOINTS, Bodies, Floats, in_camera
@@ -68,8 +68,8 @@ class Pw3dReader:
     """
 
     config: Pw3dConfig
-    protocol: Protocol = field(
-        init=False, default=Protocol(("mpjpe", "pa_mpjpe", "pve"), H36M_14, ("pelvis",), regressed=True)
+    protocol: EvaluationProtocol = field(
+        init=False, default=EvaluationProtocol(("mpjpe", "pa_mpjpe", "pve"), H36M_14, ("pelvis",), regressed=True)
     )
     """SPIN's: 14 of Human3.6M's joints regressed from both meshes, relative to its pelvis, and PVE."""
 

@@ -24,8 +24,7 @@ from posesyn_core.errors import SampleError, UserError
 from posesyn_core.geometry.boxes import check_box, joint_boxes
 from posesyn_core.geometry.skeletons import H36M17
 from posesyn_core.geometry.units import check_person, check_units
-from posesyn_core.training.protocols import Protocol
-from posesyn_core.values import Sample, SampleOrRejection
+from posesyn_core.values import EvaluationProtocol, Sample, SampleOrRejection
 from posesyn_datasets.readers.annotations import build_each, existing_root, keypoints
 from posesyn_datasets.readers.checks import expect_keys, expect_layout, expect_shape, pinhole
 
@@ -53,7 +52,9 @@ class SkiPoseReader:
     """Reads Ski-Pose; ids: ``skipose/<split>/<sequence>/<camera>/<frame>``."""
 
     config: SkiPoseConfig
-    protocol: Protocol = field(init=False, default=Protocol(("mpjpe", "pa_mpjpe", "n_mpjpe", "pck")))
+    protocol: EvaluationProtocol = field(
+        init=False, default=EvaluationProtocol(("mpjpe", "pa_mpjpe", "n_mpjpe", "pck"))
+    )
     """The paper's: MPJPE, N-MPJPE and PCK relative to the pelvis, over the joints that the estimate has too."""
 
     def __len__(self) -> int:

@@ -13,8 +13,8 @@ from posesyn_core.body.model import Body, load_body
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.geometry import skeletons
 from posesyn_core.training.evaluate import evaluate, load_regressor
-from posesyn_core.training.protocols import H36M_14, Protocol
-from posesyn_core.values import Camera, PoseEstimate, Sample, SmplParams
+from posesyn_core.training.protocols import H36M_14
+from posesyn_core.values import Camera, EvaluationProtocol, PoseEstimate, Sample, SmplParams
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,9 @@ def test_nothing_to_evaluate_is_an_empty_result() -> None:
 
 
 def test_protocols_choose_joints_root_and_metrics(samples: list[Sample]) -> None:
-    protocol = Protocol(("mpjpe", "n_mpjpe", "pck", "auc"), joints=("left_wrist", "right_wrist"), root=("neck",))
+    protocol = EvaluationProtocol(
+        ("mpjpe", "n_mpjpe", "pck", "auc"), joints=("left_wrist", "right_wrist"), root=("neck",)
+    )
     result = evaluate(Oracle(), samples, batch_size=5, workers=1, protocol=protocol)
     wrists = [sample.joints3d[[20, 21]] - sample.joints3d[12] for sample in samples]
     expected = [100 * np.linalg.norm(pair, axis=-1).mean() for pair in wrists]
@@ -152,7 +154,7 @@ def test_joints_regressed_from_the_mesh(samples: list[Sample], body: Body, tmp_p
     matrix[np.arange(17), np.arange(17) * 300] = 1  # "joints" that are vertices
     np.save(tmp_path / "J.npy", matrix)
     regressor = load_regressor(tmp_path / "J.npy", body)
-    protocol = Protocol(("mpjpe",), regressed=True)
+    protocol = EvaluationProtocol(("mpjpe",), regressed=True)
     exact = evaluate(Oracle(), samples, batch_size=5, workers=1, body=body, regressor=regressor, protocol=protocol)
     np.testing.assert_allclose(exact.values["mpjpe"], 0, atol=1e-2)  # same mesh, though the joints are 10 % off
     np.save(tmp_path / "wrong.npy", matrix[:, :100])
@@ -161,7 +163,7 @@ def test_joints_regressed_from_the_mesh(samples: list[Sample], body: Body, tmp_p
 
 
 def test_without_the_regressor_smpls_own_joints_are_compared(samples: list[Sample]) -> None:
-    protocol = Protocol(("mpjpe",), H36M_14, ("pelvis",), regressed=True)
+    protocol = EvaluationProtocol(("mpjpe",), H36M_14, ("pelvis",), regressed=True)
     result = evaluate(Oracle(), samples, batch_size=5, workers=1, protocol=protocol)
     assert np.array_equal(result.values["mpjpe"], evaluate(Oracle(), samples, batch_size=5, workers=1).values["mpjpe"])
 
@@ -186,6 +188,8 @@ def test_pckh_needs_a_head_size(samples: list[Sample]) -> None:
 
 
 def test_nmje_counts_those_who_were_missed(samples: list[Sample]) -> None:
-    result = evaluate(Oracle(refuses=("s/3",)), samples, batch_size=5, workers=1, protocol=Protocol(("mpjpe", "nmje")))
+    result = evaluate(
+        Oracle(refuses=("s/3",)), samples, batch_size=5, workers=1, protocol=EvaluationProtocol(("mpjpe", "nmje"))
+    )
     f1 = 2 * 0.8 / 1.8
     np.testing.assert_allclose(result.values["nmje"], result.values["mpjpe"] / f1)

@@ -1,0 +1,74 @@
+"""The ranges of numeric settings: what an option or a recipe's key may be, checked wherever one is made."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, get_args
+
+from attrs import Attribute, frozen
+
+RANGE = "range"
+"""Under this key, an attrs field's metadata has its :class:`Range`."""
+LARGEST = 2**63
+"""Whole numbers are smaller than this in size: tables store 64 bits."""
+
+
+class OptionError(ValueError):
+    """A setting's value that can't be; ``name`` is the setting's."""
+
+    def __init__(self, name: str, complaint: str) -> None:
+        super().__init__(f"{name} {complaint}")
+        self.name, self.complaint = name, complaint
+
+
+@frozen
+class Range:
+    """The finite numbers of at least ``least``, more than ``above``, at most ``most``, less than ``below``."""
+
+    least: float | None = None
+    above: float | None = None
+    most: float | None = None
+    below: float | None = None
+
+    def __contains__(self, value: float) -> bool:
+        finite = -LARGEST < value < LARGEST if isinstance(value, int) else math.isfinite(value)
+        return (
+            finite
+            and (self.least is None or value >= self.least)
+            and (self.above is None or value > self.above)
+            and (self.most is None or value <= self.most)
+            and (self.below is None or value < self.below)
+        )
+
+    def __str__(self) -> str:
+        ends = (("at least", self.least), ("above", self.above), ("at most", self.most), ("below", self.below))
+        return " and ".join(f"{word} {end:g}" for word, end in ends if end is not None) or "any finite number"
+
+
+def check_range(limits: Range) -> Callable[[Any, "Attribute[Any]", Any], None]:
+    """An attrs validator: every number of a field, which may be a tuple or have None or words too, is in ``limits``."""
+
+    def check(_instance: Any, attribute: "Attribute[Any]", value: Any) -> None:
+        for number in _numbers(value):
+            if number not in limits:
+                raise OptionError(attribute.name, f"must be {limits}, not {_shown(number)}")
+
+    return check
+
+
+def is_numeric(annotation: Any) -> bool:
+    """Whether a field of this type may hold numbers (``int``, ``float | None``, ``tuple[int, ...]``), not bools."""
+    return annotation in (int, float) or any(is_numeric(part) for part in get_args(annotation))
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, tuple | list):
+        for item in value:
+            yield from _numbers(item)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield value
+
+
+def _shown(number: float) -> str:
+    """The number, or how large it is where it is too long to read."""
+    huge = isinstance(number, int) and abs(number) >= LARGEST
+    return f"a whole number of {number.bit_length()} bits" if huge and isinstance(number, int) else f"{number}"
