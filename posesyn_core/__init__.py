@@ -3,7 +3,8 @@
 What a plugin author imports stands here.
 """
 
-from posesyn_core.components import Component, Kind, Need, option
+from posesyn_core.components import Component, Kind, Need
+from posesyn_core.contracts.options import option
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.hookspecs import hookimpl
 from posesyn_core.values import (

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_chec
 import numpy as np
 from attrs import field, frozen
 
-from posesyn_core.contracts.ranges import RANGE, Range, check_range
+from posesyn_core.contracts.options import option
 from posesyn_core.values import (
     ClipPlan,
     Detections,
@@ -63,29 +63,6 @@ class Component:
     config: type
     needs: tuple[Need, ...] = ()
     weights: "Callable[[], WeightFormat] | None" = None
-
-
-def option(
-    default: Any,
-    doc: str,
-    *,
-    factory: bool = False,
-    least: float | None = None,
-    above: float | None = None,
-    most: float | None = None,
-    below: float | None = None,
-) -> Any:
-    """An attrs field of a component's config: its default and the sentence ``posesyn plugins show`` prints.
-
-    Numeric options state their range (``least``, ``above``, ``most``, ``below``); a value outside it, NaN or infinity
-    is refused. With ``factory=True``, ``default`` is called for every new config. A field whose type is a protocol of
-    another kind of component (``detector: PersonDetector | None``) takes one by name, as a recipe's sections do:
-    ``"rtmdet"`` or ``{ name = "rtmdet", model = "..." }``. The factory gets the component itself, made by the registry.
-    """
-    limits = Range(least, above, most, below)
-    metadata: dict[str, Any] = {"doc": doc} if limits == Range() else {"doc": doc, RANGE: limits}
-    how = {"factory": default} if factory else {"default": default}
-    return field(**how, validator=check_range(limits), metadata=metadata)
 
 
 @runtime_checkable

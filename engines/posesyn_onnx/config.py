@@ -4,7 +4,8 @@ from typing import Literal
 
 from attrs import field, frozen
 
-from posesyn_core.components import EngineConfig, option
+from posesyn_core import option
+from posesyn_core.components import EngineConfig
 
 
 def _not_negative(_config: object, attribute: object, value: int) -> None:

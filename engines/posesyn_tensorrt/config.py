@@ -3,7 +3,8 @@
 import attrs
 from attrs import field, frozen
 
-from posesyn_core.components import EngineConfig, Need, option
+from posesyn_core import option
+from posesyn_core.components import EngineConfig, Need
 
 LIBRARIES = Need(
     "TensorRT",

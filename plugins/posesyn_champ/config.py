@@ -4,7 +4,7 @@ from typing import Literal
 
 from attrs import field, frozen
 
-from posesyn_core.components import option
+from posesyn_core import option
 
 GUIDANCE = ("depth", "normal", "semantic_map", "dwpose")
 """The maps of the body that Champ has encoders for."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from attrs import NOTHING, define
 
-from posesyn_core.components import option
+from posesyn_core import option
 from posesyn_core.errors import UserError
 from posesyn_core.values import SampleOrRejection
 

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 from attrs import define, frozen
 
-from posesyn_core.components import option
+from posesyn_core import option
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.files.writing import COCO_PERSON, coco_annotation, write_jpeg
 from posesyn_core.geometry.skeletons import joint_set

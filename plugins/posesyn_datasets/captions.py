@@ -15,7 +15,7 @@ from typing import Any
 
 from attrs import NOTHING, define
 
-from posesyn_core.components import option
+from posesyn_core import option
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.paths import existing_file
 from posesyn_core.values import PoseEstimate, Sample

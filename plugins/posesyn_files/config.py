@@ -2,7 +2,7 @@
 
 from attrs import field, frozen
 
-from posesyn_core.components import option
+from posesyn_core import option
 
 
 @frozen

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import define, field
 
-from posesyn_core.components import option
+from posesyn_core import option
 from posesyn_core.files.paths import atomic_path
 from posesyn_core.files.writing import jpeg_of, write_jpeg
 from posesyn_core.values import LabelledFrame

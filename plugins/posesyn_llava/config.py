@@ -4,7 +4,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from posesyn_core.components import option
+from posesyn_core import option
 
 DEFAULT_MODEL = "xtuner/llava-llama-3-8b-v1_1-transformers"
 """LLaVA-Llama-3-8B, the paper's model, in the form that transformers reads (about 17 GB)."""

@@ -2,7 +2,7 @@
 
 from attrs import frozen
 
-from posesyn_core.components import option
+from posesyn_core import option
 
 SCHEDULES = "'step': a twentieth of the rate in the last part, as published; 'cosine': down to zero (short trainings)"
 

@@ -7,7 +7,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from posesyn_core.components import option
+from posesyn_core.contracts.options import option
 from posesyn_core.geometry.arrays import Array
 from posesyn_core.geometry.skeletons import HUMANML22
 from posesyn_core.values import FloatArray, LabelledFrame, PoseEstimate, Verdict

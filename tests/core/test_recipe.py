@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from posesyn_core.components import option
+from posesyn_core import option
 from posesyn_core.errors import UserError
 from posesyn_core.recipe import (
     Choice,

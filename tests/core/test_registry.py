@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 from attrs import frozen
 
-from posesyn_core import Component, Kind, Need, UserError, hookimpl, hookspecs
-from posesyn_core.components import Captioner, option
+from posesyn_core import Component, Kind, Need, UserError, hookimpl, hookspecs, option
+from posesyn_core.components import Captioner
 from posesyn_core.registry import Origin, Registry
 
 

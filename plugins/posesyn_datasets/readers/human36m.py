@@ -25,7 +25,7 @@ from typing import Literal
 import numpy as np
 from attrs import NOTHING, define, field
 
-from posesyn_core.components import option
+from posesyn_core import option
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.geometry.skeletons import H36M17
 from posesyn_core.geometry.units import UNITS, check_units

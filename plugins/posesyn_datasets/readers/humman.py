@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import NOTHING, define, field, validators
 
-from posesyn_core.components import option
+from posesyn_core import option
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.values import Camera, EvaluationProtocol, Sample, SampleOrRejection
 from posesyn_datasets.readers.annotations import build_each, existing_root, load_json

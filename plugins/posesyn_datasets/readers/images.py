@@ -6,7 +6,8 @@ from pathlib import Path
 
 from attrs import NOTHING, define
 
-from posesyn_core.components import PersonDetector, option
+from posesyn_core import option
+from posesyn_core.components import PersonDetector
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.readers.annotations import existing_root

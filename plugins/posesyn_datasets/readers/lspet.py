@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from attrs import NOTHING, define, field
 
-from posesyn_core.components import option
+from posesyn_core import option
 from posesyn_core.geometry.boxes import joint_boxes
 from posesyn_core.geometry.skeletons import LSP14
 from posesyn_core.values import EvaluationProtocol, FloatArray, Sample, SampleOrRejection

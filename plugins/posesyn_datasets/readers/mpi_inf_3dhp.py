@@ -33,7 +33,7 @@ import numpy as np
 from attrs import NOTHING, define, field
 from numpy.typing import NDArray
 
-from posesyn_core.components import option
+from posesyn_core import option
 from posesyn_core.errors import UserError
 from posesyn_core.geometry.skeletons import MPI3DHP17
 from posesyn_core.geometry.units import UNITS, check_units

@@ -26,7 +26,7 @@ import numpy as np
 from attrs import NOTHING, define, field, frozen, validators
 from numpy.typing import NDArray
 
-from posesyn_core.components import option
+from posesyn_core import option
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.geometry.boxes import check_box, joint_boxes
 from posesyn_core.geometry.skeletons import PANOPTIC19

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 from attrs import NOTHING, define, field
 
-from posesyn_core.components import option
+from posesyn_core import option
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.paths import inside
 from posesyn_core.files.unpickle import load_pickle

@@ -19,7 +19,7 @@ import numpy as np
 from attrs import NOTHING, define, field
 from numpy.typing import NDArray
 
-from posesyn_core.components import option
+from posesyn_core import option
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.geometry.boxes import check_box, joint_boxes
 from posesyn_core.geometry.skeletons import H36M17

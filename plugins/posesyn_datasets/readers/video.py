@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import NOTHING, define, field, validators
 
-from posesyn_core.components import PersonDetector, option
+from posesyn_core import option
+from posesyn_core.components import PersonDetector
 from posesyn_core.errors import UserError
 from posesyn_core.files.paths import existing_file, inside
 from posesyn_core.values import Image, SampleOrRejection

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from attrs import define
 
-from posesyn_core.components import option
+from posesyn_core import option
 from posesyn_core.files.paths import atomic_path
 from posesyn_core.files.writing import jpeg_of
 from posesyn_core.values import LabelledFrame

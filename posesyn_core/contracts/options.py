@@ -1,10 +1,13 @@
-"""The ranges of numeric settings: what an option or a recipe's key may be, checked wherever one is made."""
+"""Options of components and keys of recipes: default, documentation and, of numbers, the range.
+
+A value outside its range never gets into a config, whoever makes it.
+"""
 
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
-from attrs import Attribute, frozen
+from attrs import Attribute, field, frozen
 
 RANGE = "range"
 """Under this key, an attrs field's metadata has its :class:`Range`."""
@@ -42,6 +45,29 @@ class Range:
     def __str__(self) -> str:
         ends = (("at least", self.least), ("above", self.above), ("at most", self.most), ("below", self.below))
         return " and ".join(f"{word} {end:g}" for word, end in ends if end is not None) or "any finite number"
+
+
+def option(
+    default: Any,
+    doc: str,
+    *,
+    factory: bool = False,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+) -> Any:
+    """An attrs field of a component's config: its default and the sentence ``posesyn plugins show`` prints.
+
+    Numeric options state their range (``least``, ``above``, ``most``, ``below``); a value outside it, NaN or infinity
+    is refused. With ``factory=True``, ``default`` is called for every new config. A field whose type is a protocol of
+    another kind of component (``detector: PersonDetector | None``) takes one by name, as a recipe's sections do:
+    ``"rtmdet"`` or ``{ name = "rtmdet", model = "..." }``. The factory gets the component itself, made by the registry.
+    """
+    limits = Range(least, above, most, below)
+    metadata: dict[str, Any] = {"doc": doc} if limits == Range() else {"doc": doc, RANGE: limits}
+    how = {"factory": default} if factory else {"default": default}
+    return field(**how, validator=check_range(limits), metadata=metadata)
 
 
 def check_range(limits: Range) -> Callable[[Any, "Attribute[Any]", Any], None]:
