@@ -66,8 +66,8 @@ Joints = NDArray[np.float32]
 class NoisyTruthConfig:
     """Options of the noise model."""
 
-    degrees: float = option(40.0, "standard deviation of the angle by which each limb joint turns")
-    seed: int = option(0, "seed of the noise")
+    degrees: float = option(40.0, "standard deviation of the angle by which each limb joint turns", least=0, most=180)
+    seed: int = option(0, "seed of the noise", least=0)
 
 
 class NoisyTruth:

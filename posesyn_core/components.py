@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
-from attrs import field, frozen
+from attrs import frozen
 
 from posesyn_core.contracts.options import option
 from posesyn_core.values import (
@@ -277,9 +277,8 @@ class ExportableModule:
     keep_fp32: tuple[str, ...] = ()
 
 
-def _is_range(_config: object, _attribute: object, value: tuple[int, int]) -> None:
-    if not 1 <= value[0] <= value[1]:
-        raise ValueError(f"batch must be [smallest, largest] with 1 <= smallest <= largest, not {list(value)}")
+def _rising(batch: tuple[int, int]) -> str | None:
+    return None if batch[0] <= batch[1] else f"must be [smallest, largest], not {list(batch)}"
 
 
 @frozen
@@ -290,10 +289,8 @@ class EngineConfig:
         "fp32", "fp32, fp16 or bf16; parts that need it are computed in fp32 all the same"
     )
     device: str = option("cpu", "torch device: cpu, cuda, cuda:1, mps")
-    batch: tuple[int, int] = field(
-        default=(1, 64),
-        validator=_is_range,
-        metadata={"doc": "smallest and largest batch that the network is made ready for"},
+    batch: tuple[int, int] = option(
+        (1, 64), "smallest and largest batch that the network is made ready for", least=1, check=_rising
     )
 
 

@@ -17,23 +17,20 @@ from attrs import Factory, field, frozen
 from cattrs.gen import make_dict_structure_fn
 
 from posesyn_core.components import Kind, kind_of
+from posesyn_core.contracts.options import OptionError, option
 from posesyn_core.errors import UserError
-
-
-def key(default: Any, doc: str) -> Any:
-    """A recipe key with its default and one line of documentation."""
-    return field(default=default, metadata={"doc": doc})
 
 
 @frozen
 class EngineChoice:
     """Which engine runs a network."""
 
-    name: str = key("torch", "engine component: torch, compile, or one of an engine plugin")
+    name: str = option("torch", "engine component: torch, compile, or one of an engine plugin")
     options: Mapping[str, Any] = Factory(dict)
-    tolerance: float | None = key(
+    tolerance: float | None = option(
         None,
         "how far it may be from eager torch: mm for an estimator, else per cent; unset: see inference.verification",
+        above=0,
     )
 
     @property
@@ -59,49 +56,60 @@ class Choice:
 class Score:
     """EEM: which samples are hard (Eq. 1-3)."""
 
-    hard: int = key(500, "K_C, how many of the hardest samples to take (paper: 500)")
-    easy: int = key(200, "K_NC, how many of the easiest to take as references (paper: 200)")
-    method: Literal["eem", "random"] = key(
+    hard: int = option(500, "K_C, how many of the hardest samples to take (paper: 500)", least=1)
+    easy: int = option(200, "K_NC, how many of the easiest to take as references (paper: 200)", least=1)
+    method: Literal["eem", "random"] = option(
         "eem", "'eem' ranks by Eq. 1; 'random' is the ablation without EEM (Table 4)"
     )
-    labels: Literal["ground_truth", "estimated_2d", "estimated_3d"] = key(
+    labels: Literal["ground_truth", "estimated_2d", "estimated_3d"] = option(
         "ground_truth", "what Eq. 1 compares with: annotations, or the 2D or 3D joints of [labeller] (Table 7)"
     )
-    min_weight: float = key(0.5, "least share of the joint weights that must be labelled, else the sample is rejected")
+    min_weight: float = option(
+        0.5, "least share of the joint weights that must be labelled, else the sample is rejected", least=0, most=1
+    )
 
 
 @frozen
 class Synthesize:
     """MSM: motions about the hard poses (Eq. 4-5)."""
 
-    guidance: Literal["full", "text_only", "pose_only", "pseudo_label"] = key(
+    guidance: Literal["full", "text_only", "pose_only", "pseudo_label"] = option(
         "full", "'full' = text and initial pose; 'pseudo_label' repeats the pose without MSM (Table 3)"
     )
-    pose: Literal["pseudo_label", "fitted"] = key(
+    pose: Literal["pseudo_label", "fitted"] = option(
         "pseudo_label", "the initial pose: the estimator's own (the paper), or that fitted to the sample's 2D labels"
     )
-    motions_per_sample: int = key(1, "motions for each hard sample")
-    min_frames: int = key(40, "least length of a motion, frames at 20 fps")
-    max_frames: int = key(196, "greatest length of a motion, frames at 20 fps")
+    motions_per_sample: int = option(1, "motions for each hard sample", least=1)
+    min_frames: int = option(40, "least length of a motion, frames at 20 fps", least=1)
+    max_frames: int = option(196, "greatest length of a motion, frames at 20 fps", least=1)
+
+    def __attrs_post_init__(self) -> None:
+        """OptionError if there is no such length."""
+        if self.min_frames > self.max_frames:
+            raise OptionError("min_frames", f"must be at most max_frames = {self.max_frames}, not {self.min_frames}")
 
 
 @frozen
 class Animate:
     """Motions laid onto reference people and drawn (Eq. 7-11)."""
 
-    references_per_motion: int = key(1, "easy images that each motion animates, drawn at random by the run's seed")
-    orientation: Literal["anchored", "literal", "heading"] = key(
+    references_per_motion: int = option(
+        1, "easy images that each motion animates, drawn at random by the run's seed", least=1
+    )
+    orientation: Literal["anchored", "literal", "heading"] = option(
         "anchored", "Eq. 9 as meant, as printed, or only its turn about the vertical (keeps the motion's tilt)"
     )
-    turn_reference: bool = key(
+    turn_reference: bool = option(
         False, "turn and place the reference's body by its labelled 2D joints: helps an estimator that misses headings"
     )
-    frame_stride: int = key(1, "draw every n-th frame of a motion")
-    max_frames: int = key(196, "draw at most so many frames of a motion")
-    max_residual_mm: float = key(60.0, "reject a clip whose joints -> SMPL fit (Eq. 8) is worse on average")
-    smooth: float = key(0.0, "smooth the bodies over time: a Gaussian's standard deviation in drawn frames; 0 = not")
-    jpeg_quality: int = key(95, "quality of the frames on disk")
-    keep_rejected: bool = key(
+    frame_stride: int = option(1, "draw every n-th frame of a motion", least=1)
+    max_frames: int = option(196, "draw at most so many frames of a motion", least=1)
+    max_residual_mm: float = option(60.0, "reject a clip whose joints -> SMPL fit (Eq. 8) is worse on average", above=0)
+    smooth: float = option(
+        0.0, "smooth the bodies over time: a Gaussian's standard deviation in drawn frames; 0 = not", least=0
+    )
+    jpeg_quality: int = option(95, "quality of the frames on disk", least=1, most=100)
+    keep_rejected: bool = option(
         False, "also write the frames that the filter drops: to look at them, or to try a larger tau on the same clips"
     )
 
@@ -110,7 +118,7 @@ class Animate:
 class Export:
     """Data-set files of the kept frames."""
 
-    formats: tuple[str, ...] = key(("webdataset", "coco", "spin"), "writer components")
+    formats: tuple[str, ...] = option(("webdataset", "coco", "spin"), "writer components")
 
 
 Steps = int | Literal["default"]
@@ -123,34 +131,34 @@ class Finetune:
     What is unset is taken from the estimator (``posesyn_core.components.TrainingDefaults``).
     """
 
-    steps: Steps = key(
-        0, "optimiser steps; 0 = no fine-tuning; 'default' = as many as the estimator's training defaults say"
+    steps: Steps = option(
+        0, "optimiser steps; 0 = no fine-tuning; 'default' = as many as the estimator's training defaults say", least=0
     )
-    batch_size: int | None = key(None, "frames in a batch; unset = the estimator's own, else 32")
-    accumulate: int = key(1, "batches in a step, their gradients averaged")
-    ratio: float = key(0.5, "share of synthesised frames in a batch")
-    learning_rate: float | None = key(None, "peak learning rate; unset = the estimator's own, else 1e-4")
-    decay: Literal["cosine", "constant"] | None = key(
+    batch_size: int | None = option(None, "frames in a batch; unset = the estimator's own, else 32", least=1)
+    accumulate: int = option(1, "batches in a step, their gradients averaged", least=1)
+    ratio: float = option(0.5, "share of synthesised frames in a batch", least=0, most=1)
+    learning_rate: float | None = option(None, "peak learning rate; unset = the estimator's own, else 1e-4", above=0)
+    decay: Literal["cosine", "constant"] | None = option(
         None, "how the learning rate goes on after the warm-up; unset = as the estimator's own, else 'cosine'"
     )
-    weight_decay: float | None = key(None, "AdamW's weight decay; unset = the estimator's own, else 0")
-    precision: Literal["fp32", "bf16", "fp16"] = key("fp32", "bf16 and fp16: mixed precision")
-    validate_every: int = key(100, "steps between validations, if the recipe has [validation]")
-    patience: int = key(0, "stop after so many validations without a better one; 0 = never")
-    tensorboard: bool = key(False, "write TensorBoard curves beside the weights")
-    from_scratch: bool = key(False, "start from untrained weights of the same size instead (Table 4, FS)")
-    real_only: bool = key(True, "also train on the real data alone for as many steps, for comparison")
+    weight_decay: float | None = option(None, "AdamW's weight decay; unset = the estimator's own, else 0", least=0)
+    precision: Literal["fp32", "bf16", "fp16"] = option("fp32", "bf16 and fp16: mixed precision")
+    validate_every: int = option(100, "steps between validations, if the recipe has [validation]", least=1)
+    patience: int = option(0, "stop after so many validations without a better one; 0 = never", least=0)
+    tensorboard: bool = option(False, "write TensorBoard curves beside the weights")
+    from_scratch: bool = option(False, "start from untrained weights of the same size instead (Table 4, FS)")
+    real_only: bool = option(True, "also train on the real data alone for as many steps, for comparison")
 
 
 @frozen
 class Machine:
     """How this machine does the work; nothing here changes ids, selections or labels (to 1e-5)."""
 
-    workers: int = key(2, "threads that read, decode, fit and draw")
-    batch_size: int = key(
-        32, "samples read and computed together; on a CPU best a multiple of 8 (see engines.batches.CPU_PASS)"
+    workers: int = option(2, "threads that read, decode, fit and draw", least=1)
+    batch_size: int = option(
+        32, "samples read and computed together; on a CPU best a multiple of 8 (see engines.batches.CPU_PASS)", least=1
     )
-    device: str = key("cpu", "torch device of the networks")
+    device: str = option("cpu", "torch device of the networks")
 
 
 @frozen
@@ -158,24 +166,26 @@ class Recipe:
     """Everything that determines a run."""
 
     dataset: Choice
-    name: str = key("run", "shown in the report")
-    seed: int = key(0, "seed of every random draw")
-    body: str = key("", "the SMPL file (.npz or official .pkl) of every stage; empty = the free body")
-    h36m_regressor: str = key("", "J_regressor_h36m.npy: Human3.6M's joints from SMPL's mesh, for tests that use it")
+    name: str = option("run", "shown in the report")
+    seed: int = option(0, "seed of every random draw", least=0)
+    body: str = option("", "the SMPL file (.npz or official .pkl) of every stage; empty = the free body")
+    h36m_regressor: str = option("", "J_regressor_h36m.npy: Human3.6M's joints from SMPL's mesh, for tests that use it")
     estimator: Choice = Choice("spin")
-    eem: Choice | None = key(None, "another estimator for EEM than the one that is improved (Table 4)")
-    labeller: Choice | None = key(None, "with score.labels = 'estimated_...': a 2D keypoint estimator, or another TPE")
+    eem: Choice | None = option(None, "another estimator for EEM than the one that is improved (Table 4)")
+    labeller: Choice | None = option(
+        None, "with score.labels = 'estimated_...': a 2D keypoint estimator, or another TPE"
+    )
     captioner: Choice = Choice("posecode")
     motion: Choice = Choice("t2mgpt")
-    reference: Choice | None = key(
+    reference: Choice | None = option(
         None, "another estimator for the bodies of the reference people than the scoring one (paper: HMR 2.0)"
     )
     animator: Choice = Choice("reprojection")
     filter: Choice = Choice("tpe_error")
-    real: tuple[Choice, ...] = key((), "real training data: reader components with 3D or 2D labels")
-    validation: Choice | None = key(None, "data with 3D truth that decides which weights a training keeps: a reader")
-    test: tuple[Choice, ...] = key((), "held-out data with truth: reader components, each named by its key 'label'")
-    rounds: int = key(1, "how often to mine and train: each further round starts from the better estimator")
+    real: tuple[Choice, ...] = option((), "real training data: reader components with 3D or 2D labels")
+    validation: Choice | None = option(None, "data with 3D truth that decides which weights a training keeps: a reader")
+    test: tuple[Choice, ...] = option((), "held-out data with truth: reader components, each named by its key 'label'")
+    rounds: int = option(1, "how often to mine and train: each further round starts from the better estimator", least=1)
     score: Score = Factory(Score)
     synthesize: Synthesize = Factory(Synthesize)
     animate: Animate = Factory(Animate)
@@ -320,7 +330,7 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), where: str = "recipe"
     """As :func:`load_recipe`, from TOML text."""
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, a number or a nesting beyond Python's limits
         raise UserError(f"{where} is not valid TOML: {error}") from error
     for override in overrides:
         _override(data, override)
@@ -338,7 +348,7 @@ def _override(data: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {override!r} must have the form section.key=value")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # as in ``parse_recipe``
         value = text
     *sections, last = name.strip().split(".")
     for section in sections:
@@ -431,7 +441,10 @@ def _a(noun: str) -> str:
 def _strictly_float(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"must be a number, not {value!r}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ValueError("must be a number that fits 64 bits") from error
 
 
 def _one_of(value: Any, cls: Any) -> Any:
@@ -495,4 +508,6 @@ def _explain(error: BaseException, path: str = "") -> str:
         return _explain(first, f"{path}{note.name}." if note else path)
     if isinstance(error, KeyError):  # its note names the missing key too
         return f"the key {path.rstrip('.')!r} is missing"
+    if isinstance(error, OptionError):
+        return f"{path + error.name!r} {error.complaint}"
     return f"{path.rstrip('.')!r} {error}" if path else str(error)

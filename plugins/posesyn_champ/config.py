@@ -31,16 +31,23 @@ class ChampConfig:
         validator=_known,
         metadata={"doc": "the maps of the body that guide the animation; leaving some out saves their encoders"},
     )
-    width: int = option(512, "pixels at which frames are made, a multiple of 64; photos are squashed to it and back")
-    height: int = option(512, "likewise")
-    steps: int = option(20, "denoising steps")
-    guidance_scale: float = option(3.5, "classifier-free guidance; 1 = off, in half of the time")
+    width: int = option(
+        512,
+        "pixels at which frames are made, a multiple of 64; photos are squashed to it and back",
+        least=64,
+        most=4096,
+    )
+    height: int = option(512, "likewise", least=64, most=4096)
+    steps: int = option(20, "denoising steps", least=1)
+    guidance_scale: float = option(3.5, "classifier-free guidance; 1 = off, in half of the time", least=0)
     betas: Literal["linear", "scaled_linear"] = option(
         "linear", "noise schedule: linear as in the published inference, scaled_linear as in the training"
     )
-    context_frames: int = option(24, "frames denoised together, at most 32; longer clips are cut into such windows")
-    context_overlap: int = option(4, "frames that a window shares with the next one")
-    context_stride: int = option(1, "above 1: also windows of every 2nd (and 4th, ...) frame")
+    context_frames: int = option(
+        24, "frames denoised together, at most 32; longer clips are cut into such windows", least=1, most=32
+    )
+    context_overlap: int = option(4, "frames that a window shares with the next one", least=0)
+    context_stride: int = option(1, "above 1: also windows of every 2nd (and 4th, ...) frame", least=1)
     shift_windows: bool = option(False, "shift the windows from step to step, so that their seams meet nowhere")
     closed_loop: bool = option(
         True, "the last window wraps to the first frames, as published; false = windows end with the clip"
@@ -52,8 +59,10 @@ class ChampConfig:
         "keep the networks in main memory: 'model' moves each to the device while it runs, 'sequential' each layer "
         "(slow, needs least)",
     )
-    attention_frames: int = option(0, "frames whose pixels attend at once (0 = all): less memory without fused kernels")
-    guidance_chunk: int = option(16, "frames whose maps are encoded at once")
-    vae_chunk: int = option(1, "frames decoded at once")
+    attention_frames: int = option(
+        0, "frames whose pixels attend at once (0 = all): less memory without fused kernels", least=0
+    )
+    guidance_chunk: int = option(16, "frames whose maps are encoded at once", least=1)
+    vae_chunk: int = option(1, "frames decoded at once", least=1)
     vae_tiling: bool = option(False, "decode large frames in overlapping tiles")
     compile: str = option("", "torch.compile the denoising network with this backend ('inductor'); empty = don't")

@@ -26,7 +26,9 @@ class CrowdNetConfig:
         "JSON of 2D detections by sample id or image name, [x, y, confidence] a joint (17 COCO, 18 or 25 OpenPose); "
         "empty = the data set's own keypoints",
     )
-    confidence: float = option(0.05, "2D joints must be surer than this (official: 0.05 on 3DPW, 0.1 in the demo)")
+    confidence: float = option(
+        0.05, "2D joints must be surer than this (official: 0.05 on 3DPW, 0.1 in the demo)", least=0, most=1
+    )
     crop: Literal["pose", "box"] = option(
         "pose", "what is cut out: the surroundings of the 2D pose (official test) or of the person box"
     )

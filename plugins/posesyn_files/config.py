@@ -18,5 +18,5 @@ class FileConfig:
     command: str = option(
         "", "a program to start for each clip, which is given the clip's folder as its last argument; '' = none"
     )
-    timeout: float = option(3600.0, "seconds that the program may take for one clip")
+    timeout: float = option(3600.0, "seconds that the program may take for one clip", above=0)
     body: str = option("", "the SMPL file (.npz or official .pkl) of the plan's bodies; empty = the free body")

@@ -39,7 +39,7 @@ class Hmr2WriterConfig:
 class Hmr2TarWriterConfig(Hmr2WriterConfig):
     """And how the shards are cut."""
 
-    frames_per_shard: int = option(1000, "frames in a tar file")
+    frames_per_shard: int = option(1000, "frames in a tar file", least=1)
 
 
 @define

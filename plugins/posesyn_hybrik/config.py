@@ -36,17 +36,21 @@ class HybrikConfig:
     uvd_loss: Literal["laplace", "l1"] = option(
         "laplace", "the loss of the joints: 'laplace' (with uncertainty, the published models) or 'l1'"
     )
-    uvd_loss_weight: float = option(1.0, "weight of the joints in the training loss")
-    beta_loss_weight: float = option(1.0, "weight of the shape coefficients in the training loss")
-    pose_loss_weight: float = option(0.01, "weight of the rotation matrices in the training loss")
-    twist_loss_weight: float = option(1.0, "weight of the twists in the training loss")
-    scale_factor: float = option(0.3, "augmentation: deviation of the crop's scale")
-    rot_factor: float = option(30.0, "augmentation: deviation of the crop's rotation, degrees")
-    noise_factor: float = option(0.2, "augmentation: range of the factor of each colour channel about 1")
-    flip_chance: float = option(
-        0.25, "augmentation: share of mirrored crops; twice that for frames with 2D labels alone"
+    uvd_loss_weight: float = option(1.0, "weight of the joints in the training loss", least=0)
+    beta_loss_weight: float = option(1.0, "weight of the shape coefficients in the training loss", least=0)
+    pose_loss_weight: float = option(0.01, "weight of the rotation matrices in the training loss", least=0)
+    twist_loss_weight: float = option(1.0, "weight of the twists in the training loss", least=0)
+    scale_factor: float = option(0.3, "augmentation: deviation of the crop's scale", least=0, below=1)
+    rot_factor: float = option(30.0, "augmentation: deviation of the crop's rotation, degrees", least=0, most=180)
+    noise_factor: float = option(
+        0.2, "augmentation: range of the factor of each colour channel about 1", least=0, most=1
     )
-    occlusion: float = option(1.0, "augmentation: share of the crops of which noise covers a rectangle")
+    flip_chance: float = option(
+        0.25, "augmentation: share of mirrored crops; twice that for frames with 2D labels alone", least=0, most=0.5
+    )
+    occlusion: float = option(
+        1.0, "augmentation: share of the crops of which noise covers a rectangle", least=0, most=1
+    )
 
 
 @frozen

@@ -169,8 +169,6 @@ def _ends(model: Any, tokenizer: Any) -> list[int]:
 
 
 def _check(config: LlavaConfig) -> None:
-    if config.margin <= 0 or config.batch < 1 or config.max_tokens < 1:
-        raise UserError("the captioner 'llava' needs margin > 0, batch >= 1 and max_tokens >= 1")
     if config.precision == "4bit":
         for module in ("bitsandbytes", "accelerate"):
             if importlib.util.find_spec(module) is None:

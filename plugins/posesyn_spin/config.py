@@ -27,16 +27,20 @@ class SpinConfig:
         "latter, as in its successors), 'affine' (exact); empty = as the weights were trained",
     )
     device: str = option("cpu", "torch device for training: cpu, cuda, cuda:1, mps")
-    keypoint_loss_weight: float = option(5.0, "weight of the 2D and of the 3D joints in the training loss")
-    pose_loss_weight: float = option(1.0, "weight of the rotation matrices in the training loss")
-    scale_factor: float = option(0.25, "augmentation: deviation of the crop's scale")
-    rot_factor: float = option(30.0, "augmentation: deviation of the crop's rotation, degrees")
-    noise_factor: float = option(0.4, "augmentation: range of the factor of each colour channel about 1")
-    shift_factor: float = option(0.0, "augmentation: deviation of the crop's centre, share of its side")
-    occlusion: float = option(0.0, "augmentation: share of the crops of which a rectangle is hidden")
-    dropout: float = option(0.5, "share of the regressor's hidden values dropped while it trains in training mode")
-    beta_loss_weight: float = option(0.001, "weight of the shape coefficients in the training loss")
-    shape_loss_weight: float = option(0.0, "weight of the body's vertices in the training loss")
+    keypoint_loss_weight: float = option(5.0, "weight of the 2D and of the 3D joints in the training loss", least=0)
+    pose_loss_weight: float = option(1.0, "weight of the rotation matrices in the training loss", least=0)
+    scale_factor: float = option(0.25, "augmentation: deviation of the crop's scale", least=0, below=1)
+    rot_factor: float = option(30.0, "augmentation: deviation of the crop's rotation, degrees", least=0, most=180)
+    noise_factor: float = option(
+        0.4, "augmentation: range of the factor of each colour channel about 1", least=0, most=1
+    )
+    shift_factor: float = option(0.0, "augmentation: deviation of the crop's centre, share of its side", least=0)
+    occlusion: float = option(0.0, "augmentation: share of the crops of which a rectangle is hidden", least=0, most=1)
+    dropout: float = option(
+        0.5, "share of the regressor's hidden values dropped while it trains in training mode", least=0, below=1
+    )
+    beta_loss_weight: float = option(0.001, "weight of the shape coefficients in the training loss", least=0)
+    shape_loss_weight: float = option(0.0, "weight of the body's vertices in the training loss", least=0)
     pose_prior: str = option(
         "",
         "SMPLify's gmm_08.pkl: frames with 2D labels alone get bodies by fitting them in the loop, as published; "

@@ -172,8 +172,6 @@ class WorldReader:
     """Reads the world, drawing what is not there yet."""
 
     def __init__(self, config: WorldConfig) -> None:
-        if config.count < 1 or config.image_size < 32:
-            raise UserError("the world needs count >= 1 and image_size >= 32")
         self.config = config
         self.name = f"world/{config.part}-{config.split}"
         self.motion = _read_motions(config) if config.motions else None

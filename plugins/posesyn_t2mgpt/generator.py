@@ -221,5 +221,3 @@ def _check_pose(request: MotionRequest) -> None:
 def _check(config: T2MGptConfig) -> None:
     if config.precision not in ("float32", "float64"):
         raise UserError(f"precision {config.precision!r} is neither 'float32' nor 'float64'")
-    if config.temperature < 0 or config.top_k < 0 or config.batch < 1:
-        raise UserError("temperature and top_k must not be negative, and batch must be at least 1")

@@ -9,13 +9,15 @@ from typing import Any, get_args
 
 from attrs import Attribute, field, frozen
 
+from posesyn_core.errors import UserError
+
 RANGE = "range"
 """Under this key, an attrs field's metadata has its :class:`Range`."""
 LARGEST = 2**63
 """Whole numbers are smaller than this in size: tables store 64 bits."""
 
 
-class OptionError(ValueError):
+class OptionError(UserError, ValueError):
     """A setting's value that can't be; ``name`` is the setting's."""
 
     def __init__(self, name: str, complaint: str) -> None:
@@ -56,29 +58,37 @@ def option(
     above: float | None = None,
     most: float | None = None,
     below: float | None = None,
+    check: Callable[[Any], str | None] | None = None,
 ) -> Any:
     """An attrs field of a component's config: its default and the sentence ``posesyn plugins show`` prints.
 
     Numeric options state their range (``least``, ``above``, ``most``, ``below``); a value outside it, NaN or infinity
-    is refused. With ``factory=True``, ``default`` is called for every new config. A field whose type is a protocol of
-    another kind of component (``detector: PersonDetector | None``) takes one by name, as a recipe's sections do:
-    ``"rtmdet"`` or ``{ name = "rtmdet", model = "..." }``. The factory gets the component itself, made by the registry.
+    is refused. ``check`` returns what else is wrong with a value ("must be ..."), or None. With ``factory=True``,
+    ``default`` is called for every new config.
+
+    A field whose type is a protocol of another kind of component (``detector: PersonDetector | None``) takes one by
+    name, as a recipe's sections do: ``"rtmdet"`` or ``{ name = "rtmdet", model = "..." }``. The factory gets the
+    component itself, made by the registry.
     """
     limits = Range(least, above, most, below)
     metadata: dict[str, Any] = {"doc": doc} if limits == Range() else {"doc": doc, RANGE: limits}
     how = {"factory": default} if factory else {"default": default}
-    return field(**how, validator=check_range(limits), metadata=metadata)
+    return field(**how, validator=_validator(limits, check), metadata=metadata)
 
 
-def check_range(limits: Range) -> Callable[[Any, "Attribute[Any]", Any], None]:
-    """An attrs validator: every number of a field, which may be a tuple or have None or words too, is in ``limits``."""
+def _validator(
+    limits: Range, further: Callable[[Any], str | None] | None
+) -> Callable[[Any, "Attribute[Any]", Any], None]:
+    """Of an attrs field, whose every number (it may be a tuple, or have None or words too) is to be in ``limits``."""
 
-    def check(_instance: Any, attribute: "Attribute[Any]", value: Any) -> None:
+    def validate(_instance: Any, attribute: "Attribute[Any]", value: Any) -> None:
         for number in _numbers(value):
             if number not in limits:
                 raise OptionError(attribute.name, f"must be {limits}, not {_shown(number)}")
+        if further is not None and (complaint := further(value)):
+            raise OptionError(attribute.name, complaint)
 
-    return check
+    return validate
 
 
 def is_numeric(annotation: Any) -> bool:

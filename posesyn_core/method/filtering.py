@@ -33,7 +33,7 @@ def pose_error_3d(pred: Array, target: Array, reduction: Reduction = "mean") -> 
 class TpeErrorConfig:
     """Options of the filter by the estimator's own error."""
 
-    tau: float = option(120.0, "largest error in mm that is kept (tau, Table 5)")
+    tau: float = option(120.0, "largest error in mm that is kept (tau, Table 5)", above=0)
     reduction: Reduction = option("mean", "over the joints: mean, or sum for Eq. 6 as printed")
 
 

@@ -7,7 +7,7 @@ from posesyn_core import Component, Kind, hookimpl, option
 
 @frozen
 class Config:
-    colour: tuple[int, int, int] = option((200, 60, 60), "colour of the puppet, RGB")
+    colour: tuple[int, int, int] = option((200, 60, 60), "colour of the puppet, RGB", least=0, most=255)
 
 
 class Puppet:

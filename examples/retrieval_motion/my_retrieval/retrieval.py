@@ -21,8 +21,6 @@ class Retrieval:
 
     def __init__(self, config):
         """Read the recordings; UserError if the file is missing or malformed."""
-        if config.among < 1:
-            raise UserError("the motion generator 'retrieval' needs among >= 1")
         self.config = config
         path = Path(config.motions).expanduser()
         try:

@@ -60,7 +60,7 @@ class EmdbConfig:
         "folder with SMPL_FEMALE.pkl, SMPL_MALE.pkl and SMPL_NEUTRAL.pkl (or SMPL's own names): the 3D truth is posed "
         "with them; empty = 2D labels and cameras only",
     )
-    stride: int = option(1, "read every n-th frame of a sequence; 1 = all, as the official evaluation does")
+    stride: int = option(1, "read every n-th frame of a sequence; 1 = all, as the official evaluation does", least=1)
 
 
 @define

@@ -70,7 +70,7 @@ class Human36mConfig:
     views: Literal["protocol", "all"] = option(
         "protocol", "cameras: 'protocol' = of the test split only the frontal one (protocol 2), 'all' = all four"
     )
-    stride: int = option(5, "read every n-th frame of a recording, by its number; 5 = as SPIN does")
+    stride: int = option(5, "read every n-th frame of a recording, by its number; 5 = as SPIN does", least=1)
 
 
 PROTOCOL_2 = EvaluationProtocol(("mpjpe", "pa_mpjpe"), H36M_14, ("pelvis",))

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import NOTHING, define, field, validators
+from attrs import NOTHING, define, field
 
 from posesyn_core import option
 from posesyn_core.errors import SampleError, UserError
@@ -56,9 +56,7 @@ class HummanConfig:
     smpl: str = option("", "folder with SMPL_NEUTRAL.pkl (or SMPL's own name), which poses the truth; needed")
     sequences: str = option("p*_a*", "which folders below root: a name or a pattern with * and ?")
     cameras: str = option("*", "which Kinects: a name such as kinect_000, or a pattern with * and ?")
-    stride: int = field(
-        default=1, validator=validators.ge(1), metadata={"doc": "read every n-th of the frames there are; 1 = all"}
-    )
+    stride: int = option(1, "read every n-th of the frames there are; 1 = all", least=1)
 
 
 @define(slots=False)  # cached_property needs a __dict__

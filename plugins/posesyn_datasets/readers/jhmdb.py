@@ -51,10 +51,10 @@ class JhmdbConfig:
 
     root: Path = option(NOTHING, "folder of the data set, with joint_positions, Rename_Images and splits")
     split: Literal["train", "test"] = option("test", "which clips: train or test")
-    fold: int = option(1, "which of the three official splits: 1, 2 or 3")
+    fold: int = option(1, "which of the three official splits: 1, 2 or 3", least=1, most=3)
     splits: str = option("splits", "folder of the split lists below root; sub_splits for sub-JHMDB")
     annotations: str = option("", "mmpose's JSON below root, instead of the official files")
-    stride: int = option(1, "read every n-th frame of a clip; 1 = all, as the official evaluation does")
+    stride: int = option(1, "read every n-th frame of a clip; 1 = all, as the official evaluation does", least=1)
 
 
 @define

@@ -82,7 +82,9 @@ class MpiInf3dhpConfig:
     annotations: str = option("", "annotation file below root; empty = the converter's")
     cameras: str = option("annotations/cameras_{split}.pkl", "camera file below root")
     images: str = option("", "image folder below root; empty = images, or root itself")
-    stride: int = option(1, "read every n-th row of the annotation file, or frame; 1 = all valid frames (official)")
+    stride: int = option(
+        1, "read every n-th row of the annotation file, or frame; 1 = all valid frames (official)", least=1
+    )
 
 
 OFFICIAL = EvaluationProtocol(("pck", "auc", "mpjpe", "pa_mpjpe"), MPI3DHP17.joints, ("pelvis",))

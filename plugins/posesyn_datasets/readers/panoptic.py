@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from attrs import NOTHING, define, field, frozen, validators
+from attrs import NOTHING, define, field, frozen
 from numpy.typing import NDArray
 
 from posesyn_core import option
@@ -59,9 +59,7 @@ class PanopticConfig:
     root: Path = option(NOTHING, "folder of the data set, with 171204_pose1, ...")
     sequences: str = option("17*_pose*", "which folders below root: a name or a pattern with * and ?")
     cameras: str = option("*", "which HD cameras: a name such as 00_05, or a pattern with * and ?")
-    stride: int = field(
-        default=30, validator=validators.ge(1), metadata={"doc": "read every n-th frame; 30 = one a second"}
-    )
+    stride: int = option(30, "read every n-th frame; 30 = one a second", least=1)
 
 
 @frozen(eq=False)

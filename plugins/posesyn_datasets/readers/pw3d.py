@@ -54,7 +54,7 @@ class Pw3dConfig:
 
     root: Path = option(NOTHING, "folder of the data set, with imageFiles and sequenceFiles")
     split: Literal["train", "validation", "test"] = option("test", "which sequences: train, validation or test")
-    stride: int = option(1, "read every n-th frame of a sequence; 1 = all, as the official evaluation does")
+    stride: int = option(1, "read every n-th frame of a sequence; 1 = all, as the official evaluation does", least=1)
     box: Literal["joints", "detected"] = option(
         "joints", "person box: 'joints' = about the true joints, 'detected' = tight about OpenPose's (as SPIN does)"
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from attrs import NOTHING, define, field, validators
+from attrs import NOTHING, define
 
 from posesyn_core import option
 from posesyn_core.components import PersonDetector
@@ -34,7 +34,7 @@ Named = Iterator[tuple[str, Path]]
 
 def _stride() -> int:
     doc = "take every n-th frame, from the first; videos have 24 to 60 a second"
-    stride: int = field(default=15, validator=validators.ge(1), metadata={"doc": doc})
+    stride: int = option(15, doc, least=1)
     return stride
 
 

@@ -18,7 +18,7 @@ from posesyn_datasets.readers.labels import frame_labels
 class WebDatasetWriterConfig:
     """How the shards are cut."""
 
-    frames_per_shard: int = option(1000, "frames in a tar file")
+    frames_per_shard: int = option(1000, "frames in a tar file", least=1)
 
 
 @define

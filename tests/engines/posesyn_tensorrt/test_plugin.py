@@ -26,10 +26,10 @@ def test_a_recipes_options_are_understood() -> None:
     ("options", "complaint"),
     [
         ({"precision": "int8"}, "precision"),
-        ({"batch": [64, 1]}, r"smallest <= largest, not \[64, 1\]"),
-        ({"batch": [0, 4]}, r"1 <= smallest"),
+        ({"batch": [64, 1]}, r"\[smallest, largest\], not \[64, 1\]"),
+        ({"batch": [0, 4]}, "'batch' must be at least 1"),
         ({"batch": [1]}, "batch"),
-        ({"contexts": 0}, "contexts must be at least 1"),
+        ({"contexts": 0}, "'contexts' must be at least 1"),
         ({"workspace": 1}, "workspace"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

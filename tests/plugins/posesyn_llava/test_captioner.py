@@ -140,7 +140,7 @@ def test_models_that_do_not_fit(tmp_path: Path, checkpoint: Path) -> None:
     (tmp_path / "words/config.json").write_text('{"model_type": "llama", "hidden_size": 8, "num_attention_heads": 2}')
     with pytest.raises(UserError, match="words"):
         Llava(config(tmp_path / "words"))
-    with pytest.raises(UserError, match="batch >= 1"):
+    with pytest.raises(UserError, match="batch must be at least 1"):
         Llava(config(checkpoint, batch=0))
 
 

@@ -1,0 +1,89 @@
+"""Ranges of options: every numeric one has one, and nothing outside it gets into a config."""
+
+import typing
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import attrs
+import pytest
+from attrs import frozen
+
+from posesyn_core import UserError, option
+from posesyn_core.components import Kind
+from posesyn_core.contracts.options import RANGE, OptionError, Range, is_numeric
+from posesyn_core.recipe import Recipe, parse_recipe, structure
+from posesyn_core.registry import Registry
+from posesyn_t2mgpt.config import TransformerOptions, VqOptions
+
+
+def fields(*classes: type) -> Iterator[tuple[str, Any, Any]]:
+    """(class.field, type, attribute) of attrs classes and of those within them."""
+    for config in classes:
+        hints = typing.get_type_hints(config)
+        for attribute in attrs.fields(config):
+            if attrs.has(hints[attribute.name]):
+                yield from fields(hints[attribute.name])
+            yield f"{config.__name__}.{attribute.name}", hints[attribute.name], attribute
+
+
+def test_every_numeric_option_has_a_range_that_holds_its_default() -> None:
+    registry = Registry.discover()
+    configs = {r.component.config for kind in Kind for r in registry.of_kind(kind)}
+    numeric = [(n, a) for n, kind, a in fields(Recipe, VqOptions, TransformerOptions, *configs) if is_numeric(kind)]
+    assert len(numeric) > 100
+    assert not [name for name, attribute in numeric if RANGE not in attribute.metadata]
+
+
+@frozen
+class Config:
+    share: float = option(0.5, "a share", least=0, most=1)
+    count: int | None = option(None, "how many", above=0)
+    pair: tuple[int, int] = option((1, 2), "two", least=1, check=lambda p: "must rise" if p[0] > p[1] else None)
+    steps: int | Literal["default"] = option("default", "how long", least=0, below=10)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"share": float("nan")}, "here: 'share' must be at least 0 and at most 1, not nan"),
+        ({"share": float("-inf")}, "'share' must be at least 0"),
+        ({"share": 1.001}, "not 1.001"),
+        ({"share": 10**400}, "'share' must be a number that fits 64 bits"),
+        ({"count": 0}, "'count' must be above 0, not 0"),
+        ({"count": 10**30}, "'count' must be above 0, not a whole number of 100 bits"),
+        ({"pair": [1, 0]}, "'pair' must be at least 1, not 0"),
+        ({"pair": [3, 2]}, "'pair' must rise"),
+    ],
+)
+def test_numbers_outside_their_range_are_refused_by_name(options: dict, complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        structure(options, Config, "here")
+
+
+def test_what_is_inside_the_range_and_what_is_no_number_passes() -> None:
+    assert structure({"share": 1, "count": 3, "pair": [2, 2]}, Config, "here") == Config(1.0, 3, (2, 2))
+    with pytest.raises(OptionError, match="share must be at least 0 and at most 1, not 2"):
+        Config(share=2)
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ("finetune.ratio=-1", "'finetune.ratio' must be at least 0 and at most 1, not -1"),
+        ("finetune.steps=-1", "'finetune.steps' must be at least 0, not -1"),
+        ("animate.references_per_motion=-1", "'animate.references_per_motion' must be at least 1, not -1"),
+        ("animate.max_residual_mm=nan", "'animate.max_residual_mm' must be above 0, not nan"),
+        ("machine.workers=0", "'machine.workers' must be at least 1"),
+        ("synthesize.min_frames=200", "'synthesize.min_frames' must be at most max_frames = 196, not 200"),
+        ("estimator.engine.tolerance=inf", "tolerance' must be above 0, not inf"),
+        ("score.hard=" + "9" * 5000, "'score.hard' must be an int"),
+    ],
+)
+def test_recipes_are_refused_by_key(setting: str, complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        parse_recipe('dataset = "x"', [setting])
+
+
+def test_ranges_read_as_a_sentence() -> None:
+    assert str(Range(least=0, below=1)) == "at least 0 and below 1"
+    assert str(Range(above=0)) == "above 0"
