@@ -9,14 +9,14 @@ one sample per pixel centre on black, and draws the skeleton as DWPose does (Yan
 - ``semantic_map``: each vertex has the colour of the joint that moves it most, Viridis at 10 x its number; between
   vertices the colours blend in linear light.
 - ``dwpose``: OpenPose's 18 body joints and 17 limbs. Line widths are pixels of the drawn frame, whatever its size.
+- ``wan_pose``: the same with a toe of each foot, as Wan2.2-Animate was trained on (see
+  :mod:`posesyn_core.body.pose_pictures`); SMPL's feet stand in for the toes.
 
 Champ runs the detector DWPose on its normal maps. Here the joints come from the body itself, so they are where the
 labels say; nose, eyes and ears are points of the mesh, left out where another part hides them. SMPL has no fingers and
-no outline of the face: their strokes, which :func:`draw_dwpose` knows, are missing.
+no outline of the face: their strokes, which DWPose's drawing has, are missing.
 """
 
-import colorsys
-import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
@@ -27,12 +27,13 @@ from numpy.typing import NDArray
 
 from posesyn_core.body.model import Body
 from posesyn_core.body.planning import posed_vertices
+from posesyn_core.body.pose_pictures import WHOLE_BODY, draw_dwpose, draw_wan_pose, openpose_order, wan_order
 from posesyn_core.body.render import Buffers, interpolate, normals, render, vertex_normals
 from posesyn_core.geometry.cameras import project
 from posesyn_core.geometry.skeletons import COCO17, convert
 from posesyn_core.values import Camera, ClipPlan, FloatArray, Image
 
-GUIDANCE = ("depth", "normal", "semantic_map", "dwpose")
+GUIDANCE = ("depth", "normal", "semantic_map", "dwpose", "wan_pose")
 """The maps that there are; an animator's ``guidance`` names those it wants."""
 
 Numbers = NDArray[np.floating]
@@ -112,6 +113,9 @@ def frame_maps(
             case "dwpose":
                 keypoints, scores = body_keypoints(surface, vertices, joints2d, camera, seen)
                 maps[kind] = draw_dwpose(*openpose_order(keypoints[None], scores[None]), size)
+            case "wan_pose":
+                keypoints, scores = body_keypoints(surface, vertices, joints2d, camera, seen)
+                maps[kind] = draw_wan_pose(*wan_order(keypoints, scores), size)
     return maps
 
 
@@ -166,27 +170,10 @@ def _encoded(linear: FloatArray) -> FloatArray:
 
 # ---- the skeleton ------------------------------------------------------------------------------------------------
 
-WHOLE_BODY = 133
-"""COCO-WholeBody's key points: 17 of COCO, 6 of the feet, 68 of the face, 21 of each hand."""
+_FEET, _TOES = [10, 10, 11, 11], [17, 18, 20, 21]
+"""SMPL's feet, and big and small toe of left and right foot in COCO-WholeBody."""
 HIDDEN_BEHIND = 0.03
 """Metres: a point of the face that lies further behind what its pixel shows is hidden."""
-CONFIDENT = 0.3
-"""Key points that score less are not drawn."""
-
-_REORDERED = [1, 2, 3, 4, 6, 7, 8, 9, 10, 12, 13, 14, 15, 16, 17]
-_TAKEN_FROM = [17, 6, 8, 10, 7, 9, 12, 14, 16, 13, 15, 2, 1, 4, 3]
-_LIMBS = (
-    (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13),
-    (1, 0), (0, 14), (14, 16), (0, 15), (15, 17),
-)  # fmt: skip
-_WHEEL = (
-    (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0), (0, 255, 0), (0, 255, 85),
-    (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255), (0, 0, 255), (85, 0, 255), (170, 0, 255),
-    (255, 0, 255), (255, 0, 170), (255, 0, 85),
-)  # fmt: skip
-_FINGERS = [(0 if at == 0 else 4 * finger + at, 4 * finger + at + 1) for finger in range(5) for at in range(4)]
-_BODY, _FACE, _HANDS = slice(0, 18), slice(24, 92), (slice(92, 113), slice(113, 134))
-_LIMB_WIDTH, _DISC, _FACE_DISC, _BONE_WIDTH = 4, 4, 3, 2
 
 
 def body_keypoints(
@@ -194,78 +181,22 @@ def body_keypoints(
 ) -> tuple[Numbers, Numbers]:
     """COCO-WholeBody key points (133, 2) in pixels and scores (133,), 0 or 1, of one body.
 
-    A joint scores if it lies in the image; a point of the face also must not be hidden. What SMPL lacks scores 0.
+    A joint scores if it lies in the image; a point of the face also must not be hidden. SMPL's feet are both toes of
+    their foot; what SMPL lacks scores 0.
     """
     coco, known = convert(joints2d, None, "smpl24", COCO17.name)
     face = vertices[surface.face_points]
     coco[:5] = project(face, camera.focal_length, camera.principal_point)
-    height, width = seen.size
-    inside = np.isfinite(coco).all(axis=1) & (coco >= 0).all(axis=1) & (coco < (width, height)).all(axis=1)
+    inside, feet = _inside(coco, seen.size), joints2d[_FEET]
     column, row = np.where(inside[:5, None], coco[:5], 0).astype(int).T
     shown = face[:, 2] < seen.depth[row, column] + HIDDEN_BEHIND
     points, scores = np.zeros((WHOLE_BODY, 2), np.float32), np.zeros(WHOLE_BODY)
     points[:17], scores[:17] = coco, inside & np.concatenate([shown, known[5:]])
+    points[_TOES], scores[_TOES] = feet, _inside(feet, seen.size)
     return points, scores
 
 
-def openpose_order(keypoints: Numbers, scores: Numbers) -> tuple[Numbers, Numbers]:
-    """COCO-WholeBody key points (N, 133, 2) with scores (N, 133) as DWPose draws them: (N, 134, 2), (N, 134).
-
-    The neck, between the shoulders, comes in where both are seen, and the first 18 take OpenPose's order.
-    """
-    neck = keypoints[:, [5, 6]].mean(axis=1, keepdims=True)
-    certain = (scores[:, [5, 6]] > CONFIDENT).all(axis=1, keepdims=True).astype(scores.dtype)
-    points = np.concatenate([keypoints[:, :17], neck, keypoints[:, 17:]], axis=1)
-    ordered = np.concatenate([scores[:, :17], certain, scores[:, 17:]], axis=1)
-    points[:, _REORDERED], ordered[:, _REORDERED] = points[:, _TAKEN_FROM], ordered[:, _TAKEN_FROM]
-    return points, ordered
-
-
-def draw_dwpose(keypoints: Numbers, scores: Numbers, size: tuple[int, int]) -> Image:
-    """The skeletons of N people on black (H, W, 3): ``keypoints`` (N, 134, 2) pixels, OpenPose order, ``scores``.
-
-    Limbs are ellipses at 0.6 of their colour, joints discs on top; then hands, then the face.
-    """
-    canvas = np.zeros((*size, 3), np.uint8)
-    people = [(points, score > CONFIDENT) for points, score in zip(keypoints, scores, strict=True)]
-    for colour, (start, end) in zip(_WHEEL, _LIMBS, strict=False):
-        for points, drawn in people:
-            if drawn[start] and drawn[end]:
-                _limb(canvas, points[start], points[end], colour)
-    canvas = (canvas * 0.6).astype(np.uint8)
-    for at, colour in enumerate(_WHEEL):
-        for points, drawn in people:
-            if drawn[at]:
-                cv2.circle(canvas, _pixel(points[at]), _DISC, colour, thickness=-1)
-    for points, drawn in people:
-        for hand in _HANDS:
-            _hand(canvas, points[hand], drawn[hand])
-    for points, drawn in people:
-        for point in points[_FACE][drawn[_FACE]]:
-            if min(_pixel(point)) > 0:
-                cv2.circle(canvas, _pixel(point), _FACE_DISC, (255, 255, 255), thickness=-1)
-    return canvas
-
-
-def _limb(canvas: Image, start: Numbers, end: Numbers, colour: tuple[int, int, int]) -> None:
-    x, y = start - end
-    middle = (start + end) / 2
-    axes = int(math.hypot(x, y) / 2), _LIMB_WIDTH
-    angle = int(math.degrees(math.atan2(y, x)))
-    cv2.fillConvexPoly(canvas, cv2.ellipse2Poly(_pixel(middle), axes, angle, 0, 360, 1), colour)
-
-
-def _hand(canvas: Image, points: Numbers, drawn: NDArray[np.bool_]) -> None:
-    pixels = [_pixel(point) for point in points]
-    shown = [known and min(pixel) > 0 for pixel, known in zip(pixels, drawn, strict=True)]
-    for number, (start, end) in enumerate(_FINGERS):
-        if shown[start] and shown[end]:
-            colour = [255 * channel for channel in colorsys.hsv_to_rgb(number / len(_FINGERS), 1, 1)]
-            cv2.line(canvas, pixels[start], pixels[end], colour, thickness=_BONE_WIDTH)
-    for pixel, visible in zip(pixels, shown, strict=True):
-        if visible:
-            cv2.circle(canvas, pixel, _DISC, (0, 0, 255), thickness=-1)
-
-
-def _pixel(point: Numbers) -> tuple[int, int]:
-    return int(point[0]), int(point[1])
+def _inside(points: FloatArray, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which points (N, 2) lie in a picture of ``size`` (H, W): (N,)."""
+    height, width = size
+    return np.isfinite(points).all(axis=1) & (points >= 0).all(axis=1) & (points < (width, height)).all(axis=1)

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from posesyn_core.body.guidance import depth_map, draw_dwpose, normal_map, openpose_order, part_colours, semantic_map
+from posesyn_core.body.guidance import depth_map, normal_map, part_colours, semantic_map
+from posesyn_core.body.pose_pictures import draw_dwpose, openpose_order
 from posesyn_core.body.render import render
 from posesyn_core.values import Camera, Image
 

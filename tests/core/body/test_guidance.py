@@ -141,7 +141,7 @@ def test_face_points_are_drawn_only_where_they_are_seen() -> None:
         seen = render(vertices, surface.faces, CAMERA, SIZE)
         _, scores = body_keypoints(surface, vertices, clip.joints2d[0], CAMERA, seen)
         counts.append(int(scores[:3].sum()))
-        assert scores[5:17].all() and not scores[17:].any()
+        assert scores[5:17].all() and np.flatnonzero(scores[17:]).tolist() == [0, 1, 3, 4]  # SMPL's feet are toes
     assert counts == [3, 0]  # nose and eyes: from the front, not from behind
 
 
