@@ -199,4 +199,4 @@ def body_keypoints(
 def _inside(points: FloatArray, size: tuple[int, int]) -> NDArray[np.bool_]:
     """Which points (N, 2) lie in a picture of ``size`` (H, W): (N,)."""
     height, width = size
-    return np.isfinite(points).all(axis=1) & (points >= 0).all(axis=1) & (points < (width, height)).all(axis=1)
+    return (np.isfinite(points) & (points >= 0) & (points < (width, height))).all(axis=-1)
