@@ -199,4 +199,7 @@ def body_keypoints(
 def _inside(points: FloatArray, size: tuple[int, int]) -> NDArray[np.bool_]:
     """Which points (N, 2) lie in a picture of ``size`` (H, W): (N,)."""
     height, width = size
-    return (np.isfinite(points) & (points >= 0) & (points < (width, height))).all(axis=-1)
+    inside: NDArray[np.bool_] = np.logical_and.reduce(
+        np.isfinite(points) & (points >= 0) & (points < (width, height)), axis=-1
+    )
+    return inside
