@@ -20,8 +20,9 @@ from posesyn_core.files.images import encode_jpeg
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.parallel.threads import ordered_map
 from posesyn_core.pipeline.judging import Judge, label_frames
+from posesyn_core.pipeline.order import STAGES
 from posesyn_core.pipeline.run import Clip, Run, create_run, fork_run
-from posesyn_core.recipe import STAGES, load_recipe
+from posesyn_core.recipe import load_recipe
 from posesyn_core.registry import Registry
 from posesyn_core.runs.stages import run_stage
 

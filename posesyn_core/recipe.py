@@ -5,19 +5,18 @@ motion is guided by (``synthesize.guidance``), what animates (``animator.name``)
 the estimator is trained (``finetune.from_scratch``).
 """
 
-import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal
 
 import attrs
 import cattrs
 from attrs import Factory, field, frozen
-from cattrs.gen import make_dict_structure_fn
 
 from posesyn_core.components import Kind, kind_of
 from posesyn_core.contracts.options import OptionError, option
+from posesyn_core.contracts.structuring import explain, strict_converter, strict_tuple, strictly, strictly_float
 from posesyn_core.errors import UserError
 
 
@@ -219,6 +218,9 @@ class Recipe:
         return [(kind, choice, where) for kind, choice, where in found if choice is not None]
 
 
+SECTIONS_WITH_ENGINES = ("estimator", "eem", "labeller", "motion", "reference", "animator")
+
+
 @frozen
 class World:
     """A base recipe for experiments (TOML text), and what takes the place of the paper's other estimators.
@@ -235,83 +237,6 @@ class World:
     labeller3d: str = ""
     truth: tuple[str, ...] = ()
     taus: tuple[float, ...] = ()
-
-
-STAGES = (
-    "score",
-    "select",
-    "caption",
-    "synthesize",
-    "animate",
-    "filter",
-    "export",
-    "finetune",
-    "evaluate",
-    "report",
-)
-"""A run's stages in order."""
-
-STAGE_OF_SECTION: Mapping[str, str] = {
-    "dataset": "score",
-    "name": "report",
-    "rounds": "report",
-    "seed": "score",
-    "body": "score",
-    "h36m_regressor": "evaluate",
-    "estimator": "score",
-    "eem": "score",
-    "labeller": "score",
-    "score": "score",
-    "captioner": "caption",
-    "motion": "synthesize",
-    "synthesize": "synthesize",
-    "reference": "animate",
-    "animator": "animate",
-    "animate": "animate",
-    "filter": "filter",
-    "export": "export",
-    "real": "finetune",
-    "validation": "finetune",
-    "finetune": "finetune",
-    "test": "evaluate",
-}
-"""The first stage whose results a section of the recipe changes; ``machine`` changes none."""
-
-
-ENGINE_OF_STAGE: Mapping[str, tuple[str, ...]] = {
-    "score": ("eem", "estimator"),
-    "synthesize": ("motion",),
-    "animate": ("estimator", "reference"),
-    "evaluate": ("estimator",),
-    "run": ("estimator", "eem", "reference"),
-}
-"""Whose engine ``--engine`` and ``--precision`` choose, on the command of a stage or of the whole run. An animator's is
-chosen by its section alone: most have no network to take over."""
-
-SECTIONS_WITH_ENGINES = ("estimator", "eem", "labeller", "motion", "reference", "animator")
-
-
-def with_engine(recipe: Recipe, stage: str, name: str | None, precision: str | None) -> Recipe:
-    """The recipe with another engine (and its default options) or precision for the networks of a stage."""
-    changed: dict[str, Any] = {}
-    for section in ENGINE_OF_STAGE.get(stage, ()):
-        choice: Choice | None = getattr(recipe, section)
-        if choice is None or (name is None and precision is None):
-            continue
-        engine = choice.engine if name is None else EngineChoice(name, tolerance=choice.engine.tolerance)
-        if precision is not None:
-            engine = attrs.evolve(engine, options={**engine.options, "precision": precision})
-        changed[section] = attrs.evolve(choice, engine=engine)
-    return attrs.evolve(recipe, **changed)
-
-
-def without_engines(data: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe as plain data less its engines, which run the same networks and may change in a run."""
-    sections = {name: dict(value) if isinstance(value, Mapping) else value for name, value in data.items()}
-    for name in SECTIONS_WITH_ENGINES:
-        if isinstance(sections.get(name), dict):
-            sections[name].pop("engine", None)
-    return sections
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -365,7 +290,7 @@ def structure(data: Mapping[str, Any], cls: type, where: str) -> Any:
     try:
         return _converter().structure(data, cls)
     except cattrs.BaseValidationError as error:
-        raise UserError(f"{where}: {_explain(error)}") from error
+        raise UserError(f"{where}: {explain(error)}") from error
     except (UserError, ValueError, TypeError) as error:
         raise UserError(f"{where}: {error}") from error
 
@@ -386,84 +311,19 @@ def _without_unset(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _converter() -> cattrs.Converter:
-    converter = cattrs.Converter(forbid_extra_keys=True)
-    for plain in (int, str, bool):
-        converter.register_structure_hook(plain, _strictly)
-    converter.register_structure_hook(float, lambda value, _: _strictly_float(value))
-    converter.register_structure_hook(Path, lambda value, _: Path(_strictly(value, str)).expanduser())
-    converter.register_structure_hook_func(lambda cls: _is_generic(cls, Literal), _one_of)
+    converter = strict_converter()
     converter.register_structure_hook_func(
-        lambda cls: _is_generic(cls, tuple), lambda value, cls: _strict_tuple(converter, value, cls)
+        lambda cls: cls == tuple[Choice, ...],  # a single component needs no list
+        lambda value, cls: strict_tuple(converter, [value] if isinstance(value, Mapping) else value, cls),
     )
-    converter.register_structure_hook_factory(
-        lambda cls: attrs.has(cls) and cls not in (Choice, EngineChoice),
-        lambda cls: _attrs_hook(converter, cls),
-    )
-    converter.register_structure_hook(Steps, lambda value, _: value if value == "default" else _strictly(value, int))
-    converter.register_structure_hook(Choice, _choice)
+    converter.register_structure_hook(Steps, lambda value, _: value if value == "default" else strictly(value, int))
+    converter.register_structure_hook_func(lambda cls: cls is Choice, _choice)
     converter.register_structure_hook(Choice | None, lambda value, _: None if value is None else _choice(value, Choice))
     converter.register_structure_hook_func(  # a component that another one's config names: the registry makes it
         lambda cls: kind_of(cls) is not None, lambda value, _: None if value is None else _choice(value, Choice)
     )
     converter.register_unstructure_hook(Choice, _plain_choice)
-    converter.register_unstructure_hook(Path, str)
-    converter.register_unstructure_hook_func(
-        lambda cls: _is_generic(cls, tuple), lambda value: [converter.unstructure(item) for item in value]
-    )
     return converter
-
-
-def _is_generic(cls: Any, origin: Any) -> bool:
-    return get_origin(cls) is origin
-
-
-def _attrs_hook(converter: cattrs.Converter, cls: type) -> Any:
-    structure_fields: Any = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True)
-
-    def hook(value: Any, _: Any) -> Any:
-        if not isinstance(value, Mapping):
-            raise TypeError(f"must be a section, not {value!r}")
-        return structure_fields(value, cls)
-
-    return hook
-
-
-def _strictly(value: Any, cls: type) -> Any:
-    if type(value) is not cls:
-        raise TypeError(f"must be {_a(cls.__name__)}, not {value!r}")
-    return value
-
-
-def _a(noun: str) -> str:
-    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
-
-
-def _strictly_float(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"must be a number, not {value!r}")
-    try:
-        return float(value)
-    except OverflowError as error:
-        raise ValueError("must be a number that fits 64 bits") from error
-
-
-def _one_of(value: Any, cls: Any) -> Any:
-    if value not in get_args(cls):
-        raise ValueError(f"must be one of {', '.join(map(repr, get_args(cls)))}, not {value!r}")
-    return value
-
-
-def _strict_tuple(converter: cattrs.Converter, value: Any, cls: Any) -> tuple[Any, ...]:
-    kinds = get_args(cls)
-    if kinds[0] is Choice and isinstance(value, Mapping):  # a single component needs no list
-        value = [value]
-    if not isinstance(value, list | tuple):
-        raise TypeError(f"must be a list, not {value!r}")
-    if len(kinds) == 2 and kinds[1] is Ellipsis:
-        return tuple(converter.structure(item, kinds[0]) for item in value)
-    if len(kinds) != len(value):
-        raise ValueError(f"must have {len(kinds)} items, not {len(value)}")
-    return tuple(converter.structure(item, kind) for item, kind in zip(value, kinds, strict=True))
 
 
 def _choice(value: Any, _: Any) -> Choice:
@@ -474,12 +334,12 @@ def _choice(value: Any, _: Any) -> Choice:
     options = dict(value)
     if "name" not in options:
         raise ValueError("needs the key 'name' (which component)")
-    name = _strictly(options.pop("name"), str)
+    name = strictly(options.pop("name"), str)
     engine = options.pop("engine", {})
     engine = {"name": engine} if isinstance(engine, str) else dict(engine)
-    engine_name = _strictly(engine.pop("name", EngineChoice().name), str)
-    tolerance = _strictly_float(engine.pop("tolerance")) if "tolerance" in engine else None
-    label = _strictly(options.pop("label", name), str)
+    engine_name = strictly(engine.pop("name", EngineChoice().name), str)
+    tolerance = strictly_float(engine.pop("tolerance")) if "tolerance" in engine else None
+    label = strictly(options.pop("label", name), str)
     return Choice(name, options, EngineChoice(engine_name, engine, tolerance), label)
 
 
@@ -492,22 +352,3 @@ def _plain_choice(choice: Choice) -> dict[str, Any]:
     if choice.label != choice.name:
         plain["label"] = choice.label
     return plain
-
-
-def _explain(error: BaseException, path: str = "") -> str:
-    """The first fault in a cattrs error tree, as "key: what is wrong"."""
-    if isinstance(error, cattrs.ForbiddenExtraKeysError):
-        name = sorted(error.extra_fields)[0]
-        known = [attribute.name for attribute in attrs.fields(error.cl)]
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
-        return f"unknown key {path + name!r}; {hint}"
-    if isinstance(error, cattrs.BaseValidationError):
-        first = error.exceptions[0]
-        note = next((n for n in getattr(first, "__notes__", ()) if isinstance(n, cattrs.AttributeValidationNote)), None)
-        return _explain(first, f"{path}{note.name}." if note else path)
-    if isinstance(error, KeyError):  # its note names the missing key too
-        return f"the key {path.rstrip('.')!r} is missing"
-    if isinstance(error, OptionError):
-        return f"{path + error.name!r} {error.complaint}"
-    return f"{path.rstrip('.')!r} {error}" if path else str(error)

@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import pluggy
@@ -17,9 +17,7 @@ from posesyn_core.components import Component, Kind, Need, kind_of
 from posesyn_core.contracts.products import component_fault, product_fault
 from posesyn_core.contracts.results import a_value
 from posesyn_core.errors import UserError
-
-if TYPE_CHECKING:
-    from posesyn_core.recipe import Choice
+from posesyn_core.recipe import Choice, structure
 
 GROUP = "posesyn"
 
@@ -189,8 +187,6 @@ class Registry:
 
     def check(self, kind: Kind, name: str, options: Mapping[str, Any], where: str) -> Any:
         """The config that ``create`` would use, without making anything; UserError as there."""
-        from posesyn_core.recipe import structure
-
         registered = self.find(kind, name)
         if registered.missing:
             lacks = "; ".join(f"{need.what} ({need.remedy})" for need in registered.missing)
@@ -203,7 +199,7 @@ class Registry:
         return config
 
 
-def _parts(config: Any) -> "Iterator[tuple[str, Kind, Choice]]":
+def _parts(config: Any) -> Iterator[tuple[str, Kind, Choice]]:
     """(field, kind, choice) of every component that the config of another one chooses."""
     for field in attrs.fields(type(config)):
         kind, choice = kind_of(field.type), getattr(config, field.name)

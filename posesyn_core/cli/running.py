@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from posesyn_core.components import PRECISIONS
-from posesyn_core.recipe import ENGINE_OF_STAGE, STAGES, Recipe, load_recipe, with_engine
+from posesyn_core.pipeline.order import ENGINE_OF_STAGE, STAGES, with_engine
+from posesyn_core.recipe import Recipe, load_recipe
 from posesyn_core.registry import Registry
 
 if TYPE_CHECKING:

@@ -27,19 +27,10 @@ from attrs import frozen
 from posesyn_core.components import Kind, SplitEstimator
 from posesyn_core.errors import UserError
 from posesyn_core.files.paths import atomic_path, remove_partials, write_atomic
+from posesyn_core.pipeline.order import STAGE_OF_SECTION, STAGES, without_engines
 from posesyn_core.pipeline.tables import Table
 from posesyn_core.progress import tell
-from posesyn_core.recipe import (
-    STAGE_OF_SECTION,
-    STAGES,
-    Choice,
-    EngineChoice,
-    Machine,
-    Recipe,
-    load_recipe,
-    unstructure,
-    without_engines,
-)
+from posesyn_core.recipe import Choice, EngineChoice, Machine, Recipe, load_recipe, unstructure
 from posesyn_core.registry import Registry
 from posesyn_core.values import ClipPlan, LabelledFrame, Motion, PoseEstimate, ScoredSample, Verdict
 

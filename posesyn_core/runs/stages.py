@@ -6,8 +6,8 @@ from typing import Any
 
 from posesyn_core.errors import UserError
 from posesyn_core.parallel.processes import process_place
+from posesyn_core.pipeline.order import STAGES
 from posesyn_core.pipeline.run import Run, write_rejected
-from posesyn_core.recipe import STAGES
 
 _MODULES: Mapping[str, tuple[str, str]] = {
     "score": ("posesyn_core.pipeline.score", "score"),

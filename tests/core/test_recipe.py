@@ -7,16 +7,7 @@ from attrs import frozen
 
 from posesyn_core import option
 from posesyn_core.errors import UserError
-from posesyn_core.recipe import (
-    Choice,
-    EngineChoice,
-    Recipe,
-    load_recipe,
-    parse_recipe,
-    structure,
-    unstructure,
-    with_engine,
-)
+from posesyn_core.recipe import Choice, EngineChoice, load_recipe, parse_recipe, structure, unstructure
 
 MINIMAL = 'dataset = { name = "folder", root = "pictures" }\n'
 
@@ -56,22 +47,6 @@ def test_an_override_reaches_into_a_component_that_is_given_by_its_name() -> Non
         MINIMAL + 'estimator = "spin"\n', ["estimator.engine=onnx", "estimator.engine.precision=fp16"]
     )
     assert recipe.estimator == Choice("spin", {}, EngineChoice("onnx", {"precision": "fp16"}))
-
-
-def test_a_stage_chooses_the_engine_of_its_networks() -> None:
-    given = ['eem={name="spin"}', 'estimator.engine={name="tensorrt", graphs=2, tolerance=5}']
-    recipe = parse_recipe(MINIMAL, given)
-    onnx = EngineChoice("onnx", {"precision": "fp16"})
-    assert with_engine(recipe, "score", "onnx", "fp16").eem == Choice("spin", {}, onnx)
-    evaluating = with_engine(recipe, "evaluate", None, "fp16")
-    assert evaluating.estimator.engine == EngineChoice("tensorrt", {"graphs": 2, "precision": "fp16"}, 5.0)
-    assert evaluating.eem == recipe.eem
-    assert with_engine(recipe, "animate", "onnx", None).estimator.engine == EngineChoice("onnx", tolerance=5.0)
-    assert with_engine(recipe, "synthesize", "onnx", "fp16").motion.engine == onnx
-    animating = with_engine(recipe, "animate", "onnx", "fp16")
-    assert (animating.reference or animating.estimator).engine.name == "onnx"
-    assert animating.animator == recipe.animator
-    assert with_engine(recipe, "filter", None, None) == with_engine(recipe, "select", None, None) == recipe
 
 
 def test_a_section_without_a_name_sets_options_of_the_default() -> None:
@@ -131,12 +106,3 @@ def test_component_configs_are_checked_alike() -> None:
         structure({}, Config, "section [dataset]")
     with pytest.raises(UserError, match="did you mean 'stride'"):
         structure({"root": "here", "strid": 1.0}, Config, "x")
-
-
-def test_every_section_has_a_stage() -> None:
-    import attrs
-
-    from posesyn_core.recipe import STAGE_OF_SECTION, STAGES
-
-    assert set(STAGE_OF_SECTION) | {"machine"} == {a.name for a in attrs.fields(Recipe)}
-    assert set(STAGE_OF_SECTION.values()) <= set(STAGES)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from posesyn_core.cli import main
-from posesyn_core.recipe import STAGES
+from posesyn_core.pipeline.order import STAGES
 
 HEAVY = ("torch", "cv2", "scipy", "pyarrow", "smplx", "transformers", "PIL", "webdataset", "jinja2")
 

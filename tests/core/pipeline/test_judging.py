@@ -19,9 +19,10 @@ from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.files.images import load_image
 from posesyn_core.inference.predict import predict
 from posesyn_core.pipeline import animate, judging
+from posesyn_core.pipeline.order import STAGES, with_engine
 from posesyn_core.pipeline.run import Clip, Run, create_run, fork_run
 from posesyn_core.pipeline.tables import Table, to_plain
-from posesyn_core.recipe import STAGES, load_recipe, with_engine
+from posesyn_core.recipe import load_recipe
 from posesyn_core.registry import Origin, Registry
 from posesyn_core.runs.stages import run_stage
 from posesyn_core.values import ClipPlan, Image, LabelledFrame, PoseEstimate, Sample, Verdict

@@ -11,8 +11,9 @@ import pytest
 from attrs import evolve, frozen
 
 from posesyn_core import Component, Kind, Motion, PoseEstimate, Sample, SampleError, UserError, hookimpl
+from posesyn_core.pipeline.order import STAGES
 from posesyn_core.pipeline.run import Run, create_run, fork_run
-from posesyn_core.recipe import STAGES, load_recipe
+from posesyn_core.recipe import load_recipe
 from posesyn_core.registry import Origin, Registry
 from posesyn_core.runs.stages import run_stage
 from posesyn_core.values import MotionRequest

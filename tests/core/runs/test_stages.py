@@ -16,8 +16,9 @@ from posesyn_core.geometry import skeletons
 from posesyn_core.geometry.cameras import project
 from posesyn_core.method.filtering import pose_error_3d
 from posesyn_core.pipeline.filter import labelled_frames
+from posesyn_core.pipeline.order import STAGES
 from posesyn_core.pipeline.run import Run, create_run
-from posesyn_core.recipe import STAGES, load_recipe
+from posesyn_core.recipe import load_recipe
 from posesyn_core.registry import Origin, Registry
 from posesyn_core.runs.stages import run_all, run_stage
 from posesyn_core.values import Keypoints, Sample

@@ -20,8 +20,9 @@ from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import load_image
 from posesyn_core.inference.verification import load, verify_accelerated
+from posesyn_core.pipeline.order import STAGES
 from posesyn_core.pipeline.run import create_run
-from posesyn_core.recipe import STAGES, load_recipe
+from posesyn_core.recipe import load_recipe
 from posesyn_core.registry import Registry
 from posesyn_core.runs.stages import run_stage
 from posesyn_core.values import Image, Sample
