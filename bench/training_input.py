@@ -16,9 +16,10 @@ import time
 from pathlib import Path
 
 from posesyn_core.components import Kind, TrainableEstimator
+from posesyn_core.geometry.joints import labelled_frame
 from posesyn_core.registry import Registry
 from posesyn_core.training.finetune import Schedule, Trainer
-from posesyn_core.training.loader import Mixture, batches, labelled_frame
+from posesyn_core.training.loader import Mixture, batches
 from posesyn_core.values import LabelledFrame, Sample
 from posesyn_starter.config import WorldConfig
 from posesyn_starter.world import WorldReader

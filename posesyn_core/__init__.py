@@ -6,6 +6,7 @@ What a plugin author imports stands here.
 from posesyn_core.components import Component, Kind, Need
 from posesyn_core.contracts.options import option
 from posesyn_core.errors import SampleError, UserError
+from posesyn_core.geometry.skeletons import JointSet
 from posesyn_core.hookspecs import hookimpl
 from posesyn_core.values import (
     Camera,
@@ -27,6 +28,7 @@ __all__ = [
     "Camera",
     "ClipPlan",
     "Component",
+    "JointSet",
     "Kind",
     "LabelledFrame",
     "Motion",

@@ -67,7 +67,10 @@ class Component:
 
 @runtime_checkable
 class PoseEstimator(Protocol):
-    """The smallest target pose estimator (TPE): enough for EEM and filtering, un-accelerated."""
+    """The smallest target pose estimator (TPE): enough for EEM and filtering, un-accelerated.
+
+    Its estimates are SMPL's 24 joints unless they name another joint set (``PoseEstimate.joint_set``).
+    """
 
     def predict(self, samples: Sequence[Sample]) -> list[PoseEstimate]:
         """One estimate per sample. SampleError rejects; any other exception rejects the sample with its text."""
@@ -138,7 +141,8 @@ class TrainableEstimator(SplitEstimator, Protocol):
     def training_inputs(self, frame: LabelledFrame, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Decode, augment and crop one labelled frame; arrays without batch axis, always the same keys.
 
-        Real frames may know some of their 3D joints only: ``frame.labels3d()`` has them with their confidence.
+        The labels are in the estimator's ``joint_set`` (SMPL's 24 joints unless it has that attribute). Real frames may
+        know some of their 3D joints only: ``frame.labels3d()`` has them with their confidence.
         """
         ...
 
@@ -163,6 +167,9 @@ class EstimatorAbilities(Protocol):
 
     body: "torch.nn.Module | None"
     """The body that it poses (:class:`posesyn_core.body.model.Body`), with which its meshes are drawn."""
+
+    joint_set: str
+    """The joint set that its estimates name, if that is not "smpl24": its training frames come in it too."""
 
     training_defaults: TrainingDefaults
     """The schedule of recipes that leave it open."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from posesyn_core.components import Component
+from posesyn_core.geometry.skeletons import JointSet
 from posesyn_core.recipe import World
 
 if TYPE_CHECKING:
@@ -75,6 +76,15 @@ def register_writers() -> list[Component]:  # type: ignore[empty-body]
 @hookspec
 def register_engines() -> list[Component]:  # type: ignore[empty-body]
     """Engines [Engine]: what runs a network (eager torch, ONNX Runtime, TensorRT)."""
+
+
+@hookspec
+def register_joint_sets() -> list[JointSet]:  # type: ignore[empty-body]
+    """Joint sets of one's own: names, tree and root, and which joints are points that other sets have too.
+
+    Estimators, 2D estimators and data sets name them from then on. Called once, when the plugin is found. A name that
+    another joint set has already makes the plugin fail.
+    """
 
 
 @hookspec

@@ -17,6 +17,7 @@ from posesyn_core.components import Component, Kind, Need, kind_of
 from posesyn_core.contracts.products import component_fault, product_fault
 from posesyn_core.contracts.results import a_value
 from posesyn_core.errors import UserError
+from posesyn_core.geometry import skeletons
 from posesyn_core.recipe import Choice, structure
 
 GROUP = "posesyn"
@@ -100,6 +101,19 @@ class Registry:
                 near = difflib.get_close_matches(hook.name, dir(hookspecs), n=1)
                 self._fails(origin, f"there is no hook {hook.name!r}" + (f"; {near[0]!r} may be meant" if near else ""))
         self.__dict__.pop("components", None)
+        self._add_joint_sets(name)
+
+    def _add_joint_sets(self, name: str) -> None:
+        """Make the joint sets of the plugin called ``name`` known; one that has none of its own stays as it is."""
+        origin = self.origins[name]
+        implementations = self.manager.hook.register_joint_sets.get_hookimpls()
+        try:
+            for implementation in (each for each in implementations if each.plugin_name == name):
+                sets: Any = implementation.function()
+                for joint_set in sets:
+                    skeletons.register(joint_set)
+        except Exception as error:  # as above: report it and go on
+            self._fails(origin, f"register_joint_sets failed: {error}")
 
     @cached_property
     def components(self) -> dict[tuple[Kind, str], Registered]:

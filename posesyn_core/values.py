@@ -50,6 +50,12 @@ def _check_shape(shape: Shape) -> Callable[[Any, Any, Any], None]:
     return check
 
 
+def _same_joints(*arrays: FloatArray | None) -> None:
+    counts = [len(given) for given in arrays if given is not None]
+    if len(set(counts)) > 1:
+        raise ValueError(f"2D joints, 3D joints and confidences must be of one joint set, not {counts} joints")
+
+
 @frozen
 class Camera:
     """A pinhole camera for the full image: pixel = focal_length * (x, y) / z + principal_point."""
@@ -104,12 +110,26 @@ class Sample:
 
 @frozen
 class PoseEstimate:
-    """What an estimator says of one sample."""
+    """What an estimator says of one sample, in a joint set of its own (:mod:`posesyn_core.geometry.skeletons`).
 
-    joints3d: FloatArray = array((24, 3), "SMPL-24 joints, metres, camera frame, relative to the pelvis")
-    joints2d: FloatArray = array((24, 2), "their projection with ``camera``, pixels of the full image")
+    A joint that it does not know is NaN, in 2D, in 3D or in both, or has ``confidence`` 0. What needs a whole SMPL
+    pose completes an estimate first (:mod:`posesyn_core.body.completion`); ``residual_mm`` then says how far the body
+    fitted to it is from the joints that it knows, on average.
+    """
+
+    joints3d: FloatArray = array(("J", 3), "joints, metres, camera frame, relative to the root of ``joint_set``")
+    joints2d: FloatArray = array(("J", 2), "joints, pixels of the full image (their projection with ``camera``)")
     camera: Camera  # type: ignore[misc]  # as above
     smpl: SmplParams | None = None
+    joint_set: str = "smpl24"
+    confidence: FloatArray | None = array(
+        ("J",), "0 = unknown ... 1 = certain; None = all joints that are not NaN are known", optional=True
+    )
+    residual_mm: float | None = None
+
+    def __attrs_post_init__(self) -> None:
+        """ValueError if 2D, 3D and confidence are not of as many joints."""
+        _same_joints(self.joints3d, self.joints2d, self.confidence)
 
 
 @frozen
@@ -204,40 +224,39 @@ class ClipPlan:
 class LabelledFrame:
     """One training pair: an image of a person with the labels that are known for it.
 
-    Synthesised frames have everything; a real 2D-labelled image has ``joints3d`` and ``smpl`` None. Of an image whose
-    3D joints were measured in a set that shares some with SMPL, ``joints3d`` has those of ``confidence3d``, and always
-    both hips. Where SMPL's pelvis is not among them (other sets' "pelvis" is the middle of the hips, about 9 cm below),
-    they are relative to the middle of the hips, and so must be what is compared with them.
+    Labels are in ``joint_set``: SMPL's for synthesised frames, which have everything; a data set's own for real ones,
+    of which a 2D-labelled image has ``joints3d`` and ``smpl`` None. Where only some 3D joints were measured, they are
+    those of ``confidence3d``. 3D joints are relative to the root of their set, or where that is unknown, to the middle
+    of the hips (:func:`posesyn_core.geometry.skeletons.shared_root`), and so must be what is compared with them.
+    :func:`posesyn_core.geometry.joints.frame_in` gives a frame in another joint set.
     ``error_mm`` is the Eq. 6 error of the estimator that filtered the frame.
     """
 
     id: str
     image: Path | bytes
     box: FloatArray = array((4,), "person box x0, y0, x1, y1, pixels")
-    joints2d: FloatArray = array((24, 2), "SMPL-24 joints, pixels of the full image")
-    confidence: FloatArray = array((24,), "1 = labelled, 0 = unknown")
+    joints2d: FloatArray = array(("J", 2), "joints, pixels of the full image")
+    confidence: FloatArray = array(("J",), "1 = labelled, 0 = unknown")
     camera: Camera | None = None
-    joints3d: FloatArray | None = array(
-        (24, 3), "metres, camera frame, relative to the pelvis (unknown: the middle of the hips)", optional=True
-    )
+    joints3d: FloatArray | None = array(("J", 3), "metres, camera frame, relative to the root", optional=True)
     smpl: SmplParams | None = None
     error_mm: float | None = None
     caption: str = ""
     source: str = ""
     confidence3d: FloatArray | None = array(
-        (24,), "1 = in ``joints3d``, 0 = unknown; None = all of ``joints3d`` are known", optional=True
+        ("J",), "1 = in ``joints3d``, 0 = unknown; None = all of ``joints3d`` are known", optional=True
     )
+    joint_set: str = "smpl24"
 
     def __attrs_post_init__(self) -> None:
-        """ValueError if the 3D joints have no root."""
-        if self.confidence3d is not None and self.joints3d is not None and not self.confidence3d[1:3].all():
-            raise ValueError("confidence3d must have both hips: joints without a root can't be compared")
+        """ValueError if 2D, 3D and confidences are not of as many joints."""
+        _same_joints(self.joints2d, self.confidence, self.joints3d, self.confidence3d)
 
     def labels3d(self) -> FloatArray:
-        """(24, 4): x, y, z of ``joints3d`` and their confidence; all 0 where a joint is unknown."""
+        """(J, 4): x, y, z of ``joints3d`` and their confidence; all 0 where a joint is unknown."""
         if self.joints3d is None:
-            return np.zeros((24, 4), np.float32)
-        known = np.ones(24, np.float32) if self.confidence3d is None else self.confidence3d
+            return np.zeros((len(self.joints2d), 4), np.float32)
+        known = np.ones(len(self.joints3d), np.float32) if self.confidence3d is None else self.confidence3d
         return np.column_stack([np.where(known[:, None] > 0, self.joints3d, 0), known]).astype(np.float32)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
+from posesyn_core.geometry.joints import frame_in
 from posesyn_core.geometry.skeletons import SMPL24
 from posesyn_core.values import Camera, LabelledFrame, Sample, SmplParams
 from posesyn_crowdnet.crops import Floats, as_xywh
@@ -108,7 +109,8 @@ JOINT_SETS: Mapping[str, Names] = {"mpii16": MPII, "coco17": COCO, "h36m17": HUM
 
 
 def person_of(frame: LabelledFrame, width: int, height: int) -> Person:
-    """A frame whose labels are SMPL's joints. The network is shown those that a 2D detector would find."""
+    """A frame's labels as SMPL's joints. The network is shown those that a 2D detector would find."""
+    frame = frame_in(frame, SMPL24.name)
     names = SUPERSET[: len(SMPL24)]
     box, solid = as_xywh(frame.box), frame.labels3d().astype(np.float64)
     return Person(

@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from posesyn_core.geometry.cameras import project
 from posesyn_core.geometry.crops import apply_affine
+from posesyn_core.geometry.joints import frame_in
 from posesyn_core.geometry.rotations import axis_angle_to_matrix
 from posesyn_core.geometry.skeletons import SMPL24
 from posesyn_core.values import FloatArray, Image, LabelledFrame
@@ -45,6 +46,7 @@ def person_of(frame: LabelledFrame, joints: Joints44) -> Person:
 
 def _labels(frame: LabelledFrame, joints: Joints44, pose: FloatArray) -> tuple[FloatArray, FloatArray]:
     """``keypoints_2d`` and ``keypoints_3d`` of a frame; all 0 where it has none."""
+    frame = frame_in(frame, "smpl24")
     labels_2d = from_smpl(frame.joints2d, frame.confidence)
     if frame.smpl is None:
         labels_3d = frame.labels3d()

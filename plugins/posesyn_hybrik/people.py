@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from posesyn_core.geometry.cameras import project
 from posesyn_core.geometry.crops import square
+from posesyn_core.geometry.joints import frame_in
 from posesyn_core.geometry.rotations import axis_angle_to_matrix
 from posesyn_core.values import Camera, LabelledFrame, SmplParams
 from posesyn_hybrik.inverse_kinematics import twist_angles
@@ -77,6 +78,7 @@ def person_of(frame: LabelledFrame, skin: "Callable[[SmplParams], tuple[Floats, 
     without SMPL's pelvis in 3D trains on limbs only (``LIMBS_2D``), as the official code does with COCO and
     MPI-INF-3DHP; its depths, if it has any, are relative to the middle of the hips.
     """
+    frame = frame_in(frame, "smpl24")
     centre, side = square(frame.box, MARGIN)
     joints2d, joints3d, weights = np.zeros((JOINTS, 2)), np.zeros((JOINTS, 3)), np.zeros((JOINTS, 3))
     joints2d[:24] = frame.joints2d

@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 from posesyn_core.files.images import load_image
 from posesyn_core.geometry.boxes import check_box
 from posesyn_core.geometry.crops import apply_affine, crop, square, warp
+from posesyn_core.geometry.joints import frame_in
 from posesyn_core.geometry.skeletons import SMPL24
 from posesyn_core.values import FloatArray, Image, LabelledFrame, SmplParams
 from posesyn_spin.crops import UNIT, CropKind, official_crop, transform, transform_matrix
@@ -62,6 +63,7 @@ class Person:
 
 def person_of(frame: LabelledFrame) -> Person:
     """The labels of one of our frames."""
+    frame = frame_in(frame, "smpl24")
     centre, side = square(frame.box, MARGIN)
     return Person(
         id=frame.id,

@@ -21,11 +21,11 @@ from safetensors.torch import load_file, save_file
 
 from posesyn_core.components import Kind, TrainableEstimator
 from posesyn_core.files.paths import atomic_path
+from posesyn_core.geometry.joints import labelled_frame
 from posesyn_core.geometry.rotations import axis_angle_to_matrix, matrix_to_six_d
 from posesyn_core.registry import Registry
 from posesyn_core.training.evaluate import evaluate
 from posesyn_core.training.finetune import finetune
-from posesyn_core.training.loader import labelled_frame
 from posesyn_core.values import LabelledFrame, Sample
 from posesyn_starter.config import WorldConfig
 from posesyn_starter.guidance import Guided

@@ -12,6 +12,7 @@ from posesyn_core.drawing.skeletons import LEFT, MIDDLE, RIGHT, Colour, draw_ske
 from posesyn_core.errors import SampleError
 from posesyn_core.files.images import load_image
 from posesyn_core.geometry.crops import apply_affine, crop
+from posesyn_core.geometry.joints import known_joints
 from posesyn_core.values import FloatArray, Image, LabelledFrame, PoseEstimate, Sample
 
 T = TypeVar("T")
@@ -59,7 +60,7 @@ def worst_cases(
         sample, estimate = samples[at], estimates[at]
         overlays = [
             Overlay(sample.keypoints2d, sample.joint_set, sample.confidence > 0, LABELLED),
-            Overlay(estimate.joints2d, "smpl24", None, PREDICTED),
+            Overlay(estimate.joints2d, estimate.joint_set, known_joints(estimate, 2), PREDICTED),
         ]
         with contextlib.suppress(SampleError):
             tiles.append(tile(sample, overlays, TILE))

@@ -33,9 +33,9 @@ def coco_annotation(number: int, frame: LabelledFrame, joint_set: str) -> dict[s
     """The only person of image ``number`` with the fields of COCO's keypoint annotations, and ``frame_id``.
 
     ``keypoints`` are those of ``joint_set``, x and y in pixels from 0 at the centre of the first one, visibility 2;
-    joints that can't be derived from SMPL's, or are not labelled, are 0.
+    joints that can't be derived from the frame's, or are not labelled, are 0.
     """
-    joints, labelled = convert(frame.joints2d, frame.confidence > 0, "smpl24", joint_set)
+    joints, labelled = convert(frame.joints2d, frame.confidence > 0, frame.joint_set, joint_set)
     x0, y0, x1, y1 = frame.box.tolist()
     return {
         "id": number,

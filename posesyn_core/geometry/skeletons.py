@@ -11,13 +11,17 @@ set also says which *point* each joint is (:attr:`JointSet.points`), and only eq
   "thorax" (4-8 cm off it) and JHMDB's "neck" are not, nor are the kinematic neck and head of SMPL.
 - ``upper_neck`` and ``head_top``: MPII's joints of that name and LSP's "neck" and "head top" (so identified by SPIN).
 - All else (SMPL's spine, collars, feet, hands; Human3.6M's spine, nose and head; JHMDB's belly and face; OpenPose's
-  toes and heels) belongs to its own set alone.
+  toes and heels; BlazePose's fingers, heels and toes) belongs to its own set alone.
 
 The midpoints are derived where a set lacks them. What cannot be had in these ways is missing; nothing is guessed.
+
+A plugin brings a set of its own through the hook ``register_joint_sets``. Joints of its own that are not the points
+listed here need names of their own in ``renamed``.
 """
 
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
+from types import MappingProxyType
 
 import numpy as np
 from attrs import field, frozen
@@ -25,8 +29,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from posesyn_core.errors import UserError
 
+HIPS = ("left_hip", "right_hip")
+
 MIDPOINTS: Mapping[str, tuple[str, str]] = {
-    "mid_hips": ("left_hip", "right_hip"),
+    "mid_hips": HIPS,
     "mid_shoulders": ("left_shoulder", "right_shoulder"),
 }
 """The points that are derived where a set lacks them, with the two whose mean they are."""
@@ -86,6 +92,43 @@ def joint_set(name: str) -> JointSet:
         return JOINT_SETS[name]
     except KeyError:
         raise UserError(f"there is no joint set {name!r}; known are {', '.join(JOINT_SETS)}") from None
+
+
+def register(new: JointSet) -> None:
+    """Make a set known by its name; the same set may come again.
+
+    UserError if another one has the name, and for a set whose parts don't fit together.
+    """
+    places = range(-1, len(new))
+    sound = len(new.parents) == len(new) == len(set(new.joints)) == len(set(new.points)) and len(new.root) > 0
+    if not sound or not all(at in places for at in (*new.parents, *new.root)):
+        raise UserError(
+            f"joint set {new.name!r} needs joints of different names and points, a parent for each, and a root"
+        )
+    known = _SETS.setdefault(new.name, new)
+    if known != new or known.points != new.points:
+        raise UserError(f"there is another joint set {new.name!r} already; give this one a name of its own")
+
+
+@lru_cache
+def shared_root(source: str, target: str) -> tuple[int, ...]:
+    """The joints of ``target`` whose mean is the root where joints of ``source`` are compared with it.
+
+    The one rule for roots: the target's own where the source has it, else the hips, whose middle every set with hips
+    has. UserError if that can't be had either.
+    """
+    derivable = (conversion(source, target) != 0).any(1)
+    for root in (joint_set(target).root, hips(target)):
+        if root and derivable[list(root)].all():
+            return root
+    raise UserError(f"joints of {source!r} and {target!r} can't be compared: they share neither root nor hips")
+
+
+@lru_cache
+def hips(name: str) -> tuple[int, ...]:
+    """The places of both hips in the joint set; empty if it lacks one."""
+    points = joint_set(name).points
+    return tuple(map(points.index, HIPS)) if set(HIPS) <= set(points) else ()
 
 
 def convert(
@@ -196,6 +239,19 @@ H36M17 = JointSet(
     },
 )
 
+H36M16 = JointSet(
+    name="h36m16",
+    joints=(
+        *("pelvis", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle"),
+        *("spine", "thorax", "head", "left_shoulder", "left_elbow", "left_wrist"),
+        *("right_shoulder", "right_elbow", "right_wrist"),
+    ),
+    parents=(-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 8, 10, 11, 8, 13, 14),
+    root=(0,),
+    description="Human3.6M's 17 joints without the nose, as 2D-to-3D lifters have them (PoseAug, SemGCN)",
+    renamed={joint: point for joint, point in H36M17.renamed.items() if joint != "nose"},
+)
+
 LSP14 = JointSet(
     name="lsp14",
     joints=(
@@ -222,6 +278,32 @@ OPENPOSE25 = JointSet(
     root=(8,),
     description="OpenPose BODY_25",
     renamed={"neck": "mid_shoulders", "mid_hip": "mid_hips"},
+)
+
+_HAND = ("pinky", "index", "thumb")
+_FOOT = ("heel", "foot_index")
+_FACE = ("eye_inner", "eye", "eye_outer")
+
+BLAZEPOSE33 = JointSet(
+    name="blazepose33",
+    joints=(
+        *("nose", *(f"left_{part}" for part in _FACE), *(f"right_{part}" for part in _FACE)),
+        *(f"{side}_{part}" for part in ("ear", "mouth") for side in ("left", "right")),
+        *(f"{side}_{part}" for part in ("shoulder", "elbow", "wrist", *_HAND) for side in ("left", "right")),
+        *(f"{side}_{part}" for part in ("hip", "knee", "ankle", *_FOOT) for side in ("left", "right")),
+    ),
+    parents=(
+        *(-1, 0, 1, 2, 0, 4, 5, 3, 6, 0, 0),
+        *(0, 0, 11, 12, 13, 14, 15, 16, 15, 16, 15, 16),
+        *(11, 12, 23, 24, 25, 26, 27, 28, 29, 30),
+    ),
+    root=(23, 24),
+    description="BlazePose GHUM (MediaPipe Pose): face, limbs, three points of each hand, two of each foot",
+    renamed={
+        f"{side}_{part}": f"blazepose_{side}_{part}"
+        for part in ("eye_inner", "eye_outer", "mouth", *_HAND, *_FOOT)
+        for side in ("left", "right")
+    },
 )
 
 JHMDB15 = JointSet(
@@ -281,8 +363,12 @@ MUCO21 = JointSet(
     },
 )
 
-JOINT_SETS: Mapping[str, JointSet] = {
+_SETS: dict[str, JointSet] = {
     known.name: known
-    for known in (SMPL24, HUMANML22, MPII16, COCO17, H36M17, LSP14, OPENPOSE25, PANOPTIC19, JHMDB15, MPI3DHP17, MUCO21)
+    for known in (
+        *(SMPL24, HUMANML22, MPII16, COCO17, H36M17, H36M16, LSP14, OPENPOSE25, BLAZEPOSE33),
+        *(PANOPTIC19, JHMDB15, MPI3DHP17, MUCO21),
+    )
 }
-"""Every joint set by its name."""
+JOINT_SETS: Mapping[str, JointSet] = MappingProxyType(_SETS)
+"""Every joint set by its name, those of plugins too."""

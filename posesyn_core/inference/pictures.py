@@ -24,6 +24,7 @@ from posesyn_core.files.images import encode_jpeg, load_image
 from posesyn_core.files.paths import existing_file, write_atomic
 from posesyn_core.geometry.arrays import to_tensor
 from posesyn_core.geometry.boxes import check_box, joint_boxes
+from posesyn_core.geometry.joints import known_joints
 from posesyn_core.geometry.skeletons import SMPL24, joint_set
 from posesyn_core.inference.predict import Result, predict
 from posesyn_core.progress import progress
@@ -31,8 +32,8 @@ from posesyn_core.values import FloatArray, Image, PoseEstimate, Sample
 
 UNITS: Mapping[str, str] = {
     "box": "x0, y0, x1, y1 in pixels, the centre of the first pixel being (0, 0)",
-    "joints3d": "metres, camera frame (x right, y down, z away), relative to the pelvis",
-    "joints2d": "pixels of the picture",
+    "joints3d": "metres, camera frame (x right, y down, z away), relative to the root of joint_set; null = unknown",
+    "joints2d": "pixels of the picture; null = unknown",
     "camera": "pixels: pixel = focal_length * (x, y) / z + principal_point of joints placed by smpl.transl",
     "smpl": "axis-angle in radians, betas, translation in metres",
 }
@@ -171,13 +172,16 @@ def _write(base: Path, picture: Picture, results: Sequence[Result], body: Body, 
 def description(picture: Picture, image: Image, results: Sequence[Result]) -> dict[str, Any]:
     """What the JSON file says: ``image``, ``size``, ``joint_names``, ``units`` (see ``UNITS``) and ``people``.
 
-    A person has ``box``, and either ``joints3d``, ``joints2d``, ``camera`` and ``smpl`` (null if the estimator gives
-    none), or ``error``.
+    A person has ``box``, and either ``joints3d``, ``joints2d``, ``confidence`` (null if the estimator gives none),
+    ``camera`` and ``smpl`` (likewise), or ``error``. Joints are in the order of ``joint_names``.
     """
+    found = [result.joint_set for result in results if isinstance(result, PoseEstimate)]
+    joints = joint_set(found[0] if found else SMPL24.name)
     return {
         "image": str(picture.path),
         "size": [image.shape[1], image.shape[0]],
-        "joint_names": list(SMPL24.joints),
+        "joint_set": joints.name,
+        "joint_names": list(joints.joints),
         "units": dict(UNITS),
         "people": [
             {"box": sample.box.tolist(), **_figures(result)}
@@ -192,11 +196,17 @@ def _figures(result: Result) -> dict[str, Any]:
     smpl = result.smpl
     names = ("global_orient", "body_pose", "betas", "transl")
     return {
-        "joints3d": result.joints3d.tolist(),
-        "joints2d": result.joints2d.tolist(),
+        "joints3d": _rows(result.joints3d),
+        "joints2d": _rows(result.joints2d),
+        "confidence": None if result.confidence is None else result.confidence.tolist(),
         "camera": {name: getattr(result.camera, name).tolist() for name in ("focal_length", "principal_point")},
         "smpl": None if smpl is None else {name: getattr(smpl, name).tolist() for name in names},
     }
+
+
+def _rows(joints: FloatArray) -> list[list[float] | None]:
+    """One row per joint; JSON has no word for what is not a number."""
+    return [row if np.isfinite(row).all() else None for row in joints.tolist()]
 
 
 def posed_vertices(body: Body, estimate: PoseEstimate) -> FloatArray:
@@ -213,7 +223,7 @@ def overlay(image: Image, found: Sequence[PoseEstimate], surfaces: Mapping[int, 
     """The picture with skeletons; beside it, if there are ``surfaces`` (by the estimates' ids), with the bodies."""
     drawn = image
     for estimate in found:
-        drawn = draw_skeleton(drawn, estimate.joints2d, SMPL24.name)
+        drawn = draw_skeleton(drawn, estimate.joints2d, estimate.joint_set, known_joints(estimate, 2))
     if not surfaces:
         return drawn
     solid, faces = image, body.faces.cpu().numpy()

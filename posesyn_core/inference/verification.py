@@ -131,15 +131,27 @@ def verify_estimator(
 
 
 def _distances(pairs: Sequence[tuple[PoseEstimate, PoseEstimate]]) -> NDArray[np.float64]:
-    """How far apart the joints of two estimates are: (N, 24) mm, in 3D or as projected, whichever is more.
+    """How far apart the joints of two estimates are: (N, J) mm, in 3D or as projected, whichever is more.
 
-    A pixel is as many mm as the expected body's joints, spread over the picture, say.
+    A pixel is as many mm as the expected body's joints, spread over the picture, say. A joint that neither knows
+    agrees, one that only one of them knows is infinitely far off.
     """
     joints = np.array([[a.joints3d, b.joints3d] for a, b in pairs], np.float64) * MM
     pixels = np.array([[a.joints2d, b.joints2d] for a, b in pairs], np.float64)
-    scale = np.ptp(joints[:, 0, :, :2], axis=1).max(-1) / np.ptp(pixels[:, 0], axis=1).max(-1)
-    shift = np.linalg.norm(pixels[:, 0] - pixels[:, 1], axis=-1) * scale[:, None]
-    return np.maximum(np.linalg.norm(joints[:, 0] - joints[:, 1], axis=-1), shift)
+    scale = _extent(joints[:, 0, :, :2]) / _extent(pixels[:, 0])
+    return np.maximum(_apart(joints), _apart(pixels) * scale[:, None])
+
+
+def _extent(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) the longer side of the box about the known ones of points (N, J, 2)."""
+    return (np.nanmax(points, axis=1) - np.nanmin(points, axis=1)).max(-1)
+
+
+def _apart(pairs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, J) distances between pairs (N, 2, J, D); 0 where both are unknown, infinite where one of them is."""
+    unknown = np.asarray(np.isnan(pairs).any(-1))
+    distances = np.linalg.norm(pairs[:, 0] - pairs[:, 1], axis=-1)
+    return np.where(unknown.all(1), 0.0, np.where(unknown.any(1), np.inf, distances))
 
 
 def verify_accelerated(

@@ -12,6 +12,7 @@ from attrs import asdict, evolve, fields
 from posesyn_core.components import Kind, TrainableEstimator, TrainingDefaults
 from posesyn_core.drawing.truth import write_truth_sheet
 from posesyn_core.errors import UserError
+from posesyn_core.geometry.joints import labelled_frame
 from posesyn_core.pipeline.export import kept_frames
 from posesyn_core.pipeline.run import Run
 from posesyn_core.recipe import Finetune
@@ -19,7 +20,6 @@ from posesyn_core.seeds import seed_of
 from posesyn_core.training.evaluate import evaluate
 from posesyn_core.training.finetune import Validation, join_processes
 from posesyn_core.training.finetune import finetune as train
-from posesyn_core.training.loader import labelled_frame
 from posesyn_core.training.tracking import tensorboard
 from posesyn_core.values import LabelledFrame, Sample
 

@@ -79,7 +79,7 @@ def _fault(frame: LabelledFrame, result: Result) -> str | None:
 
 
 def _as_sample(frame: LabelledFrame) -> Sample:
-    return Sample(frame.id, frame.image, frame.box, "smpl24", frame.joints2d, frame.confidence, frame.camera)
+    return Sample(frame.id, frame.image, frame.box, frame.joint_set, frame.joints2d, frame.confidence, frame.camera)
 
 
 def label_frames(plan: ClipPlan, images: Sequence[Path | bytes], width: int, height: int) -> Iterator[LabelledFrame]:

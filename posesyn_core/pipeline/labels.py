@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from posesyn_core.components import KeypointEstimator, Kind
 from posesyn_core.errors import SampleError, UserError
+from posesyn_core.geometry.joints import known_joints
 from posesyn_core.inference.predict import attempt, predict
 from posesyn_core.pipeline.run import Run
 from posesyn_core.recipe import Choice
@@ -71,7 +72,7 @@ def _estimated(run: Run, choice: Choice, in_3d: bool) -> Labels:
         return [
             e
             if isinstance(e, SampleError)
-            else Label(e.joints3d if in_3d else e.joints2d, np.ones(len(e.joints2d), bool), "smpl24")
+            else Label(e.joints3d if in_3d else e.joints2d, known_joints(e, 3 if in_3d else 2), e.joint_set)
             for e in found
         ]
 

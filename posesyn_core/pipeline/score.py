@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from posesyn_core.components import DatasetReader, Kind
 from posesyn_core.errors import SampleError
-from posesyn_core.geometry import skeletons
+from posesyn_core.geometry.joints import check_estimate, estimated
+from posesyn_core.geometry.skeletons import shared_root
 from posesyn_core.inference.predict import predict
 from posesyn_core.method import eem
 from posesyn_core.pipeline.executor import Unit, fill
@@ -77,14 +78,15 @@ def score_batch(
 ) -> list[Row[ScoredSample]]:
     """Eq. 1 for a batch; samples whose labels are alike are computed together. One row per sample, in order."""
     rows: list[Row[ScoredSample] | None] = [None] * len(samples)
-    groups: dict[tuple[str, int], list[tuple[int, PoseEstimate, Label]]] = {}
+    groups: dict[tuple[str, int, str], list[tuple[int, PoseEstimate, Label]]] = {}
     for at, (sample, estimate, label) in enumerate(zip(samples, estimates, labels, strict=True)):
         if isinstance(estimate, SampleError) or isinstance(label, SampleError):
             fault = estimate if isinstance(estimate, SampleError) else label
             rows[at] = Row(sample.id, rejected=str(fault))
         else:
-            groups.setdefault((label.joint_set, label.points.shape[-1]), []).append((at, estimate, label))
-    for (joint_set, _), members in groups.items():
+            alike = label.joint_set, label.points.shape[-1], estimate.joint_set
+            groups.setdefault(alike, []).append((at, estimate, label))
+    for (joint_set, *_), members in groups.items():
         boxes = np.stack([samples[at].box for at, _, _ in members])
         scored = _errors([e for _, e, _ in members], [label for _, _, label in members], boxes, joint_set, min_weight)
         for (at, estimate, label), error, joint_errors in zip(members, *scored, strict=True):
@@ -101,18 +103,17 @@ def _errors(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Eq. 1 in pixels of the 256-pixel crop, or for 3D labels in mm."""
     truth = np.stack([label.points for label in labels])
+    predicted, known = estimated(estimates, joint_set, truth.shape[-1])
     if truth.shape[-1] == 3:
-        predicted, derivable = skeletons.convert(np.stack([e.joints3d for e in estimates]), None, "smpl24", joint_set)
         predicted, truth = MM * predicted, MM * truth
     else:
-        predicted, derivable = skeletons.convert(np.stack([e.joints2d for e in estimates]), None, "smpl24", joint_set)
         predicted, truth = eem.normalise_to_crop(predicted, boxes), eem.normalise_to_crop(truth, boxes)
     return eem.projection_error(
         predicted,
         truth,
         eem.joint_weights(joint_set),
-        skeletons.joint_set(joint_set).root,
-        np.stack([label.visible for label in labels]) & derivable,
+        shared_root(estimates[0].joint_set, joint_set),
+        np.stack([label.visible for label in labels]) & known,
         min_weight=min_weight,
     )
 
@@ -120,8 +121,10 @@ def _errors(
 def _row(
     sample: Sample, estimate: PoseEstimate, label: Label, error: float, joint_errors: NDArray[np.float64]
 ) -> Row[ScoredSample]:
-    if not np.isfinite(estimate.joints3d).all() or not np.isfinite(estimate.joints2d).all():
-        return Row(sample.id, rejected="the estimator returned numbers that are not finite")
+    try:
+        check_estimate(estimate)
+    except SampleError as fault:
+        return Row(sample.id, rejected=str(fault))
     if not label.visible.any():
         return Row(sample.id, rejected="no joint is labelled")
     if not np.isfinite(error):

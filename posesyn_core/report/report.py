@@ -23,6 +23,7 @@ from posesyn_core.drawing.truth import BOX, TRUTH, TRUTH_SHEET, truth_sheet
 from posesyn_core.errors import UserError
 from posesyn_core.files.images import encode_jpeg
 from posesyn_core.files.paths import write_atomic
+from posesyn_core.geometry.joints import known_joints
 from posesyn_core.method import eem
 from posesyn_core.pipeline.run import EASY, HARD, FilteredFrame, Run, Selected
 from posesyn_core.recipe import Choice, unstructure
@@ -284,7 +285,7 @@ def _mined_card(run: Run, selected: Selected) -> Card:
     sample, estimate = scored.sample, scored.estimate
     overlays = [
         Overlay(sample.keypoints2d, sample.joint_set, sample.confidence > 0, LABELLED),
-        Overlay(estimate.joints2d, "smpl24", None, PREDICTED),
+        Overlay(estimate.joints2d, estimate.joint_set, known_joints(estimate, 2), PREDICTED),
     ]
     alt = f"{sample.id} with the labelled and the predicted skeleton"
     note = f"{figures.mean_joint_error(scored):.1f} {unit_of(run)} a joint"
@@ -369,7 +370,7 @@ def _frame_card(filtered: FilteredFrame) -> Card:
     frame, verdict = filtered.frame, filtered.verdict
     tone = "kept" if verdict.keep else "rejected"
     alt = f"Synthesised frame {filtered.index} of {filtered.clip} with its label, {tone}"
-    picture = person(frame, [Overlay(frame.joints2d, "smpl24", frame.confidence > 0)], alt, side=192)
+    picture = person(frame, [Overlay(frame.joints2d, frame.joint_set, frame.confidence > 0)], alt, side=192)
     error = f", {verdict.error:.0f} mm" if np.isfinite(verdict.error) else ""
     return Card(picture, tone + error, verdict.reason, tone=tone)
 

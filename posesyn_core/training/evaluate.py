@@ -13,6 +13,7 @@ from posesyn_core.components import PoseEstimator, SplitEstimator
 from posesyn_core.engines.batches import LoadedNetwork
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.paths import atomic_path, existing_file
+from posesyn_core.geometry.joints import places_of
 from posesyn_core.inference.predict import predict
 from posesyn_core.method import metrics
 from posesyn_core.progress import progress
@@ -140,14 +141,19 @@ def _measure(
 
 
 def _alike(found: Found) -> list[list[int]]:
-    """The places of the samples with 3D truth, those whose truth is in the same joint set together."""
-    groups: dict[str, list[int]] = {}
-    for at, (sample, _) in enumerate(found):
-        if sample.joints3d is not None:
-            groups.setdefault("smpl", []).append(at)
-        elif sample.keypoints3d is not None:
-            groups.setdefault(sample.joint_set, []).append(at)
-    return list(groups.values())
+    """The places of the samples with 3D truth, those of one joint set, in truth and estimate, together."""
+    groups = places_of(
+        None if truth is None else (truth, estimate.joint_set)
+        for truth, estimate in ((_set_of_truth(sample), estimate) for sample, estimate in found)
+    )
+    return [places for key, places in groups.items() if key is not None]
+
+
+def _set_of_truth(sample: Sample) -> str | None:
+    """What the 3D truth of a sample is in; None if it has none."""
+    if sample.joints3d is not None:
+        return "true body"
+    return None if sample.keypoints3d is None else sample.joint_set
 
 
 @frozen(eq=False)

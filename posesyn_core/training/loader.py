@@ -12,50 +12,13 @@ from torch import Tensor
 
 from posesyn_core.components import TrainableEstimator
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.geometry.skeletons import SMPL24, convert
+from posesyn_core.geometry.joints import frame_in
 from posesyn_core.parallel.threads import ordered_map
 from posesyn_core.seeds import rng
-from posesyn_core.values import FloatArray, LabelledFrame, Sample
+from posesyn_core.values import LabelledFrame
 
-PELVIS = SMPL24.joints.index("pelvis")
-HIPS = [SMPL24.joints.index(name) for name in ("left_hip", "right_hip")]
 TRIES = 10
 """A frame that can't be read is replaced by another; so many failures in a row are no accident."""
-
-
-def labelled_frame(sample: Sample) -> LabelledFrame:
-    """A data set's sample as a training frame, its keypoints converted to SMPL-24.
-
-    Joints that SMPL does not share with the sample's joint set stay without a label, in 2D and in 3D.
-    """
-    joints2d, valid = convert(sample.keypoints2d, sample.confidence > 0, sample.joint_set, "smpl24")
-    joints3d, confidence3d = _joints3d(sample)
-    return LabelledFrame(
-        id=sample.id,
-        image=sample.image,
-        box=sample.box,
-        joints2d=joints2d,
-        confidence=valid.astype(np.float32),
-        camera=sample.camera,
-        joints3d=joints3d,
-        confidence3d=confidence3d,
-        smpl=sample.smpl,
-        source="real",
-    )
-
-
-def _joints3d(sample: Sample) -> tuple[FloatArray | None, FloatArray | None]:
-    """``joints3d`` and ``confidence3d`` of a frame: SMPL's joints, or those of the sample's own set that are SMPL's.
-
-    None where the data set has neither, or a hip is unknown, without which the others have no root.
-    """
-    if sample.joints3d is not None or sample.keypoints3d is None:
-        return sample.joints3d, None
-    joints, known = convert(sample.keypoints3d, None, sample.joint_set, "smpl24")
-    if not known[HIPS].all():
-        return None, None
-    root = joints[PELVIS] if known[PELVIS] else joints[HIPS].mean(0)
-    return np.where(known[:, None], joints - root, 0).astype(np.float32), known.astype(np.float32)
 
 
 @frozen
@@ -139,11 +102,15 @@ def _collate(estimator: TrainableEstimator, mixture: Mixture, step: int) -> Batc
 def _inputs(
     estimator: TrainableEstimator, frame: LabelledFrame, others: Sequence[LabelledFrame], random: np.random.Generator
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The inputs of ``frame``, or where it can't be read of another one of the batch, with the reasons."""
+    """The inputs of ``frame``, or where it can't be read of another one of the batch, with the reasons.
+
+    The estimator gets its labels in its own joint set.
+    """
+    joints = getattr(estimator, "joint_set", "smpl24")
     reasons: list[str] = []
     while len(reasons) < TRIES:
         try:
-            return estimator.training_inputs(frame, random), reasons
+            return estimator.training_inputs(frame_in(frame, joints), random), reasons
         except SampleError as error:
             reasons.append(f"{frame.id}: {error}")
             frame = others[int(random.integers(len(others)))]

@@ -10,6 +10,8 @@ from attrs import evolve, frozen
 from numpy.typing import NDArray
 
 from posesyn_core.geometry import skeletons
+from posesyn_core.geometry.joints import estimated, places_of
+from posesyn_core.geometry.skeletons import H36M17, shared_root
 from posesyn_core.method import metrics
 from posesyn_core.values import EvaluationProtocol, PoseEstimate, Sample
 
@@ -47,34 +49,41 @@ METRICS: Mapping[str, Callable[[Compared], Floats]] = {
 
 
 def compared_3d(samples: Sequence[Sample], estimates: Sequence[PoseEstimate], protocol: EvaluationProtocol) -> Compared:
-    """The joints of samples that all have ``joints3d``, or all ``keypoints3d`` of one joint set."""
+    """The joints of samples that all have ``joints3d``, or all ``keypoints3d`` of one joint set; so the estimates."""
     if all(sample.joints3d is not None for sample in samples):
         if protocol.regressed:  # its joints are Human3.6M's, which take the regressor
             protocol = evolve(protocol, joints=(), root=())
         name, truth = "smpl24", np.array([sample.joints3d for sample in samples], np.float64)
     else:
         name, truth = samples[0].joint_set, np.array([sample.keypoints3d for sample in samples], np.float64)
-    given = np.array([estimate.joints3d for estimate in estimates], np.float64)
-    predicted, derivable = skeletons.convert(given, None, "smpl24", name)
-    return compare_joints(MM * predicted, MM * truth, derivable, name, protocol)
+    predicted, known = estimated(estimates, name, 3, np.float64)
+    return compare_joints(MM * predicted, MM * truth, known, name, protocol, shared_root(estimates[0].joint_set, name))
 
 
 def compared_regressed(predicted: Floats, truth: Floats, protocol: EvaluationProtocol) -> Compared:
     """Joints (N, 17, 3) in mm that Human3.6M's regressor took from the meshes of both sides."""
-    return compare_joints(predicted, truth, np.ones(predicted.shape[:2], bool), "h36m17", protocol)
+    return compare_joints(predicted, truth, np.ones(predicted.shape[:2], bool), "h36m17", protocol, H36M17.root)
 
 
 def compare_joints(
-    predicted: NDArray[np.floating], truth: Floats, known: NDArray[np.bool_], name: str, protocol: EvaluationProtocol
+    predicted: NDArray[np.floating],
+    truth: Floats,
+    known: NDArray[np.bool_],
+    name: str,
+    protocol: EvaluationProtocol,
+    shared: Sequence[int],
 ) -> Compared:
-    """The joints of set ``name`` that the protocol counts, relative to its root.
+    """The joints of set ``name`` that the protocol counts, relative to its root, or where the prediction has none, to
+    the ``shared`` one.
 
     ``known`` (N, J) says which the prediction has; a joint whose truth is not finite does not count, and without its
     root none of a sample's does.
     """
     joint_set = skeletons.joint_set(name)
+    root = [joint_set.joints.index(joint) for joint in protocol.root]
+    if not root or not known[:, root].any():
+        root = list(shared)
     known = known & np.isfinite(truth).all(-1)
-    root = [joint_set.joints.index(joint) for joint in protocol.root] or list(joint_set.root)
     known &= known[:, root].all(1, keepdims=True)
     everything = [joint for joint in joint_set.joints if name != "smpl24" or joint in BODY_JOINTS]
     places = [joint_set.joints.index(joint) for joint in protocol.joints or everything]
@@ -86,11 +95,11 @@ def compare_joints(
 def pckh(samples: Sequence[Sample], estimates: Sequence[PoseEstimate], alpha: float) -> Floats:
     """(N,) PCKh in percent over the labelled joints that the estimate has too; NaN without a head size."""
     errors = np.full(len(samples), np.nan)
-    for name in sorted({sample.joint_set for sample in samples}):
-        at = [i for i, sample in enumerate(samples) if sample.joint_set == name and sample.head_size is not None]
+    alike = places_of((s.joint_set, e.joint_set) for s, e in zip(samples, estimates, strict=True))
+    for (name, _), places in alike.items():
+        at = [i for i in places if samples[i].head_size is not None]
         if at:
-            given = np.stack([estimates[i].joints2d for i in at])
-            predicted, derivable = skeletons.convert(given, None, "smpl24", name)
+            predicted, derivable = estimated([estimates[i] for i in at], name, 2)
             truth = np.stack([samples[i].keypoints2d for i in at])
             labelled = np.stack([samples[i].confidence for i in at]) > 0
             heads = np.array([samples[i].head_size for i in at], np.float64)

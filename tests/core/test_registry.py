@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import pytest
 from attrs import frozen
 
-from posesyn_core import Component, Kind, Need, UserError, hookimpl, hookspecs, option
+from posesyn_core import Component, JointSet, Kind, Need, UserError, hookimpl, hookspecs, option
 from posesyn_core.components import Captioner
+from posesyn_core.geometry import skeletons
 from posesyn_core.registry import Origin, Registry
 
 
@@ -175,7 +176,7 @@ def test_names_that_mean_something_else_are_left_alone() -> None:
 
 
 def test_every_kind_has_its_hook_and_every_hook_of_components_its_kind() -> None:
-    others = {"register_commands", "register_worlds"}
+    others = {"register_commands", "register_joint_sets", "register_worlds"}
     assert {kind.hook for kind in Kind} == {name for name in dir(hookspecs) if name.startswith("register_")} - others
 
 
@@ -221,3 +222,28 @@ def test_an_option_may_be_another_component_by_name(options: dict, said: str) ->
 def test_mistakes_in_such_an_option_name_it(first: object, complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
         pairs().check(Kind.CAPTIONER, "pair", {"first": first}, "here")
+
+
+def bringing(joint_set: JointSet) -> SimpleNamespace:
+    @hookimpl
+    def register_joint_sets() -> list[JointSet]:
+        return [joint_set]
+
+    return SimpleNamespace(register_joint_sets=register_joint_sets)
+
+
+def test_a_plugin_brings_a_joint_set() -> None:
+    horse = JointSet("horse3", ("left_hip", "right_hip", "tail"), (-1, 0, 0), (0, 1), "A horse's")
+    made = registry(bringing(horse), bringing(horse))
+    assert skeletons.joint_set("horse3") == horse
+    assert not made.failures
+
+
+def test_two_joint_sets_of_one_name_are_told() -> None:
+    first = JointSet("cat2", ("left_hip", "right_hip"), (-1, 0), (0, 1), "A cat's")
+    second = JointSet("cat2", ("left_ear", "right_ear"), (-1, 0), (0, 1), "Another cat's")
+    made = registry(bringing(first), bringing(second), plugin("echo"))
+    assert skeletons.joint_set("cat2") == first
+    assert list(made.failures) == ["plugin1 (dist-1 1.0)"]
+    assert "another joint set 'cat2'" in made.failures["plugin1 (dist-1 1.0)"]
+    assert made.find(Kind.CAPTIONER, "echo")

@@ -10,9 +10,10 @@ def frame_labels(frame: LabelledFrame) -> dict[str, Any]:
 
     - ``id``, ``caption``, ``source``: text;
     - ``box``: x0, y0, x1, y1, pixels;
-    - ``joints2d`` (24, 2) pixels and ``confidence`` (24,), in SMPL's order;
-    - ``joints3d`` (24, 3) metres, camera frame (x right, y down, z away), relative to the pelvis, or to the middle of
-      the hips where it is unknown; ``confidence3d`` (24,) 1 or 0 = unknown, None with ``joints3d``;
+    - ``joint_set``: what the joints are, "smpl24" for synthesised frames;
+    - ``joints2d`` (J, 2) pixels and ``confidence`` (J,), in its order;
+    - ``joints3d`` (J, 3) metres, camera frame (x right, y down, z away), relative to the root (SMPL's pelvis), or to
+      the middle of the hips where it is unknown; ``confidence3d`` (J,) 1 or 0 = unknown, None with ``joints3d``;
     - ``camera``: ``focal_length`` (2,) and ``principal_point`` (2,), pixels;
     - ``smpl``: ``global_orient`` (3,), ``body_pose`` (23, 3) axis-angle, ``betas`` (10,), ``transl`` (3,) metres;
     - ``error_mm``: the filter's error (Eq. 6).
@@ -21,6 +22,7 @@ def frame_labels(frame: LabelledFrame) -> dict[str, Any]:
     return {
         "id": frame.id,
         "box": frame.box.tolist(),
+        "joint_set": frame.joint_set,
         "joints2d": frame.joints2d.tolist(),
         "confidence": frame.confidence.tolist(),
         "joints3d": None if frame.joints3d is None else solid[:, :3].tolist(),

@@ -83,18 +83,18 @@ def _row(name: str, frame: LabelledFrame) -> Row:
         "imgname": name,
         "center": center,
         "scale": side / SCALE_UNIT,
-        "part": spin_joints(frame.joints2d, frame.confidence > 0),
-        "S": _from_mid_hips(spin_joints(solid[:, :3], solid[:, 3] > 0)),
+        "part": spin_joints(frame.joints2d, frame.confidence > 0, frame.joint_set),
+        "S": _from_mid_hips(spin_joints(solid[:, :3], solid[:, 3] > 0, frame.joint_set)),
         "pose": np.zeros(72) if smpl is None else np.concatenate([smpl.global_orient, smpl.body_pose.ravel()]),
         "shape": np.zeros(10) if smpl is None else smpl.betas,
         "has_smpl": smpl is not None,
     }
 
 
-def spin_joints(joints: ArrayLike, labelled: ArrayLike | None = None) -> NDArray[np.float32]:
-    """SPIN's joints (24, D + 1) from SMPL's (24, D), all or those ``labelled`` (24,); last column 1 = known."""
-    limbs, limbs_known = convert(joints, labelled, "smpl24", LSP14.name)
-    trunk, trunk_known = convert(joints, labelled, "smpl24", MPII16.name)
+def spin_joints(joints: ArrayLike, labelled: ArrayLike, joint_set: str) -> NDArray[np.float32]:
+    """SPIN's joints (24, D + 1) from those ``labelled`` (J,) of ``joints`` (J, D); last column 1 = known."""
+    limbs, limbs_known = convert(joints, labelled, joint_set, LSP14.name)
+    trunk, trunk_known = convert(joints, labelled, joint_set, MPII16.name)
     rows = [MPII16.joints.index("pelvis"), MPII16.joints.index("thorax")]
     known = np.concatenate([np.column_stack([limbs, limbs_known]), np.column_stack([trunk, trunk_known])[rows]])
     return np.pad(known, ((0, JOINTS - len(known)), (0, 0))).astype(np.float32)

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posesyn_core.errors import UserError
-from posesyn_core.geometry.skeletons import JOINT_SETS, MIDPOINTS, convert, joint_set
+from posesyn_core.geometry.skeletons import (
+    JOINT_SETS,
+    MIDPOINTS,
+    JointSet,
+    convert,
+    hips,
+    joint_set,
+    register,
+    shared_root,
+)
 
 names = st.sampled_from(sorted(JOINT_SETS))
 seeds = st.integers(0, 2**32 - 1)
@@ -189,3 +198,64 @@ def test_the_root_is_the_pelvis_or_both_hips(name: str) -> None:
     points = [joints.points[i] for i in joints.root]
     assert points in (["pelvis"], ["mid_hips"]) or sorted(points) == ["left_hip", "right_hip"]
     assert len(joints.bones) == len(joints) - 1
+
+
+@given(source=names, target=names)
+def test_what_is_compared_has_one_root(source: str, target: str) -> None:
+    """The target's own where the source has it; SMPL's pelvis is nobody else's, but all have hips."""
+    root = shared_root(source, target)
+    _, derivable = convert(np.zeros((len(joint_set(source)), 2)), None, source, target)
+    assert derivable[list(root)].all()
+    own = joint_set(target).root
+    assert root == (own if derivable[list(own)].all() else hips(target))
+    assert shared_root(target, target) == own
+
+
+def test_roots_by_hand() -> None:
+    assert shared_root("smpl24", "mpii16") == (6,)  # the middle of the hips, which SMPL's hips give
+    assert shared_root("blazepose33", "smpl24") == shared_root("h36m16", "smpl24") == (1, 2)
+    assert shared_root("humanml22", "smpl24") == (0,)
+
+
+def test_rows_of_human36m() -> None:
+    """The 16 joints of lifters are the usual 17 without the nose (``parity/poseaug``)."""
+    few, all17 = joint_set("h36m16"), joint_set("h36m17")
+    assert few.joints == tuple(joint for joint in all17.joints if joint != "nose")
+    assert few.points == tuple(point for point in all17.points if point != "h36m_nose")
+    assert few.parents == (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 8, 10, 11, 8, 13, 14)
+
+
+def test_places_of_blazepose() -> None:
+    """As numbered in ``parity/blazepose``: left first, from nose to feet."""
+    numbered = {
+        0: "nose", 2: "left_eye", 5: "right_eye", 7: "left_ear", 10: "right_mouth", 11: "left_shoulder",
+        14: "right_elbow", 15: "left_wrist", 18: "right_pinky", 19: "left_index", 22: "right_thumb", 23: "left_hip",
+        26: "right_knee", 27: "left_ankle", 29: "left_heel", 32: "right_foot_index",
+    }  # fmt: skip
+    blaze = joint_set("blazepose33")
+    assert all(blaze.joints[place] == name for place, name in numbered.items())
+    shared = convert(np.zeros((33, 2)), None, "blazepose33", "coco17")[1]
+    assert shared.all()
+    assert convert(np.zeros((33, 2)), None, "blazepose33", "openpose25")[1].sum() == 19  # no toes, no heels
+
+
+def test_a_set_can_be_registered_once() -> None:
+    mine = JointSet("mine3", ("left_hip", "right_hip", "tail"), (-1, 0, 0), (0, 1), "A tail")
+    register(mine)
+    register(JointSet("mine3", ("left_hip", "right_hip", "tail"), (-1, 0, 0), (0, 1), "A tail"))
+    assert joint_set("mine3") == mine
+    assert convert(np.ones((17, 2)), None, "coco17", "mine3")[1].tolist() == [True, True, False]
+    with pytest.raises(UserError, match="another joint set 'mine3'"):
+        register(JointSet("mine3", ("left_hip", "right_hip", "nose"), (-1, 0, 0), (0, 1), "A nose"))
+
+
+@pytest.mark.parametrize(
+    ("joints", "parents", "root"),
+    [(("a", "a"), (-1, 0), (0,)), (("a", "b"), (-1,), (0,)), (("a", "b"), (-1, 2), (0,)), (("a", "b"), (-1, 0), ())],
+)
+def test_a_set_that_makes_no_sense_is_refused(
+    joints: tuple[str, ...], parents: tuple[int, ...], root: tuple[int, ...]
+) -> None:
+    with pytest.raises(UserError, match="joint set 'odd2' needs"):
+        register(JointSet("odd2", joints, parents, root, "Odd"))
+    assert "odd2" not in JOINT_SETS

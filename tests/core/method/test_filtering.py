@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posesyn_core.components import FrameFilter
+from posesyn_core.errors import UserError
+from posesyn_core.geometry.skeletons import JointSet, convert, joint_set, register
 from posesyn_core.method.filtering import TpeError, TpeErrorConfig, pose_error_3d
 from posesyn_core.values import Camera, FloatArray, LabelledFrame, PoseEstimate
 
@@ -16,13 +18,16 @@ def zeros(*shape: int) -> FloatArray:
     return np.zeros(shape, np.float32)
 
 
+CAMERA = Camera(zeros(2), zeros(2))
+
+
 def frame(joints3d: np.ndarray | None) -> LabelledFrame:
     label = None if joints3d is None else joints3d.astype(np.float32)
     return LabelledFrame("f", b"", zeros(4), zeros(24, 2), zeros(24), joints3d=label)
 
 
 def estimate(joints3d: np.ndarray) -> PoseEstimate:
-    return PoseEstimate(joints3d.astype(np.float32), zeros(24, 2), Camera(zeros(2), zeros(2)))
+    return PoseEstimate(joints3d.astype(np.float32), zeros(24, 2), CAMERA)
 
 
 def test_equation_6_by_hand() -> None:
@@ -48,7 +53,7 @@ def test_the_filter_keeps_up_to_tau_and_says_why_it_drops() -> None:
     off = np.zeros((24, 3))
     off[1:22, 1] = 0.08  # metres, on each shared joint but the root
     off[22:] = 9  # the hands do not count
-    broken = label + np.where(np.arange(24)[:, None] == 5, np.nan, 0)
+    broken = label + np.where(np.arange(24)[:, None] == 0, np.nan, 0)  # the root
     frames = [frame(label), frame(label), frame(label), frame(None), frame(label)]
     estimates = [estimate(label), estimate(label + off), estimate(label + 2 * off), estimate(label), estimate(broken)]
     component = TpeError(TpeErrorConfig())
@@ -64,9 +69,47 @@ def test_the_filter_keeps_up_to_tau_and_says_why_it_drops() -> None:
     assert component.judge([], []) == []
 
 
-def test_a_frame_that_lacks_a_joint_is_dropped() -> None:
+def test_only_joints_that_both_sides_know_count() -> None:
     label = np.random.default_rng(0).normal(0, 0.3, (24, 3))
-    lacking, whole = (evolve(frame(label), confidence3d=np.arange(24) != at) for at in (5, 23))  # a hand doesn't count
-    verdicts = TpeError(TpeErrorConfig()).judge([lacking, whole], 2 * [estimate(label)])
-    assert [verdict.keep for verdict in verdicts] == [False, True]
-    assert "not finite" in verdicts[0].reason
+    off = label + np.where(np.arange(24)[:, None] == 5, 9, 0)  # far off in one joint
+    unlabelled = evolve(frame(label), confidence3d=np.arange(24) != 5)
+    unsure = evolve(estimate(off), confidence=np.arange(24) != 5)
+    absent = estimate(np.where(np.arange(24)[:, None] == 5, np.nan, label))
+    judge = TpeError(TpeErrorConfig()).judge
+    errors = [verdict.error for verdict in judge(2 * [frame(label)] + [unlabelled], [unsure, absent, estimate(off)])]
+    np.testing.assert_allclose(errors, 0, atol=1e-9)
+    assert not judge([frame(label)], [estimate(off)])[0].keep
+
+
+@pytest.mark.parametrize(("at", "keep"), [(0, False), (23, True)])
+def test_a_frame_without_its_root_is_dropped(at: int, keep: bool) -> None:
+    label = np.random.default_rng(0).normal(0, 0.3, (24, 3))
+    lacking = evolve(frame(label), confidence3d=np.arange(24) != at)
+    (verdict,) = TpeError(TpeErrorConfig()).judge([lacking], [estimate(label)])
+    assert verdict.keep == keep
+    assert ("not finite" in verdict.reason) != keep
+
+
+def test_a_frame_of_which_too_little_is_known_is_dropped() -> None:
+    label = np.random.default_rng(0).normal(0, 0.3, (24, 3))
+    few, enough = (evolve(frame(label), confidence3d=np.arange(24) < n) for n in (11, 12))  # of 21 beside the root
+    assert [v.keep for v in TpeError(TpeErrorConfig()).judge([few, enough], 2 * [estimate(label)])] == [False, True]
+
+
+@pytest.mark.parametrize("name", ["blazepose33", "coco17", "h36m16", "h36m17", "mpi3dhp17"])
+def test_other_joint_sets_are_compared_in_the_limbs_that_they_share(name: str) -> None:
+    """Relative to the middle of the hips, as such sets have no pelvis of SMPL's: where the origin lies is no error."""
+    label = np.random.default_rng(0).normal(0, 0.3, (24, 3))
+    points, known = convert(label, None, "smpl24", name)
+    off = np.where(np.array([joint == "left_wrist" for joint in joint_set(name).joints])[:, None], [0.12, 0, 0], 0)
+    joints = np.where(known[:, None], points + off, np.nan) + 5
+    given = PoseEstimate(joints, joints[:, :2], CAMERA, joint_set=name)
+    mean, total = (TpeError(TpeErrorConfig(reduction=r)).judge([frame(label)], [given])[0] for r in ("mean", "sum"))
+    np.testing.assert_allclose([mean.error, total.error], [120 / 12, 120], rtol=1e-4)
+
+
+def test_joint_sets_without_a_common_root_are_the_users_mistake() -> None:
+    register(JointSet("shoulders2", ("left_shoulder", "right_shoulder"), (-1, 0), (0,), "Shoulders alone"))
+    given = PoseEstimate(np.zeros((2, 3)), np.zeros((2, 2)), CAMERA, joint_set="shoulders2")
+    with pytest.raises(UserError, match=r"'shoulders2' and 'smpl24' can't be compared"):
+        TpeError(TpeErrorConfig()).judge([frame(np.zeros((24, 3)))], [given])

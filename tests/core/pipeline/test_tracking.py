@@ -7,12 +7,12 @@ import numpy as np
 from posesyn_core import hookimpl
 from posesyn_core.drawing.sheets import COLUMNS, TILE
 from posesyn_core.files.images import decode_image
+from posesyn_core.geometry.joints import labelled_frame
 from posesyn_core.pipeline.run import FilteredFrame, create_run
 from posesyn_core.pipeline.tables import Row
 from posesyn_core.recipe import parse_recipe
 from posesyn_core.registry import Origin, Registry
 from posesyn_core.runs.stages import run_stage
-from posesyn_core.training.loader import labelled_frame
 from posesyn_core.values import Verdict
 from tests.tiny import people
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
+from posesyn_core.geometry.joints import labelled_frame
 from posesyn_core.training.finetune import FinetuneResult, Validation, finetune
-from posesyn_core.training.loader import labelled_frame
 from posesyn_spin.config import SpinConfig
 from posesyn_spin.estimator import Spin
 from tests.tiny import people

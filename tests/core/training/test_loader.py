@@ -8,8 +8,9 @@ import torch
 from attrs import evolve
 
 from posesyn_core.errors import UserError
+from posesyn_core.geometry.joints import frame_in, labelled_frame
 from posesyn_core.geometry.skeletons import SMPL24, joint_set
-from posesyn_core.training.loader import Mixture, batches, labelled_frame
+from posesyn_core.training.loader import Mixture, batches
 from posesyn_core.values import LabelledFrame, Sample
 from posesyn_spin.estimator import Spin
 
@@ -73,7 +74,7 @@ def test_a_sample_becomes_a_frame_with_the_joints_that_smpl_shares() -> None:
     keypoints = np.arange(34, dtype=np.float32).reshape(17, 2)
     confidence = np.ones(17, np.float32)
     confidence[15] = 0  # left ankle
-    frame = labelled_frame(Sample("a/b", b"", [0, 0, 9, 9], "coco17", keypoints, confidence))
+    frame = frame_in(labelled_frame(Sample("a/b", b"", [0, 0, 9, 9], "coco17", keypoints, confidence)), "smpl24")
     assert (frame.joints3d, frame.smpl, frame.source) == (None, None, "real")
     assert frame.confidence3d is None
     labelled = np.flatnonzero(frame.confidence)
@@ -91,7 +92,7 @@ def test_3d_joints_of_a_set_of_their_own_are_relative_to_the_middle_of_the_hips(
     """Human3.6M's pelvis is that middle, and not SMPL's, which stays unknown."""
     joints = np.random.default_rng(0).normal(0, 0.3, (17, 3)) + np.array([1, 2, 5])
     joints[0], joints[13] = joints[[1, 4]].mean(0), np.nan  # the left wrist
-    frame = labelled_frame(measured("h36m17", joints))
+    frame = frame_in(labelled_frame(measured("h36m17", joints)), "smpl24")
     assert frame.joints3d is not None and frame.confidence3d is not None
     assert np.flatnonzero(frame.confidence3d).tolist() == [1, 2, 4, 5, 7, 8, 16, 17, 18, 19, 21]
     np.testing.assert_allclose(frame.joints3d[2], joints[1] - joints[0], atol=1e-6)  # the right hip
@@ -110,14 +111,14 @@ def test_smpls_own_joints_keep_their_pelvis() -> None:
 def test_3d_joints_without_a_hip_have_no_root() -> None:
     joints = np.random.default_rng(0).normal(0, 0.3, (17, 3))
     joints[1] = np.nan
-    frame = labelled_frame(measured("h36m17", joints))
+    frame = frame_in(labelled_frame(measured("h36m17", joints)), "smpl24")
     assert (frame.joints3d, frame.confidence3d) == (None, None)
 
 
 @pytest.mark.parametrize("name", ["h36m17", "mpi3dhp17", "muco21", "panoptic19"])
 def test_what_data_sets_measure_in_3d_has_smpls_limbs_and_no_pelvis(name: str) -> None:
     joints = np.random.default_rng(0).normal(0, 0.3, (len(joint_set(name)), 3))
-    frame = labelled_frame(measured(name, joints))
+    frame = frame_in(labelled_frame(measured(name, joints)), "smpl24")
     assert frame.confidence3d is not None
     limbs = [at for at, joint in enumerate(SMPL24.joints) if joint_set(name).points.count(joint)]
     assert len(limbs) == 12

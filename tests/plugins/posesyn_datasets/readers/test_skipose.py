@@ -10,12 +10,12 @@ import tomli_w
 
 from posesyn_core import Sample, UserError
 from posesyn_core.files.images import encode_png, load_image
+from posesyn_core.geometry.joints import labelled_frame
 from posesyn_core.pipeline.run import FilteredFrame, Run, create_run
 from posesyn_core.pipeline.tables import Row
 from posesyn_core.recipe import parse_recipe
 from posesyn_core.registry import Registry
 from posesyn_core.runs.stages import run_stage
-from posesyn_core.training.loader import labelled_frame
 from posesyn_core.values import SampleOrRejection, Verdict
 from posesyn_datasets.readers.skipose import SkiPoseConfig, SkiPoseReader
 from tests.plugins.posesyn_datasets.figures import figure
