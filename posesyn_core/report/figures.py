@@ -88,6 +88,11 @@ def score_figures(run: Run) -> ScoreFigures | None:
     return ScoreFigures(np.concatenate(errors), joints)
 
 
+def unit_of(run: Run) -> str:
+    """What the run's Eq. 1 measures in: pixels of the crop, or mm where 3D joints stood in for the labels."""
+    return "mm" if run.recipe.score.labels == "estimated_3d" else "px"
+
+
 def joint_names(joint_set: str) -> tuple[str, ...]:
     """The joints of a set, in words."""
     return tuple(joint.replace("_", " ") for joint in skeletons.joint_set(joint_set).joints)

@@ -22,6 +22,17 @@ class Picture:
     fault: str = ""
 
 
+@frozen
+class Card:
+    """A picture with what there is to say about it, in bold, plainly, and as an id; ``tone`` is a style class."""
+
+    picture: Picture
+    head: str
+    note: str = ""
+    id: str = ""
+    tone: str = ""
+
+
 def person(of: Sample | LabelledFrame, overlays: Sequence[Overlay], alt: str, side: int = 256) -> Picture:
     """The person's square crop, ``side`` pixels wide, with ``overlays``; an unreadable image gives the reason."""
     try:

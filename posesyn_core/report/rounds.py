@@ -7,7 +7,7 @@ import numpy as np
 
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.report import charts
-from posesyn_core.report.report import colours, template
+from posesyn_core.report.page import colours, template
 
 METRICS = {"mpjpe": "MPJPE", "pa_mpjpe": "PA-MPJPE"}
 

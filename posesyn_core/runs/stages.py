@@ -64,7 +64,7 @@ def _function(stage: str) -> Callable[[Run], dict[str, Any]]:
 
 def _report(run: Run) -> dict[str, Any]:
     """The report is made anew every time: it is cheap, and shows how far the run has come."""
-    from posesyn_core.report.report import write_report
+    from posesyn_core.report.page import write_report
 
     run.registry.manager.hook.stage_started(run=run.folder, stage="report")
     summary = {"report": str(write_report(run)), "rejected": write_rejected(run)}

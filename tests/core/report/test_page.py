@@ -14,7 +14,8 @@ from posesyn_core.drawing.truth import write_truth_sheet
 from posesyn_core.files.images import decode_image
 from posesyn_core.pipeline.run import HARD, Run, Selected
 from posesyn_core.pipeline.tables import Row
-from posesyn_core.report.report import HARD_SHOWN, write_report
+from posesyn_core.report.mining import HARD_SHOWN
+from posesyn_core.report.page import write_report
 
 MakeRun = Callable[..., Run]
 SECTIONS = ("result", "weakness", "mining", "motions", "frames", "passing", "refused", "data", "made-with")

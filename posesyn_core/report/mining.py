@@ -1,0 +1,91 @@
+"""What the report says of the estimator's weakness, and of the images mined for it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from posesyn_core.drawing.sheets import LABELLED, PREDICTED, Overlay
+from posesyn_core.geometry.joints import known_joints
+from posesyn_core.method import eem
+from posesyn_core.pipeline.run import EASY, HARD, Run, Selected
+from posesyn_core.report import charts, figures
+from posesyn_core.report.figures import unit_of
+from posesyn_core.report.pictures import Card, person
+
+HARD_SHOWN, EASY_SHOWN = 24, 12
+
+
+def weakness(run: Run) -> dict[str, Any] | None:
+    """How far off the estimator is on the mined images: the numbers of the table ``score``."""
+    scores = figures.score_figures(run)
+    if scores is None:
+        return None
+    bars = [
+        charts.Bar(joint, error, f"{error:.1f}", _weight_tone(weight)) for joint, error, weight in _joint_errors(scores)
+    ]
+    selected = list(run.selected.values())
+    return {
+        "scores": scores,
+        "samples": len(scores.errors),
+        "mean": float(np.mean(scores.errors)),
+        "median": float(np.median(scores.errors)),
+        "histogram": _error_histogram(run, scores, selected),
+        "joints": charts.bars(bars, f"Mean error of every joint, {unit_of(run)}"),
+        "tones": sorted({bar.tone for bar in bars}, reverse=True),
+    }
+
+
+def _joint_errors(scores: figures.ScoreFigures) -> list[tuple[str, float, float]]:
+    """(joint, mean error in the unit of Eq. 1, weight in Eq. 1), worst first; several joint sets are told apart."""
+    found = []
+    for name, joints in scores.joints.items():
+        suffix = f" ({name})" if len(scores.joints) > 1 else ""
+        weights = eem.joint_weights(name)
+        for at, joint in enumerate(figures.joint_names(name)):
+            if joints.count[at]:
+                found.append((joint + suffix, float(joints.total[at] / joints.count[at]), float(weights[at])))
+    return sorted(found, key=lambda row: (-row[1], row[0]))
+
+
+def _weight_tone(weight: float) -> str:
+    """The style class of a joint's bar: the darker, the more the joint weighs in Eq. 1."""
+    return next(tone for least, tone in ((1, "w4"), (0.5, "w3"), (1e-9, "w2"), (0, "w1")) if weight >= least)
+
+
+def _error_histogram(run: Run, scores: figures.ScoreFigures, selected: Sequence[Selected]) -> Markup:
+    marks = []
+    if run.recipe.score.method == "eem":  # a random choice has no thresholds
+        hard = [s.scored.error for s in selected if s.role == HARD]
+        easy = [s.scored.error for s in selected if s.role == EASY]
+        if easy:
+            marks.append(charts.Mark(max(easy), f"easy: up to {max(easy):.0f}", EASY))
+        if hard:
+            marks.append(charts.Mark(min(hard), f"hard: from {min(hard):.0f}", HARD))
+    alt = f"Histogram of the Eq. 1 error of {len(scores.errors)} samples" + "".join(f", {m.text}" for m in marks)
+    return charts.histogram(scores.errors, marks, f"Eq. 1 error ({unit_of(run)})", "samples", alt)
+
+
+def mined(run: Run) -> dict[str, Any]:
+    """The hardest and the easiest samples (the paper's Fig. 3)."""
+    hard, easy = run.of_role(HARD), run.of_role(EASY)
+    return {
+        "hard": [_card(run, s) for s in hard[:HARD_SHOWN]],
+        "easy": [_card(run, s) for s in easy[:EASY_SHOWN]],
+        "hard_total": len(hard),
+        "easy_total": len(easy),
+        "random": run.recipe.score.method == "random",
+    }
+
+
+def _card(run: Run, selected: Selected) -> Card:
+    scored = selected.scored
+    sample, estimate = scored.sample, scored.estimate
+    overlays = [
+        Overlay(sample.keypoints2d, sample.joint_set, sample.confidence > 0, LABELLED),
+        Overlay(estimate.joints2d, estimate.joint_set, known_joints(estimate, 2), PREDICTED),
+    ]
+    alt = f"{sample.id} with the labelled and the predicted skeleton"
+    note = f"{figures.mean_joint_error(scored):.1f} {unit_of(run)} a joint"
+    return Card(person(sample, overlays, alt), f"error {scored.error:.1f}", note, sample.id)
