@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from attrs import define
 
 from posesyn_core import option
@@ -52,8 +53,6 @@ class Hmr2Reader:
 
 def sample_of(person: "Person", name: str) -> Sample:
     """A person of an official file as a sample of ours."""
-    import numpy as np
-
     from posesyn_hmr2.joints import PELVIS, to_smpl
 
     flat, spatial = to_smpl(person.keypoints_2d), to_smpl(person.keypoints_3d)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import define, field
+from attrs import define, evolve, field
 
 from posesyn_core import option
 from posesyn_core.files.paths import atomic_path
@@ -165,8 +165,6 @@ class _People:
 
     def of(self, frame: LabelledFrame) -> "Person":
         """The labels of a frame; its box as it is."""
-        from attrs import evolve
-
         from posesyn_hmr2.inputs import person_of
 
         return evolve(person_of(frame, self.joints), extent=frame.box[2:] - frame.box[:2])

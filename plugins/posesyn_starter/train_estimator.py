@@ -17,6 +17,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from posesyn_core.components import Kind, TrainableEstimator
@@ -121,8 +122,6 @@ def start_from_mean(estimator: TrainableEstimator, frames: list[LabelledFrame]) 
 
 def store_half(weights: Path, out: Path) -> None:
     """Write the weights in half precision, with what the file says of itself."""
-    from safetensors import safe_open
-
     with safe_open(weights, framework="pt") as file:
         metadata = file.metadata()
     state = {name: value.half() if value.is_floating_point() else value for name, value in load_file(weights).items()}

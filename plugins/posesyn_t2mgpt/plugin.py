@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from posesyn_core.components import Component, Kind
 from posesyn_core.hookspecs import hookimpl
+from posesyn_t2mgpt.commands import t2mgpt
 from posesyn_t2mgpt.config import T2MGptConfig
 
 if TYPE_CHECKING:
@@ -34,6 +35,4 @@ def register_motion_generators() -> list[Component]:
 
 @hookimpl
 def register_commands(cli: "click.Group") -> None:
-    from posesyn_t2mgpt.commands import t2mgpt
-
     cli.add_command(t2mgpt)

@@ -5,9 +5,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import attrs
 import click
 
 from posesyn_core.cli.running import METRIC_TITLES, print_figures
+from posesyn_core.files.paths import write_atomic
 from posesyn_core.recipe import load_recipe
 from posesyn_core.registry import Registry
 
@@ -33,9 +35,6 @@ def compare(
     Prints the errors of both, and for each metric the mean difference over the samples with its 95 % bootstrap
     interval: an interval that holds zero means that the difference may be chance.
     """
-    import attrs
-
-    from posesyn_core.files.paths import write_atomic
     from posesyn_core.pipeline.evaluate import measure_weights, test_sets
     from posesyn_core.pipeline.run import create_run
     from posesyn_core.training.comparison import differences

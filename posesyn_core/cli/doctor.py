@@ -2,6 +2,7 @@
 
 import click
 
+from posesyn_core.engines.doctor import examine
 from posesyn_core.registry import Registry
 
 
@@ -15,8 +16,6 @@ def doctor(registry: Registry) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
-
-    from posesyn_core.engines.doctor import examine
 
     table = Table(box=None, show_header=False, padding=(0, 1))
     for section, findings in examine(registry).items():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from posesyn_core.components import PRECISIONS, Engine, Kind
+from posesyn_core.engines.cache import EngineCache
 from posesyn_core.recipe import Choice, parse_recipe
 from posesyn_core.registry import Registry
 
@@ -28,8 +29,6 @@ def list_() -> None:
     """List the exported graphs and built engines in the cache, the most recently used first."""
     from rich.console import Console
     from rich.table import Table
-
-    from posesyn_core.engines.cache import EngineCache
 
     cache = EngineCache()
     entries = cache.entries()
@@ -53,8 +52,6 @@ def clear() -> None:
 
     They are built again when they are needed. What TensorRT measured of kernels is kept.
     """
-    from posesyn_core.engines.cache import EngineCache
-
     cache = EngineCache()
     click.echo(f"freed {cache.clear() / GIGABYTE:.2f} GB in {cache.folder}")
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from attrs import evolve
 
 from posesyn_core.cli.running import tell
 from posesyn_core.errors import UserError
@@ -55,8 +56,6 @@ def experiment(
     'label' as the paper does (3DPW, EMDB, CMU 171204, CMU 171026, HuMMan), and its figures stand beside yours.
     Rows that need a plugin or an estimator that is not there are listed with what they lack.
     """
-    from attrs import evolve
-
     from posesyn_core.experiments import runner, tables
 
     base = _world(registry, world, recipe)

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from posesyn_core.components import Kind, SplitEstimator
+from posesyn_core.engines.batches import load_network
 from posesyn_core.errors import UserError
 from posesyn_core.recipe import Choice, parse_recipe
 from posesyn_core.registry import Registry
@@ -95,7 +96,6 @@ def _predict(
     out: Path,
     mesh: bool,
 ) -> None:
-    from posesyn_core.engines.batches import load_network
     from posesyn_core.inference.pictures import pictures, predict_pictures
     from posesyn_core.inference.predict import exportable
 

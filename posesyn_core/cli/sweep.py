@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from posesyn_core.cli.experiment import numbers
+from posesyn_core.errors import UserError
 from posesyn_core.registry import Registry
 
 if TYPE_CHECKING:
@@ -28,8 +30,6 @@ def sweep(registry: Registry, folder: Path, taus: str) -> None:
     recipe says animate.keep_rejected = true. Which tau makes the best estimator is another question:
     `posesyn experiment table5` trains one for each.
     """
-    from posesyn_core.cli.experiment import numbers
-    from posesyn_core.errors import UserError
     from posesyn_core.pipeline.run import open_run
     from posesyn_core.report import figures
 

@@ -20,11 +20,11 @@ from typing import Any
 
 from attrs import frozen
 
-import posesyn_core
 from posesyn_core.components import Kind
+from posesyn_core.engines.cache import EngineCache, cache_root
 from posesyn_core.registry import Registered, Registry
 
-CORE = Path(posesyn_core.__file__).parent
+CORE = Path(__file__).parents[1]
 GIB = 2**30
 VIDEO_CODECS = ("h264", "hevc", "vp9", "av1", "mpeg4")
 
@@ -190,8 +190,6 @@ def _downloads() -> Finding:
 
 
 def _cache() -> Finding:
-    from posesyn_core.engines.cache import EngineCache, cache_root
-
     root = cache_root()
     size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file()) if root.is_dir() else 0
     existing = next(folder for folder in (root, *root.parents) if folder.is_dir())

@@ -4,6 +4,8 @@ Frames are judged as they are drawn, before any is written: the estimator gets t
 Threads draw the next clips while the network computes.
 """
 
+import hashlib
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
@@ -205,8 +207,5 @@ def _keep(run: Run, animator: Animator, drawing: Drawing, found: Sequence[Judgem
 
 def clip_folder(clip_id: str) -> str:
     """A folder name for a clip: its id with what file systems dislike replaced, and a digest to keep it unique."""
-    import hashlib
-    import re
-
     digest = hashlib.blake2b(clip_id.encode(), digest_size=4).hexdigest()
     return re.sub(r"[^A-Za-z0-9_-]+", "_", clip_id)[-60:] + "-" + digest

@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
+import pyarrow.parquet as pq
+
 from posesyn_core.errors import PoseSynError, UserError
 from posesyn_core.pipeline.tables import Row, Table
 from posesyn_core.progress import progress
@@ -60,8 +62,6 @@ def fill(
 
 
 def _counts(table: Table[Any]) -> tuple[int, int]:
-    import pyarrow.parquet as pq
-
     metadata = [pq.read_metadata(part) for part in table.parts()]
     return sum(m.num_rows for m in metadata), sum(1 for _ in table.rejections())
 

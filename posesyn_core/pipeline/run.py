@@ -21,10 +21,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import pyarrow as pa
+import pyarrow.parquet as pq
 import tomli_w
 from attrs import frozen
 
 from posesyn_core.components import Kind, SplitEstimator
+from posesyn_core.engines.batches import load_network
 from posesyn_core.errors import UserError
 from posesyn_core.files.paths import atomic_path, remove_partials, write_atomic
 from posesyn_core.pipeline.order import STAGE_OF_SECTION, STAGES, without_engines
@@ -193,7 +196,6 @@ class Run:
 
         UserError if that engine's joints are not those of eager torch (``posesyn_core.inference.verification``).
         """
-        from posesyn_core.engines.batches import load_network
         from posesyn_core.inference import verification
         from posesyn_core.inference.predict import exportable
 
@@ -346,9 +348,6 @@ def _differing(section: str, before: Any, after: Any) -> str:
 
 def write_rejected(run: Run) -> int:
     """Gather the rejections of all stages in ``rejected.parquet``; return how many there are."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     found = [(stage, unit, reason) for stage, table in run.tables().items() for unit, reason in table.rejections()]
     columns = dict(zip(("stage", "unit", "reason"), zip(*found, strict=True), strict=True)) if found else {}
     schema = pa.schema([("stage", pa.string()), ("unit", pa.string()), ("reason", pa.string())])

@@ -7,6 +7,7 @@ is grey.
 
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -131,7 +132,6 @@ def _film_writer() -> Callable[[Path, Sequence[Column], float], None]:
         import av
     except ModuleNotFoundError as error:
         raise UserError("previews as mp4 need PyAV: pip install 'posesyn[video]'") from error
-    from fractions import Fraction
 
     def write(target: Path, columns: Sequence[Column], fps: float) -> None:
         with atomic_path(target) as temporary, av.open(str(temporary), "w") as container:

@@ -18,6 +18,7 @@ from posesyn_core.values import Camera, Sample, SampleOrRejection
 from posesyn_datasets.readers.annotations import build_each
 from posesyn_datasets.readers.checks import Floats, pinhole
 from posesyn_datasets.readers.npz3d import person
+from posesyn_datasets.readers.video import JPEG_QUALITY, decoded
 
 FITTED = 200
 """Frames that the camera is fitted to, spread over the recording."""
@@ -104,7 +105,6 @@ def _pictures(recording: Recording, wanted: NDArray[np.intp]) -> Iterator[tuple[
     from av import FFmpegError
 
     from posesyn_core.files.images import encode_jpeg
-    from posesyn_datasets.readers.video import JPEG_QUALITY, decoded
 
     numbers = set(wanted.tolist())
     try:
