@@ -61,7 +61,7 @@ def _people(key: str, members: Mapping[str, bytes]) -> Iterator[PersonOrRejectio
         yield key, "the shard lacks the image or its data.pyd"
         return
     try:
-        entries = read_pickle(io.BytesIO(members["data.pyd"]), f"{key}.data.pyd")
+        entries = read_pickle(members["data.pyd"], f"{key}.data.pyd")
         masks = _masks(members.get("detection.npz"))
     except (UserError, ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
         yield key, str(error)

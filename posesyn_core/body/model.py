@@ -266,4 +266,5 @@ def _checked(path: Path, content: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def _dense(value: Any) -> np.ndarray:
-    return np.asarray(value.toarray() if hasattr(value, "toarray") else value)
+    """The array in C's order: a product's rounding depends on the order, and files of either kind must agree."""
+    return np.ascontiguousarray(value.toarray() if hasattr(value, "toarray") else value)

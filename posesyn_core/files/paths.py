@@ -4,6 +4,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,16 +69,41 @@ def remove_partials(folder: Path) -> None:
         folders[:] = [name for name in folders if not _OURS.fullmatch(name)]
 
 
-def inside(root: Path, name: str) -> Path:
-    """Resolve ``name`` under ``root``; SampleError if it would leave ``root`` (``..``, absolute, links)."""
-    path = (root / name).resolve()
-    if not path.is_relative_to(root.resolve()):
-        raise SampleError(f"image path {name!r} leaves the image root")
-    return path
+def inside(root: Path, name: str, *, follow_links: bool = False) -> Path:
+    """The path of ``name`` below ``root``; SampleError if it would leave ``root`` (``..``, absolute, or by a link).
+
+    With ``follow_links`` links below ``root`` may lead anywhere, but the name itself may not.
+    """
+    path = root / name
+    try:
+        if Path(os.path.normpath(path)).is_relative_to(os.path.normpath(root)):
+            if follow_links:
+                return Path(os.path.normpath(path))
+            path = path.resolve()
+            if path.is_relative_to(root.resolve()):
+                return path
+            raise SampleError(
+                f"image path {shown(name)} leaves the image root by a link; set follow_links = true if you trust it"
+            )
+    except (OSError, RuntimeError, ValueError, TypeError) as error:  # a loop of links, a zero byte
+        raise SampleError(f"image path {shown(name)} can't be followed: {error}") from error
+    raise SampleError(f"image path {shown(name)} leaves the image root")
 
 
 def existing_file(path: Path, what: str) -> Path:
-    """Return ``path`` if it is a file; else UserError naming it as ``what``."""
-    if not path.is_file():
-        raise UserError(f"{what} {str(path)!r} does not exist; check the path")
+    """Return ``path`` if it is a regular file; else UserError naming it as ``what``."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        reason = "does not exist" if missing else f"can't be read ({getattr(error, 'strerror', None) or error})"
+        raise UserError(f"{what} {shown(path)} {reason}; check the path") from error
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+        raise UserError(f"{what} {shown(path)} is {kind}, not a file; check the path")
     return path
+
+
+def shown(path: Path | str) -> str:
+    """A path in quotes as messages show it, whatever bytes its name has."""
+    return repr(str(path).encode("utf-8", "backslashreplace").decode())

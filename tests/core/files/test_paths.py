@@ -121,6 +121,24 @@ def test_a_link_to_the_outside_is_refused_and_a_linked_root_is_not(tmp_path: Pat
     assert inside(tmp_path / "root", "a.jpg") == tmp_path / "real" / "a.jpg"
 
 
+def test_links_are_followed_where_that_is_wanted(tmp_path: Path) -> None:
+    (tmp_path / "disk2").mkdir()
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "S1").symlink_to(tmp_path / "disk2")
+    with pytest.raises(SampleError, match="follow_links = true"):
+        inside(tmp_path / "root", "S1/a.jpg")
+    assert inside(tmp_path / "root", "S1/a.jpg", follow_links=True) == tmp_path / "root" / "S1" / "a.jpg"
+    with pytest.raises(SampleError, match="leaves"):
+        inside(tmp_path / "root", "S1/../../a.jpg", follow_links=True)
+
+
+@pytest.mark.parametrize("name", ["loop", "a\0b"])
+def test_a_loop_of_links_and_an_impossible_name_are_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(SampleError, match="can't be followed"):
+        inside(tmp_path, name)
+
+
 @given(st.lists(st.sampled_from(["..", ".", "a", "b", "etc"]), max_size=8))
 def test_no_path_ever_leaves_the_root(parts: list[str]) -> None:
     root = Path("/data/images")
@@ -134,6 +152,15 @@ def test_no_path_ever_leaves_the_root(parts: list[str]) -> None:
 def test_an_existing_file_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "weights.npz").touch()
     assert existing_file(tmp_path / "weights.npz", "body model") == tmp_path / "weights.npz"
-    for wrong in ("gone.npz", "."):
-        with pytest.raises(UserError, match=r"body model .* does not exist"):
+    for wrong, reason in (("gone.npz", "does not exist"), (".", "is a folder"), ("\0", "can't be read")):
+        with pytest.raises(UserError, match=rf"body model .* {reason}"):
             existing_file(tmp_path / wrong, "body model")
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "weights.npz")
+    with pytest.raises(UserError, match="is a pipe"):
+        existing_file(tmp_path / "weights.npz", "body model")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(UserError, match="can't be read"):
+        existing_file(tmp_path / "loop", "body model")

@@ -1,17 +1,23 @@
 """The restricted unpickler: data comes through, anything else is refused by name."""
 
+import base64
 import os
 import pickle
+import struct
 import sys
+import zlib
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from scipy import sparse
 
 from posesyn_core.errors import UserError
-from posesyn_core.files.unpickle import load_pickle
+from posesyn_core.files.unpickle import load_pickle, read_pickle
 
 
 class _RunsACommand:
@@ -117,3 +123,149 @@ def test_annotation_pickles_of_real_data_sets_load(shared: Path, name: str) -> N
     content = load_pickle(shared / "data/images" / name)
     assert content
     assert isinstance(content, dict | list)
+
+
+_PANDAS_3 = {  # DataFrame({"imgPath": ["a.png", "b.png"], "isValid": [[1, 0], [1]], "gt": ...}), pandas 3.1, protocol 4
+    "texts in Python's form": (
+        "c-n<iO>fgc5RLQE(v}Y)L_ne{y&#2)4?S@}s%Qg<S{PI$4oJ~zY;V0*?2Tow)kdNM4hgNaH-`TSH#ouU=A#Lyu!nfF``*l(**71XUw<}g"
+        "cIlNIWCSJZwJs=lRzSw_3qJgWr`XX=mc<3?tqH~r2L*Q%sdynFE!_+x#JnKx)xC5O_Fqo^6J58b43;KAc|k#agH<w5!hXtGU^oVRYY7ZR"
+        "0YgG=GL{cdF5rImiMiQ>u+JkyyEdiG2pexyk;vGh=>FjT%J-)K84pp^W_MjR%uRVz^-zg{#OEJ=O!_b;oNmi1%ZDzrb!Jtn5*wT9V+9Wf"
+        "vQ$MCD#LGCB<fXCFwN)HM!4?;Xfk#@$E%M}Z0c4tOId&Q2+z+Zw+-#QN8k4ke$lc&-mb#nyhlB6ft$;iQUvzP>3ocVz7kXk36fN3t4x!S"
+        "+mw{YF(JLWEp$WN6I(`z*q+Pq>SGig6S`*)YP^S@13kP9`#{%^mZU!ZLu$=P-QTYLXCcA<k>=?<#JAnczBYvEfY>2kW3kpTnr7Wyc4ov+"
+        "c<BaEa@6Zg@?-YGoKdUD1FhNKIy)k_qqr_^F8JiOXfGM!Z|RNEw3m7{$>P_b1bHAS-$I&1^u)26zgJV5N%AWj=N+YAKLi=`1q~we=_wTy"
+        "iXKuoOEt);HnZWhaV(QtUp5(;h$hr%KC%<4*I33C*dlu52vCaV@RW?rj#7y2_70@!;J9Q_m6KmUah5{BX$a5CDsX=TGnsvJ"
+    ),
+    "texts in Arrow's form": (
+        "c-n<j&u`N(6i&N#W8EkPp|JzMj^z@8gaik~G&=DsBA_85E|v9?x^c85jT}d#5)*LP*d*Wf_(S;5IC6t$C+k);z*20-e(!t!p1<eMt#993"
+        "j%|7|hin7|>g6p^@Ki#|@fh!X!9DEj7E2?E`etS0h7-x%I8$6^kQ8nT8AM!?@9L9e67IaJ{>fdh)gCN~gW}W$^(9tjc^vK}oCU_m7+<W7"
+        "K}wjCO>a}m$?jVv<1E@VYo`ZVW;rlxhk7NSf-!U{2I?-8yijz&dixmr;)?F7Y0lYrA{itxv7~6L3CM`E!ouS|Zll-q9M2hI-zSgde9D4y"
+        "Jg#_L2+BB7ac1%pOcg)D9;`ccYu96^9xbBz#C36N&;d8kqQG>s4L(F)*_mEsBXd9$j$WzwZrOi|yi~KpXP<sn$On~22%+GVj4}{6bh}96"
+        "(AX1$hS&IN*_d9e=(Vg&^Qp`1t)(T=s1vtJsR}0<WuOd|iPg526qBx@Cg?f)IA{cDu=)hu^qL1KHgtP*a=_;6hj?^Y?JwxYNA!LF<u7Ws"
+        "^EMO)N0if{b$5ug*MK34$70i9i@`kdbKM-z;XV2T&oOv|+s=O)lG#7Pyq`h**!bIMAvks70r@SQ&FTRX9lbtZ4kP}77j6IrN8Mo=-(@e%"
+        "8s&(twS6+T<usxaL(#3oEG~<yeX(|)AQxtWG$NXjUaH4#J@(GkTrW<eH=smZyd%+%B6W`Pge&ffdvnqf_l>4>D>E;EU)rUV7<9HFi})ED"
+        ";>ai6DUga(qFYpSIi<%;I87SXlUuR27>R`{$Iu?zmxT&A<qB*bh9o>tir$Ysqw8@3k)2+HB$@0MY*gkXZcv;h5O8`t4vR8ye*-hAwW9"
+    ),
+}
+
+
+@pytest.mark.parametrize("form", _PANDAS_3)
+def test_tables_of_pandas_3_come_through(form: str) -> None:
+    table = read_pickle(zlib.decompress(base64.b85decode(_PANDAS_3[form])), "table")
+    assert table["imgPath"].tolist() == ["a.png", "b.png"]
+    assert table["isValid"].tolist() == [[1, 0], [1]]
+    np.testing.assert_array_equal(table["gt"][1], [np.ones((2, 2))])
+
+
+@given(
+    st.recursive(
+        st.one_of(
+            *(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(), st.binary()),
+            hnp.arrays(st.sampled_from(["<f4", ">i8", "|b1", "<U3", "|S2", "<c16"]), hnp.array_shapes(min_dims=0)),
+        ),
+        lambda part: st.one_of(
+            *(st.lists(part, max_size=4), st.tuples(part, part), st.dictionaries(st.text(), part, max_size=3)),
+        ),
+        max_leaves=8,
+    ),
+    st.integers(0, pickle.HIGHEST_PROTOCOL),
+)
+def test_what_is_data_comes_back_as_it_was(value: object, protocol: int) -> None:
+    _assert_same(read_pickle(pickle.dumps(value, protocol), "value"), value)
+
+
+def _assert_same(found: object, given: object) -> None:
+    if isinstance(given, np.ndarray):
+        assert isinstance(found, np.ndarray)
+        assert (found.dtype, found.shape) == (given.dtype, given.shape)
+        np.testing.assert_array_equal(found, given)
+        return
+    assert type(found) is type(given)
+    if isinstance(given, dict):
+        found, given = [*found.keys(), *found.values()], [*given.keys(), *given.values()]
+    if isinstance(given, list | tuple):
+        assert len(found) == len(given)
+        for one, other in zip(found, given, strict=True):
+            _assert_same(one, other)
+    else:
+        assert found == given
+
+
+def _called(module: str, name: str, args: object, state: object = None) -> bytes:
+    """The operations (without the end) that call ``module.name(*args)``, and give the result a state."""
+    plain = [pickle.dumps(part, 2)[2:-1] for part in (args, state)]
+    return f"c{module}\n{name}\n".encode() + plain[0] + b"R" + (plain[1] + b"b" if state is not None else b"")
+
+
+_DTYPE = _called("numpy", "dtype", ("f8", 0, 1))
+_ARRAY = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R"
+_DEEP_KEY = b"}" + b")" + b"\x85" * 100_000 + b"Ns."
+_LAUGHS = b"](K\x00K\x00e" + b"".join(b"q%c0](h%ch%ce" % (at, at, at) for at in range(40)) + b"."
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        # An array of objects whose pointers are the file's bytes, in the three ways to make an array.
+        b"\x80\x03cnumpy\nndarray\n(K\x01\x85" + _called("numpy", "dtype", ("O8", 0, 1)) + b"C\x08AAAAAAAAtR.",
+        b"\x80\x03" + _ARRAY + b"(K\x01K\x01\x85" + _called("numpy", "dtype", ("O8", 0, 1)) + b"\x89C\x08AAAAAAAAtb.",
+        b"\x80\x03cnumpy.core.multiarray\nscalar\n" + _called("numpy", "dtype", ("O8", 0, 1)) + b"C\x08AAAAAAAA\x86R.",
+        # Raw memory, fields, and a type that is changed after an array was made of it.
+        b"\x80\x03" + _ARRAY + b"(K\x01K\x01\x85" + _called("numpy", "dtype", ("V8", 0, 1)) + b"\x89C\x08AAAAAAAAtb.",
+        b"\x80\x03" + _called("numpy", "dtype", ("f8", 0, 1), (3, "<", None, ("a",), {"a": 1}, 8, 1, 0)) + b".",
+        b"\x80\x03" + _called("numpy", "dtype", ("f8", 0, 1), (3, "<", None, None, None, 800, 1, 0)) + b".",
+        b"\x80\x03" + _called("numpy", "dtype", ("f8", 0, 1), (3, "<", None, None, None, -1, -1, 0)) + b"Nb.",
+        # Content that is shorter than the shape, or longer; impossible shapes.
+        b"\x80\x03" + _ARRAY + b"(K\x01K\x09\x85" + _DTYPE + b"\x89C\x08AAAAAAAAtb.",
+        b"\x80\x03" + _ARRAY + b"(K\x01J\xff\xff\xff\xff\x85" + _DTYPE + b"\x89C\x08AAAAAAAAtb.",
+        # Sizes from nothing.
+        _called("builtins", "bytearray", (10**10,)) + b".",
+        _called("builtins", "range", (3 * 10**8,)) + b".",
+        b"cbuiltins\ntuple\n" + _called("builtins", "range", (3 * 10**8,)) + b"\x85R.",
+        b"\x80\x05\x96" + struct.pack("<Q", 1 << 33) + b".",
+        b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b".",
+        b"]r\xff\xff\xff\x7f.",  # a memo of two thousand million entries: harmless here, and refused nowhere else
+        # Nesting and repeated references.
+        b"\x80\x02" + b"]" * 5000 + b"a" * 4999 + b".",
+        b"\x80\x02" + _DEEP_KEY,
+        b"\x80\x02" + _LAUGHS,
+        b"]q\x00h\x00a.",
+        # Changing what others share: classes, functions, other values.
+        b"\x80\x02cnumpy\ndtype\nN}X\x04\x00\x00\x00makeK\x01s\x86b.",
+        b"]}X\x01\x00\x00\x00aK\x01sb.",
+        b"cchumpy.ch\nCh\n.",
+        # Sparse matrices whose indices lie outside.
+        b"\x80\x02cscipy.sparse._csc\ncsc_matrix\n)\x81"
+        + pickle.dumps(
+            {"_shape": (3, 3), "data": [1.0], "indices": [900_000], "indptr": [0, 1, 1, 1], "maxprint": 50}, 2
+        )[2:-1]
+        + b"b.",
+    ],
+)
+def test_what_would_corrupt_memory_or_take_it_all_is_refused(hostile: bytes) -> None:
+    if hostile.startswith(b"]r"):
+        assert read_pickle(hostile, "memo.pkl") == []
+        return
+    with pytest.raises(UserError, match=r"hostile\.pkl"):
+        read_pickle(hostile, "hostile.pkl")
+
+
+def test_what_is_shared_as_real_files_share_it_comes_through() -> None:
+    camera = {"f": np.ones((2, 1)), "c": np.ones((2, 1))}
+    people = [{"camera": camera, "box": [0.0, 1.0, 2.0, 3.0], "name": "S1"} for _ in range(20_000)]
+    assert len(read_pickle(pickle.dumps(people, 2), "people")) == 20_000
+
+
+def test_the_pickles_of_public_reports_are_refused(shared: Path) -> None:
+    found = [*(shared / "field/damaged/pickles").glob("*.pkl"), shared / "field/damaged/3dpw_segv.pkl"]
+    assert len(found) >= 4
+    for path in found:
+        with pytest.raises(UserError, match=path.name):
+            load_pickle(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("page", "web page"), ("pointer", "git lfs pull"), ("half", "zip archive")]
+)
+def test_bad_downloads_are_named_for_what_they_are(shared: Path, name: str, reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        load_pickle(shared / f"field/bad-downloads/{name}.pkl")
