@@ -1,7 +1,25 @@
 """PoseSyn's core: the plugin system, the values that flow, the run. It knows no model by name.
 
-What a plugin author imports stands here.
+What a plugin author imports stands here, and the functions that a Python user calls, which are loaded when they are
+first asked for:
+
+========================  ========================================================================================
+:func:`load_image`        a picture, uint8 RGB, upright
+:func:`load_sample`       one person in one picture
+:func:`read_samples`      the samples of a data set
+:func:`make`              a component by kind and name, with its options
+:func:`estimate`          what an estimator says of samples
+:func:`score`             how wrong it is on them (Eq. 1)
+:func:`generate`          a motion from a text, a pose or both (Eq. 5)
+:func:`plan`              the motion laid onto the person of a picture (Eq. 7-9)
+:func:`draw`              its frames
+:func:`judge`             which of them the estimator and a filter confirm (Eq. 6)
+:func:`run`               all stages of a recipe
+:func:`open_run`          a finished run as tables and arrays
+========================  ========================================================================================
 """
+
+from typing import TYPE_CHECKING, Any
 
 from posesyn_core.components import Component, Kind, Need
 from posesyn_core.contracts.options import option
@@ -22,7 +40,35 @@ from posesyn_core.values import (
     Verdict,
 )
 
+if TYPE_CHECKING:
+    from posesyn_core.files.images import load_image
+    from posesyn_core.interface.making import load_sample, make, read_samples
+    from posesyn_core.interface.method import draw, estimate, generate, judge, plan, score
+    from posesyn_core.interface.runs import open_run, run
+
 __version__ = "0.1.0"
+
+_LAZY = {
+    "files.images": ("load_image",),
+    "interface.making": ("load_sample", "make", "read_samples"),
+    "interface.method": ("draw", "estimate", "generate", "judge", "plan", "score"),
+    "interface.runs": ("open_run", "run"),
+}
+"""The functions of Python's interface by module; they need torch and more."""
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _LAZY.items():
+        if name in names:
+            import importlib
+
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "Camera",
@@ -42,6 +88,18 @@ __all__ = [
     "SmplParams",
     "UserError",
     "Verdict",
+    "draw",
+    "estimate",
+    "generate",
     "hookimpl",
+    "judge",
+    "load_image",
+    "load_sample",
+    "make",
+    "open_run",
     "option",
+    "plan",
+    "read_samples",
+    "run",
+    "score",
 ]

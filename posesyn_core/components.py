@@ -350,12 +350,12 @@ class Kind(StrEnum):
     def __new__(
         cls,
         word: str,
-        hook: str,
-        protocols: tuple[type, ...],
+        hook: str = "",
+        protocols: tuple[type, ...] = (),
         groups: tuple[type, ...] = (),
         abilities: type | None = None,
     ) -> "Kind":
-        """One entry; its value is the word."""
+        """One entry; its value is the word, by which ``Kind(word)`` finds it."""
         kind = str.__new__(cls, word)
         kind._value_ = kind.word = word
         kind.hook, kind.protocols, kind.groups, kind.abilities = hook, protocols, groups, abilities

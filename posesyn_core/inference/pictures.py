@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from attrs import frozen
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from posesyn_core.body.model import Body, load_body
 from posesyn_core.body.render import composite, diffuse, normals, render, vertex_normals, window
@@ -104,17 +104,35 @@ def _people(path: Path) -> list[dict[str, Any]]:
 
 def _sample(name: str, path: Path, entry: Mapping[str, Any]) -> Sample:
     """One person; without keypoints, no joint of SMPL's is labelled."""
-    joints = joint_set(entry.get("joint_set", SMPL24.name))
-    rows = (
-        np.asarray(entry["keypoints"], np.float32) if "keypoints" in entry else np.zeros((len(joints), 3), np.float32)
-    )
-    if rows.shape != (len(joints), 3):
-        raise SampleError(f"'keypoints' must be {len(joints)} rows (x, y, confidence) for {joints.name}")
-    known = np.isfinite(rows).all(1) & (rows[:, 2] > 0)
-    if "box" not in entry and not known.any():
+    if "box" not in entry and not _known(np.asarray(entry.get("keypoints", np.empty((0, 3))), np.float32)).any():
         raise SampleError("it has neither a 'box' nor a labelled keypoint")
-    box = entry["box"] if "box" in entry else joint_boxes(rows[:, :2], known)
-    return Sample(name, path, box, joints.name, np.where(known[:, None], rows[:, :2], 0), rows[:, 2] * known)
+    return person(name, path, entry.get("box"), entry.get("keypoints"), entry.get("joint_set", SMPL24.name))
+
+
+def person(
+    name: str, image: Path | bytes, box: ArrayLike | None, keypoints: ArrayLike | None, joints: str = SMPL24.name
+) -> Sample:
+    """A person of ``image`` with the 2D labels ``keypoints`` (J, 3): x, y in pixels and a confidence, 0 = not labelled.
+
+    Without a ``box`` that of the labelled joints serves, else the whole picture. SampleError for labels of another
+    shape.
+    """
+    names = joint_set(joints)
+    rows = np.zeros((len(names), 3), np.float32) if keypoints is None else np.asarray(keypoints, np.float32)
+    if rows.shape != (len(names), 3):
+        raise SampleError(f"'keypoints' must be {len(names)} rows (x, y, confidence) for {names.name}")
+    known = _known(rows)
+    if box is None and known.any():
+        box = joint_boxes(rows[:, :2], known)
+    elif box is None:
+        height, width = load_image(image).shape[:2]
+        box = (0, 0, width - 1, height - 1)
+    points, confidence = np.where(known[:, None], rows[:, :2], 0), np.where(known, rows[:, 2], 0)
+    return Sample(name, image, box, names.name, points, confidence)  # type: ignore[arg-type]
+
+
+def _known(rows: NDArray[np.float32]) -> NDArray[np.bool_]:
+    return np.isfinite(rows).all(1) & (rows[:, 2] > 0)
 
 
 def predict_pictures(

@@ -17,6 +17,7 @@ from attrs import evolve, frozen
 from posesyn_core.body.model import Body, load_body
 from posesyn_core.body.planning import plan_clips, plan_fault
 from posesyn_core.components import Animator, Kind
+from posesyn_core.contracts.results import a_value, name_of
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import encode_jpeg
 from posesyn_core.files.paths import write_atomic
@@ -27,7 +28,7 @@ from posesyn_core.pipeline.references import analyse_references
 from posesyn_core.pipeline.run import EASY, Clip, DrawnFrame, Judgement, Run
 from posesyn_core.pipeline.tables import Row
 from posesyn_core.seeds import rng, seed_of
-from posesyn_core.values import ClipPlan, LabelledFrame, Motion, PoseEstimate, Sample
+from posesyn_core.values import ClipPlan, Image, LabelledFrame, Motion, PoseEstimate, Sample
 
 PART = 8
 
@@ -148,14 +149,32 @@ def _thinned(motion: Motion, stride: int, most: int) -> Motion:
     return evolve(motion, joints=motion.joints[::stride][:most], fps=motion.fps / stride)
 
 
+def draw_frames(animator: Animator, plan: ClipPlan) -> Iterator[Image]:
+    """The animator's frames of a plan, one for each of its bodies and all of one size.
+
+    UserError naming the animator's method if it yields anything but uint8 RGB images; SampleError if it yields too few
+    or too many.
+    """
+    wanted, count, shape = len(plan.transl), 0, None
+    for image in animator.animate(plan):
+        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else a_value(image)
+            raise UserError(f"{name_of(animator.animate)} yielded {kind} where a uint8 image (H, W, 3) is needed")
+        shape = shape or image.shape
+        if image.shape != shape:
+            raise UserError(f"{name_of(animator.animate)} yielded images of two sizes: {shape} and {image.shape}")
+        count += 1
+        yield image
+    if count != wanted:
+        raise SampleError(f"the animator drew {count} frames for a plan of {wanted}")
+
+
 def _draw(animator: Animator, plan: ClipPlan, quality: int) -> Drawing:
     images: list[bytes] = []
     height = width = 0
-    for image in animator.animate(plan):
+    for image in draw_frames(animator, plan):
         height, width = image.shape[:2]
         images.append(encode_jpeg(image, quality))
-    if not images or len(images) != len(plan.joints3d):
-        raise SampleError(f"the animator drew {len(images)} frames for a plan of {len(plan.joints3d)}")
     return Drawing(plan, images, width, height)
 
 

@@ -38,7 +38,7 @@ def labels_of(run: Run) -> Labels:
     """
     kind, choice = run.recipe.score.labels, run.recipe.labeller
     if kind == "ground_truth":
-        return _annotated
+        return annotated
     if choice is None:
         raise UserError(f"score.labels = {kind!r} needs [labeller]: the component whose joints replace the annotations")
     if (Kind.KEYPOINTS, choice.name) in run.registry.components:
@@ -49,7 +49,8 @@ def labels_of(run: Run) -> Labels:
     return _estimated(run, choice, kind == "estimated_3d")
 
 
-def _annotated(samples: Sequence[Sample]) -> list[Label | SampleError]:
+def annotated(samples: Sequence[Sample]) -> list[Label | SampleError]:
+    """The samples' own 2D labels."""
     return [Label(sample.keypoints2d, sample.confidence > 0, sample.joint_set) for sample in samples]
 
 

@@ -151,7 +151,7 @@ def _restore(plain: Any, kind: Any, shape: tuple[int | str, ...] | None) -> Any:
         return None
     if shape is not None:
         return np.asarray(plain, np.float32).reshape([-1 if isinstance(n, str) else n for n in shape])
-    kind = _without_none(kind)
+    kind = without_none(kind)
     if _is_image(kind):
         return Path(plain["path"]) if plain["data"] is None else plain["data"]
     if attrs.has(kind):
@@ -165,7 +165,7 @@ def _arrow_type(cls: type) -> Iterator[pa.Field]:
     types = _types(cls)
     for attribute in attrs.fields(cls):
         shape = attribute.metadata.get("shape")
-        kind = pa.list_(pa.float32()) if shape is not None else _arrow_of(_without_none(types[attribute.name]))
+        kind = pa.list_(pa.float32()) if shape is not None else _arrow_of(without_none(types[attribute.name]))
         yield pa.field(attribute.name, kind)
 
 
@@ -183,7 +183,8 @@ def _is_image(kind: Any) -> bool:
     return kind is Path or (isinstance(kind, UnionType) and set(typing.get_args(kind)) == {Path, bytes})
 
 
-def _without_none(kind: Any) -> Any:
+def without_none(kind: Any) -> Any:
+    """``X`` of the type ``X | None``."""
     if isinstance(kind, UnionType) and NoneType in typing.get_args(kind):
         rest = [k for k in typing.get_args(kind) if k is not NoneType]
         return rest[0] if len(rest) == 1 else kind

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from attrs import frozen
 
 from posesyn_core import Component, Kind, hookimpl
 from posesyn_core.cli import main
@@ -70,8 +71,13 @@ def registry_with(*components: Component) -> Registry:
     return registry
 
 
+@frozen
+class Nothing:
+    """No options."""
+
+
 def captioner(name: str, *needs: Need) -> Component:
-    return Component(Kind.CAPTIONER, name, "", lambda config: None, object, needs)
+    return Component(Kind.CAPTIONER, name, "", lambda config: None, Nothing, needs)
 
 
 def test_what_a_component_lacks_stands_with_the_remedy() -> None:
