@@ -8,6 +8,7 @@ name is refused. Nesting is bounded, and so is what repeated references unfold t
 
 import io
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -173,3 +174,18 @@ def _complaint(content: bytes, error: Exception) -> str:
         return "it ends early: download it again"
     foreign = isinstance(error, KeyError | IndexError)  # no such operation, or nothing on the stack to operate on
     return not_data(content[:HEAD]) or ("it is no pickle, or a damaged one" if foreign else reason_of(error))
+
+
+def load_object(path: Path, key: str) -> Any:
+    """The object under ``key`` in an .npz whose arrays are pickled, read as :func:`load_pickle` does."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(read_file(path, "npz file"))) as archive, archive.open(f"{key}.npy") as member:
+            version = np.lib.format.read_magic(member)
+            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            if not header(member)[2].hasobject:
+                raise UserError(f"{key!r} in {str(path)!r} is a plain array, not a pickled object")
+            content = member.read()
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+        raise UserError(f"{str(path)!r} is no .npz with {key!r}: {error}") from error
+    found = read_pickle(content, f"{path}, {key}")
+    return found.item() if isinstance(found, np.ndarray) and found.ndim == 0 else found

@@ -54,6 +54,12 @@ def pve(pred: Array, target: Array, pred_root: Array | None = None, target_root:
     return _mean(_distances(moved, fixed), None)
 
 
+def velocity_error(pred: Array, target: Array) -> Any:
+    """Mean per-joint velocity error (MPJVE) of one recording, (T, J, 3): the mean distance of the steps from frame to
+    frame (VideoPose3D); per frame, so divide by the time of one."""
+    return _distances(pred[1:] - pred[:-1], target[1:] - target[:-1]).mean()
+
+
 def pck(pred: Array, target: Array, threshold: float = 150.0, root: Root = None, valid: Any = None) -> Array:
     """Percentage of correct keypoints: the joints nearer than ``threshold`` (MPI-INF-3DHP: 150 mm, strictly less)."""
     distances = _distances(_relative(pred, root, valid), _relative(target, root, valid))

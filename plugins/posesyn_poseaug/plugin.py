@@ -1,0 +1,1 @@
+"""What this plugin brings. Only options stand here; torch is imported when a component is made."""

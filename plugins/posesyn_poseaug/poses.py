@@ -1,0 +1,112 @@
+"""A set of 2D-3D pose pairs in arrays: what lifters train and are measured on."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from attrs import evolve, field, frozen
+from torch import Tensor
+
+from posesyn_core.errors import UserError
+from posesyn_poseaug.camera import CAMERA
+from posesyn_poseaug.skeleton import BONES, JOINTS, bones_of, lengths_of
+
+
+def _tensor(value: Any) -> Tensor:
+    return value.float() if isinstance(value, Tensor) else torch.from_numpy(np.array(value, np.float32))
+
+
+@frozen(eq=False)
+class PoseSet:
+    """N poses: ``poses`` (N, 16, 3) metres in the camera frame with their place, ``keypoints`` (N, 16, 2) on the
+    normalised screen (annotated or detected), ``cameras`` (N, 9), and whose they are: ``subjects`` (N,)."""
+
+    poses: Tensor = field(converter=_tensor)
+    keypoints: Tensor = field(converter=_tensor)
+    cameras: Tensor = field(converter=_tensor)
+    subjects: tuple[str, ...] = ()
+    name: str = "poses"
+
+    def __attrs_post_init__(self) -> None:
+        """UserError, naming the set, for other shapes, numbers that are none, or bones without length."""
+        shapes = {"poses": (JOINTS, 3), "keypoints": (JOINTS, 2), "cameras": (CAMERA,)}
+        for name, shape in shapes.items():
+            given = getattr(self, name)
+            if given.shape != (len(self.poses), *shape):
+                raise UserError(f"{self.name}: {name} must have shape {(len(self.poses), *shape)}, not {given.shape}")
+            check_finite(given, f"{self.name}: {name}")
+        check_bones(self.poses, self.name)
+
+    def __len__(self) -> int:
+        return len(self.poses)
+
+    def chosen(self, index: Tensor) -> "PoseSet":
+        """The poses at ``index`` (M,)."""
+        subjects = tuple(self.subjects[at] for at in index.tolist()) if self.subjects else ()
+        return evolve(
+            self, poses=self.poses[index], keypoints=self.keypoints[index], cameras=self.cameras[index],
+            subjects=subjects,
+        )  # fmt: skip
+
+    def of_subjects(self, names: tuple[str, ...]) -> "PoseSet":
+        """The poses of those subjects (S1; S1 and S5: the paper's Fig. 6). UserError if there are none."""
+        places = [at for at, subject in enumerate(self.subjects) if subject in names]
+        if not places:
+            known = ", ".join(sorted(set(self.subjects))) or "none"
+            raise UserError(f"{self.name} has no poses of {', '.join(names)}; its subjects are {known}")
+        return self.chosen(torch.tensor(places))
+
+
+def check_finite(values: Tensor, what: str) -> None:
+    """UserError naming the first row of ``values`` (N, ...) that holds NaN or infinity."""
+    broken = ~torch.isfinite(values).flatten(1).all(1)
+    if broken.any():
+        raise UserError(f"{what} {int(broken.nonzero()[0, 0])} holds a number that is not finite; remove that row")
+
+
+def check_bones(poses: Tensor, what: str) -> None:
+    """UserError naming the first pose and bone without length: it has no direction, and would make everything NaN."""
+    short = lengths_of(bones_of(poses))[..., 0] < 1e-6
+    if short.any():
+        row, bone = short.nonzero()[0].tolist()
+        raise UserError(f"{what}: pose {row} has a bone without length (of joint {bone + 1}); remove that pose")
+
+
+def templates_of(poses: PoseSet) -> Tensor:
+    """(S, 15) a table of bone lengths: the median of every subject of the set, left and right alike."""
+    from posesyn_poseaug.skeleton import LENGTH_GROUPS
+
+    lengths = lengths_of(bones_of(poses.poses))[..., 0]
+    names = sorted(set(poses.subjects)) or [""]
+    labels = poses.subjects or ("",) * len(poses)
+    rows = []
+    for name in names:
+        mine = lengths[[at for at, label in enumerate(labels) if label == name]].median(0).values
+        for group in LENGTH_GROUPS:
+            mine[list(group)] = mine[list(group)].mean()
+        rows.append(mine)
+    return torch.stack(rows)
+
+
+def read_templates(path: Any) -> Tensor:
+    """(S, 15) bone lengths in metres from an .npy file (the official ``hm36s15678_bl_templates.npy``).
+
+    UserError if it is no such table, or holds a length that is no positive number.
+    """
+    from posesyn_core.files.paths import existing_file
+
+    try:
+        table = np.load(existing_file(path, "table of bone lengths"), allow_pickle=False)
+    except ValueError as error:
+        raise UserError(f"the table of bone lengths {str(path)!r} is no plain .npy array: {error}") from error
+    if table.ndim != 2 or table.shape[1] != BONES or not len(table):
+        raise UserError(f"the table of bone lengths {str(path)!r} must have shape (S, {BONES}), not {table.shape}")
+    if not (np.isfinite(table).all() and (table > 0).all()):
+        row, bone = np.argwhere(~(np.isfinite(table) & (table > 0)))[0]
+        raise UserError(
+            f"the table of bone lengths {str(path)!r} has {table[row, bone]} in row {row}, bone {bone}: lengths are "
+            "positive, in metres"
+        )
+    if table.max() > 3:
+        raise UserError(f"the table of bone lengths {str(path)!r} has a bone of {table.max():g}: lengths are in metres")
+    return torch.from_numpy(table.astype(np.float32))
