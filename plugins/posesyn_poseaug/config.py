@@ -2,16 +2,11 @@
 
 from typing import Literal
 
-from attrs import field, frozen, validators
+from attrs import frozen
 
 from posesyn_core.components import option
 
 Discriminators = Literal["both", "2d", "3d", "none"]
-
-
-def _positive(default: float, doc: str) -> float:
-    value: float = field(default=default, validator=validators.gt(0), metadata={"doc": doc})
-    return value
 
 
 @frozen
@@ -33,36 +28,57 @@ class PoseAugConfig:
         "", "the table of bone lengths, hm36s15678_bl_templates.npy; empty = the training subjects' own"
     )
     swap_lengths: bool = option(True, "give every training pose the lengths of a random template at each epoch")
-    epochs: int = option(50, "epochs over which the schedule runs (epochs)")
-    batch_size: int = option(1024, "poses in a batch (batch_size)")
-    warm_up: int = option(2, "first epochs, in which the lifter rests and no feedback counts (warmup)")
-    discriminate_every: int = option(2, "generator steps to one of the discriminators (df)")
-    learning_rate: float = _positive(1e-4, "of the generator and the discriminators (lr_g, lr_d)")
-    lifter_rate: float = _positive(1e-4, "of the lifter; SemGCN's was 1e-3 (lr_p)")
-    max_gradient: float = _positive(1.0, "each network's gradients are clipped to this norm")
+    epochs: int = option(50, "epochs over which the schedule runs (epochs)", least=1)
+    batch_size: int = option(1024, "poses in a batch (batch_size)", least=2)
+    warm_up: int = option(2, "first epochs, in which the lifter rests and no feedback counts (warmup)", least=0)
+    discriminate_every: int = option(2, "generator steps to one of the discriminators (df)", least=1)
+    learning_rate: float = option(1e-4, "of the generator and the discriminators (lr_g, lr_d)", above=0)
+    max_gradient: float = option(1.0, "the gradients of each of these are clipped to this norm", above=0)
     ba_ratio: tuple[float, float] = option(
-        (3.0, 5.0), "how much harder bent poses shall be, from and to (hardratio_ba)"
+        (3.0, 5.0), "how much harder bent poses shall be, from and to (hardratio_ba_s, hardratio_ba)", least=0
     )
-    ba_tolerance: float = option(2.0, "and how far they may be off (hardratio_std_ba)")
-    ba_weight: float = option(0.1, "weight of that (gloss_factorfeedback_ba)")
-    ba_diversity: float = option(0.0, "weight of the ratios' spread (gloss_factordiv_ba)")
-    rt_ratio: tuple[float, float] = option((17.0, 17.0), "the same for placed poses (hardratio_rt)")
-    rt_tolerance: float = option(15.0, "and how far they may be off (hardratio_std_rt)")
-    rt_weight: float = option(0.01, "weight of that (gloss_factorfeedback_rt)")
-    rt_diversity: float = option(0.0, "weight of the ratios' spread (gloss_factordiv_rt)")
-    beta: float = option(4.0, "with feedback = 'exponential': how much harder than the original (Eq. 9)")
-    angle_change: float = option(0.205, "wanted mean of 1 - cos of the bones' turns (ba_range_m)")
-    angle_tolerance: float = option(0.165, "and how far it may be off (ba_range_w)")
-    largest_length_ratio: float = _positive(0.2, "BL changes lengths by at most this share (blr_tanhlimit)")
-    length_limit: float = option(0.1, "changes of lengths up to this share cost nothing (blr_limit)")
-    weight_2d: float = option(1.0, "weight of the 2D discriminator's score (gloss_factord2d)")
-    weight_3d: float = option(6.0, "weight of the 3D discriminator's score (gloss_factord3d)")
-    weight_change: float = option(3.0, "weight of the limits on angles and lengths (gloss_factordiff)")
-    pool: int = option(4096, "fake poses that each discriminator is shown again")
-    seed: int = option(0, "seed of every draw")
+    ba_tolerance: float = option(2.0, "and how far they may be off (hardratio_std_ba)", least=0)
+    ba_weight: float = option(0.1, "weight of that (gloss_factorfeedback_ba)", least=0)
+    ba_diversity: float = option(0.0, "weight of the ratios' spread (gloss_factordiv_ba)", least=0)
+    rt_ratio: tuple[float, float] = option(
+        (17.0, 17.0), "the same for placed poses (hardratio_rt_s, hardratio_rt)", least=0
+    )
+    rt_tolerance: float = option(15.0, "and how far they may be off (hardratio_std_rt)", least=0)
+    rt_weight: float = option(0.01, "weight of that (gloss_factorfeedback_rt)", least=0)
+    rt_diversity: float = option(0.0, "weight of the ratios' spread (gloss_factordiv_rt)", least=0)
+    beta: float = option(4.0, "with feedback = 'exponential': how much harder than the original (Eq. 9)", above=1)
+    angle_change: float = option(0.205, "wanted mean of 1 - cos of the bones' turns (ba_range_m)", least=0, most=2)
+    angle_tolerance: float = option(0.165, "and how far it may be off (ba_range_w)", least=0)
+    largest_length_ratio: float = option(
+        0.2, "BL changes lengths by at most this share (blr_tanhlimit)", above=0, below=1
+    )
+    length_limit: float = option(0.1, "changes of lengths up to this share cost nothing (blr_limit)", least=0)
+    weight_2d: float = option(1.0, "weight of the 2D discriminator's score (gloss_factord2d)", least=0)
+    weight_3d: float = option(6.0, "weight of the 3D discriminator's score (gloss_factord3d)", least=0)
+    weight_change: float = option(3.0, "weight of the limits on angles and lengths (gloss_factordiff)", least=0)
+    pool: int = option(4096, "fake poses that each discriminator is shown again", least=1)
 
     @property
     def operations(self) -> frozenset[str]:
         """Those of "ba", "bl", "rt" that act."""
         chosen = {"ba": self.bone_angles, "bl": self.bone_lengths, "rt": self.rigid}
         return frozenset(name for name, on in chosen.items() if on)
+
+
+@frozen
+class LifterConfig:
+    """Options of the lifters."""
+
+    weights: str = option(
+        "random",
+        "'random' (small, untrained), 'random-full' (untrained at the published size), or a file: PoseAug's or the "
+        "baselines' ckpt_best*.pth.tar, or a .safetensors written here",
+    )
+    flip: bool = option(False, "average with the answer for the mirrored pose (officially on 3DHP alone)")
+    dropout: float | None = option(
+        None, "share of the values dropped in training; unset = as published", least=0, below=1
+    )
+    min_joints: int = option(
+        16, "reject a sample with fewer known joints; what is missing is put at the root", least=1, most=16
+    )
+    device: str = option("cpu", "torch device for training: cpu, cuda, cuda:1, mps")
