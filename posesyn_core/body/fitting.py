@@ -63,6 +63,7 @@ def fit_smpl(
     mask: Tensor | None = None,
     betas: Tensor | None = None,
     *,
+    known: Tensor | None = None,
     iterations: int = ITERATIONS,
     smoothness: float = SMOOTHNESS,
 ) -> FitResult:
@@ -72,7 +73,9 @@ def fit_smpl(
     for padding, whose parameters come out as the rest pose. With ``betas`` (B, 10), the shape of the person who is
     to perform the motion (Eq. 7), the joints are first retargeted to that person's bone lengths; without, the shape is
     fitted too and the joints are matched where they are. A clip with a frame that is not finite, or whose legs have no
-    length, gets the residual NaN; the others are not affected. ``smoothness`` is w_s of the energy above.
+    length, gets the residual NaN; the others are not affected. ``smoothness`` is w_s of the energy above. Joints that
+    are not ``known`` (B, L, 22) are hints, as good as a guess may be: the closed form starts from them, but nothing
+    pulls the body there, and the residual leaves them out.
     """
     given = torch.ones_like(joints3d[..., 0, 0], dtype=torch.bool) if mask is None else mask
     usable = given & joints3d.isfinite().all(-1).all(-1) & (_leg_length(joints3d) > 0)
@@ -83,12 +86,14 @@ def fit_smpl(
     target = torch.where(used, joints3d.double(), at_rest[:, None])
     if betas is not None:
         target = torch.where(used, retarget_joints(target, at_rest, usable), at_rest[:, None])
-    clips = _Clips(target, pose_from_joints(target, average, usable), usable, average, growth)
+    counted = usable[..., None].expand(target.shape[:-1]) if known is None else usable[..., None] & known
+    clips = _Clips(target, pose_from_joints(target, average, usable), usable, counted.to(target), average, growth)
     state = _State(clips.start, target[:, :, 0], growth.new_zeros(len(target), growth.shape[-1]))
     for _ in range(iterations):
         state = _step(clips, state, smoothness)
     rest = clips.rest(state.shape)
-    distance = 1000 * (_forward(state.rotations, state.root, rest)[0] - target).norm(dim=-1).mean(-1)
+    distances = 1000 * (_forward(state.rotations, state.root, rest)[0] - target).norm(dim=-1)
+    distance = (distances * clips.known).sum(-1) / clips.known.sum(-1).clamp_min(1)
     misfit = _mean(distance, usable)
     if betas is not None:
         misfit = misfit.maximum(1000 * _stretch(joints3d.double().where(used, 0.0), usable))
@@ -110,13 +115,14 @@ def _mean(values: Tensor, mask: Tensor) -> Tensor:
 
 @frozen(eq=False)
 class _Clips:
-    """What is to be fitted: ``target`` joints (B, L, 22, 3) of the frames in ``mask`` (B, L), by rotations near
-    ``start`` (B, L, 24, 3, 3), with bodies whose joints at rest are ``average`` (B, 24, 3) + ``growth`` (24, 3, K) x
-    shape; K is 0 where the shape is given."""
+    """What is to be fitted: ``target`` joints (B, L, 22, 3) of the frames in ``mask`` (B, L), those that are ``known``
+    (B, L, 22; 1 or 0), by rotations near ``start`` (B, L, 24, 3, 3), with bodies whose joints at rest are ``average``
+    (B, 24, 3) + ``growth`` (24, 3, K) x shape; K is 0 where the shape is given."""
 
     target: Tensor
     start: Tensor
     mask: Tensor
+    known: Tensor
     average: Tensor
     growth: Tensor
 
@@ -141,10 +147,10 @@ def _step(clips: _Clips, state: _State, smoothness: float) -> _State:
     """
     joints, turned = _forward(state.rotations, state.root, clips.rest(state.shape))
     moves = torch.cat([(clips.target - joints)[..., None], _by_growing(turned, clips.growth)], dim=-1)
-    moves = moves * clips.mask[..., None, None, None]  # (B, L, 22, 3, 1 + K)
+    moves = moves * clips.known[..., None, None]  # (B, L, 22, 3, 1 + K)
     pull, weight = _pulls(state.rotations, clips, smoothness)
     pull = turned[:, :, TURNED] @ pull[..., None]
-    chunks = [x[clips.mask].split(FRAMES_AT_ONCE) for x in (joints, moves, pull, weight)]
+    chunks = [x[clips.mask].split(FRAMES_AT_ONCE) for x in (joints, clips.known, moves, pull, weight)]
     solved = [_solve(*chunk) for chunk in zip(*chunks, strict=True)]
     torques, answers = (_padded(parts, clips.mask) for parts in zip(*solved, strict=True))
     grown = _shape_step(moves, torques, answers, state.shape, clips.mask)
@@ -187,15 +193,17 @@ def _pulls(rotations: Tensor, clips: _Clips, smoothness: float) -> tuple[Tensor,
     return pull, weight
 
 
-def _solve(joints: Tensor, moves: Tensor, pull: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def _solve(joints: Tensor, known: Tensor, moves: Tensor, pull: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """The normal equations of N frames, axes of the clip: right-hand sides and solutions, both (N, U, 3, 1 + K).
 
     Turning joint j by a small w moves every joint k below it by w x (J_k - J_j), so forces f_k on the joints turn it
     by the sum of (J_k - J_j) x f_k, as on a lever. ``pull`` (N, T, 3, 1) comes on top of the first right-hand side.
+    Joints that are not ``known`` (N, 22) neither move anything nor are asked to move.
     """
     axes = torch.eye(3, dtype=joints.dtype)
     lever = (joints[:, :, None] - joints[:, None, TURNED]) * _above()[:, TURNED, None]  # (N, 22, T, 3)
-    right = _torques(lever, torch.cat([axes.expand(*joints.shape, 3), moves], dim=-1))
+    lever = lever * known[..., None, None]
+    right = _torques(lever, torch.cat([axes * known[..., None, None], moves], dim=-1))
     products = (lever.flatten(2).mT @ lever.flatten(2)).unflatten(2, (-1, 3)).unflatten(1, (-1, 3))  # (N, T, 3, T, 3)
     normal = joints.new_zeros(len(joints), right.shape[1], 3, right.shape[1], 3)  # its lower half is enough
     normal[:, :-1, :, :-1] = -products.transpose(2, 4)

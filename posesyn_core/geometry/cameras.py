@@ -8,6 +8,9 @@ that spans -1..1. Only arithmetic is used, so arrays may be numpy or torch, of a
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from posesyn_core.geometry.arrays import Array, namespace
 
 _SMALLEST = 1e-9  # the official codes' guard against a scale of 0
@@ -20,6 +23,34 @@ def project(points: Array, focal_length: Array, principal_point: Array) -> Array
     """
     pixels: Any = points[..., :2] / points[..., 2:]
     return pixels * focal_length[..., None, :] + principal_point[..., None, :]
+
+
+def place(
+    points: NDArray[np.floating],
+    pixels: NDArray[np.floating],
+    known: NDArray[np.bool_],
+    focal_length: NDArray[np.floating],
+    principal_point: NDArray[np.floating],
+) -> NDArray[np.float64]:
+    """Translations t (N, 3) metres after which the camera sees points (N, J, 3) nearest to ``pixels`` (N, J, 2).
+
+    ``known`` (N, J) says which pixels count, two at least. ``focal_length`` and ``principal_point`` (N, 2) as in
+    :func:`project`. Linear least squares: f (x + t_x) = (u - c) (z + t_z) for each pixel u across, likewise down. NaN
+    where no place fits best.
+    """
+    focal = np.asarray(focal_length, np.float64)[:, None]
+    off_axis = np.where(known[..., None], pixels - np.asarray(principal_point, np.float64)[:, None], 0)
+    solid = np.where(known[..., None], points, 0).astype(np.float64)
+    left = np.zeros((*solid.shape[:2], 2, 3))
+    left[..., 0, 0], left[..., 1, 1] = (known * focal[..., axis] for axis in (0, 1))
+    left[..., 2] = -off_axis
+    right = off_axis * solid[..., 2:] - focal * solid[..., :2]
+    left, right = left.reshape(len(solid), -1, 3), right.reshape(len(solid), -1)
+    solvable = np.linalg.matrix_rank(left) == 3
+    found = np.full((len(solid), 3), np.nan)
+    if solvable.any():
+        found[solvable] = np.einsum("nij,nj->ni", np.linalg.pinv(left[solvable]), right[solvable])
+    return found
 
 
 def focal_length_in_image(focal_length: float, size: int, width: Array) -> Array:

@@ -5,9 +5,8 @@ from typing import Any
 
 from posesyn_core.components import Captioner, Kind
 from posesyn_core.pipeline.executor import Unit, each_alone, fill
-from posesyn_core.pipeline.run import HARD, Captioned, Run
+from posesyn_core.pipeline.run import HARD, Captioned, Run, Selected
 from posesyn_core.pipeline.tables import Row
-from posesyn_core.values import ScoredSample
 
 PART = 32
 
@@ -17,14 +16,14 @@ def caption(run: Run) -> dict[str, Any]:
     run.require("select")
     captioner: Captioner = run.create(Kind.CAPTIONER, run.recipe.captioner, "captioner")
 
-    def describe(batch: Sequence[ScoredSample]) -> list[Captioned]:
-        sentences = captioner.caption([s.sample for s in batch], [s.estimate for s in batch])
-        return [Captioned(s.sample.id, sentence) for s, sentence in zip(batch, sentences, strict=True)]
+    def describe(batch: Sequence[Selected]) -> list[Captioned]:
+        sentences = captioner.caption([s.scored.sample for s in batch], [s.pose for s in batch])
+        return [Captioned(s.scored.sample.id, sentence) for s, sentence in zip(batch, sentences, strict=True)]
 
-    def work(batches: Iterator[list[Unit[ScoredSample]]]) -> Iterator[Row[Captioned]]:
+    def work(batches: Iterator[list[Unit[Selected]]]) -> Iterator[Row[Captioned]]:
         for batch in batches:
             yield from each_alone(describe, batch)
 
-    units = [(s.scored.sample.id, s.scored) for s in run.of_role(HARD)]
+    units = [(s.scored.sample.id, s) for s in run.of_role(HARD)]
     total, rejected = fill(run.captions, units, work, part=PART, batch=PART, label="caption", total=len(units))
     return {"captions": total, "rejected": rejected}

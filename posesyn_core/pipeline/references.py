@@ -9,51 +9,52 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, tee
 from typing import Any
 
+from posesyn_core.body.completion import complete_all
 from posesyn_core.body.model import Body
 from posesyn_core.body.planning import reference_fault, turn_to_labels
 from posesyn_core.components import Kind
 from posesyn_core.errors import SampleError
 from posesyn_core.inference.predict import Result, predict
 from posesyn_core.pipeline.executor import Unit, fill
-from posesyn_core.pipeline.run import EASY, Run
+from posesyn_core.pipeline.run import EASY, Run, Selected
 from posesyn_core.pipeline.tables import Row
-from posesyn_core.values import PoseEstimate, ScoredSample
+from posesyn_core.values import PoseEstimate, Sample
 
 PART = 256
-Batch = list[Unit[ScoredSample]]
+Batch = list[Unit[Selected]]
 
 
 def analyse_references(run: Run, body: Body) -> dict[str, Any]:
     """Fill the table ``references``: the body and camera of every easy person, or why they can't be animated."""
-    units = [(selected.scored.sample.id, selected.scored) for selected in run.of_role(EASY)]
+    units = [(selected.scored.sample.id, selected) for selected in run.of_role(EASY)]
 
     def work(batches: Iterator[Batch]) -> Iterator[Row[PoseEstimate]]:
         first = next(batches, None)
         if first is None:  # all done by an earlier call: no estimator need be made
             return
         ahead, behind = tee(chain([first], batches))
-        for results, batch in zip(_estimates(run, ahead), behind, strict=True):
-            yield from (_row(run, body, scored, result) for (_, scored), result in zip(batch, results, strict=True))
+        for results, batch in zip(_estimates(run, body, ahead), behind, strict=True):
+            yield from (_row(run, body, it.scored.sample, found) for (_, it), found in zip(batch, results, strict=True))
 
     batch = run.recipe.machine.batch_size
     total, rejected = fill(run.references, units, work, part=PART, batch=batch, label="references", total=len(units))
     return {"references": total - rejected, "references_rejected": rejected}
 
 
-def _estimates(run: Run, batches: Iterator[Batch]) -> Iterable[list[Result]]:
-    """What the estimator in ``[reference]``, or else the scoring one, says of the people of each batch."""
+def _estimates(run: Run, body: Body, batches: Iterator[Batch]) -> Iterable[list[Result]]:
+    """What the estimator in ``[reference]``, or else the scoring one, says of each batch, as whole bodies."""
     choice = run.recipe.reference
     if choice is None:
-        return ([scored.estimate for _, scored in batch] for batch in batches)
+        return ([selected.pose for _, selected in batch] for batch in batches)
     estimator = run.create(Kind.ESTIMATOR, choice, "reference")
     network = run.network(choice, estimator, "reference")
-    people = ([scored.sample for _, scored in batch] for batch in batches)
-    return predict(estimator, people, network=network, workers=run.recipe.machine.workers)
+    people = ([selected.scored.sample for _, selected in batch] for batch in batches)
+    found = predict(estimator, people, network=network, workers=run.recipe.machine.workers)
+    return (complete_all(body, results) for results in found)
 
 
-def _row(run: Run, body: Body, scored: ScoredSample, result: Result) -> Row[PoseEstimate]:
+def _row(run: Run, body: Body, sample: Sample, result: Result) -> Row[PoseEstimate]:
     """The result, turned by the labels if the recipe wants that, if it can be animated."""
-    sample = scored.sample
     if isinstance(result, SampleError):
         return Row(sample.id, rejected=str(result))
     if run.recipe.animate.turn_reference:

@@ -46,11 +46,20 @@ HARD, EASY = "hard", "easy"
 
 @frozen
 class Selected:
-    """A hard or an easy sample with its place in the ranking (0 = hardest, or easiest)."""
+    """A hard or an easy sample with its place in the ranking (0 = hardest, or easiest).
+
+    ``whole`` is the estimate completed to a whole SMPL pose, with the residual of the fit; None if it is one itself.
+    """
 
     role: str
     rank: int
     scored: ScoredSample
+    whole: PoseEstimate | None = None
+
+    @property
+    def pose(self) -> PoseEstimate:
+        """The estimate as a whole SMPL pose."""
+        return self.whole or self.scored.estimate
 
 
 @frozen

@@ -1,13 +1,19 @@
 """Stage 2: pick the hard and the easy samples (EEM, Eq. 2-3)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from posesyn_core.errors import UserError
+import numpy as np
+from attrs import evolve
+
+from posesyn_core.body.completion import complete, is_whole
+from posesyn_core.body.model import load_body
+from posesyn_core.errors import SampleError, UserError
 from posesyn_core.method import eem
 from posesyn_core.pipeline.run import EASY, HARD, Run, Selected
 from posesyn_core.pipeline.tables import Row
 from posesyn_core.seeds import rng
+from posesyn_core.values import PoseEstimate
 
 
 def select(run: Run) -> dict[str, Any]:
@@ -18,13 +24,48 @@ def select(run: Run) -> dict[str, Any]:
     if not hard and not easy:
         raise UserError(f"no sample of {str(run.folder)!r} could be scored; see rejected.parquet for the reasons")
     scored = run.scored.pick(unit for unit, _ in hard + easy)
-    rows = [
-        Row(unit, Selected(role, rank, scored[unit]))
-        for role, chosen in ((HARD, hard), (EASY, easy))
-        for rank, (unit, _) in enumerate(chosen)
+    chosen = [
+        Selected(role, rank, scored[unit])
+        for role, ranked in ((HARD, hard), (EASY, easy))
+        for rank, (unit, _) in enumerate(ranked)
     ]
+    rows = _whole(run, chosen)
     run.selected.write_part(0, rows)
-    return {"hard": len(hard), "easy": len(easy)}
+    return _summary([row.value for row in rows])
+
+
+def _summary(rows: Sequence[Selected | None]) -> dict[str, Any]:
+    """How many of each role, and if bodies had to be fitted: how many, how well, and how many could not be."""
+    kept = [row for row in rows if row is not None]
+    fitted = [row.whole.residual_mm for row in kept if row.whole is not None and row.whole.residual_mm is not None]
+    summary: dict[str, Any] = {role: sum(row.role == role for row in kept) for role in (HARD, EASY)}
+    if fitted:
+        summary |= {"fitted": len(fitted), "mean_residual_mm": round(float(np.mean(fitted)), 2)}
+    return summary if len(kept) == len(rows) else {**summary, "rejected": len(rows) - len(kept)}
+
+
+def _whole(run: Run, chosen: Sequence[Selected]) -> list[Row[Selected]]:
+    """The selected with their estimates completed to whole SMPL poses, or rejected where too little is known of one.
+
+    Easy people whom another estimator will look at as references stay as they are. UserError if the estimator's joint
+    set is too poor.
+    """
+    estimates = [each.scored.estimate for each in chosen]
+    poor = [
+        at
+        for at, each in enumerate(chosen)
+        if not is_whole(each.scored.estimate) and (each.role == HARD or run.recipe.reference is None)
+    ]
+    found = complete(load_body(run.recipe.body_file), [estimates[at] for at in poor]) if poor else []
+    completed = dict(zip(poor, found, strict=True))
+    return [_row(each, completed.get(at)) for at, each in enumerate(chosen)]
+
+
+def _row(selected: Selected, whole: PoseEstimate | SampleError | None) -> Row[Selected]:
+    unit = selected.scored.sample.id
+    if isinstance(whole, SampleError):
+        return Row(unit, rejected=str(whole))
+    return Row(unit, evolve(selected, whole=whole))
 
 
 def _rankings(run: Run) -> Iterator[tuple[str, float]]:

@@ -10,10 +10,10 @@ from posesyn_core.body.model import load_body
 from posesyn_core.components import Kind, MotionGenerator
 from posesyn_core.method.orientation import camera_to_y_up
 from posesyn_core.pipeline.executor import Unit, each_alone, fill
-from posesyn_core.pipeline.run import HARD, Run
+from posesyn_core.pipeline.run import HARD, Run, Selected
 from posesyn_core.pipeline.tables import Row
 from posesyn_core.seeds import seed_of
-from posesyn_core.values import FloatArray, Motion, MotionRequest, ScoredSample
+from posesyn_core.values import FloatArray, Motion, MotionRequest
 
 PART = 32
 PSEUDO_LABEL_FRAMES = 30
@@ -41,9 +41,9 @@ def synthesize(run: Run) -> dict[str, Any]:
 
 def _requests(run: Run) -> Iterator[Unit[MotionRequest]]:
     options, captions = run.recipe.synthesize, {c.sample_id: c.caption for c in run.captions.values()}
-    hard = [selected.scored for selected in run.of_role(HARD)]
-    for scored, joints3d in zip(hard, _poses(run, hard), strict=True):
-        sample, pose = scored.sample, joints3d[:22]
+    hard = run.of_role(HARD)
+    for selected, joints3d in zip(hard, _poses(run, hard), strict=True):
+        sample, pose = selected.scored.sample, joints3d[:22]
         for number in range(options.motions_per_sample if sample.id in captions else 0):
             name = f"{sample.id}#{number}"
             yield (
@@ -61,12 +61,14 @@ def _requests(run: Run) -> Iterator[Unit[MotionRequest]]:
             )
 
 
-def _poses(run: Run, hard: Sequence[ScoredSample]) -> Sequence[FloatArray]:
+def _poses(run: Run, hard: Sequence[Selected]) -> Sequence[FloatArray]:
     """The hard samples' pseudo-labels (24, 3): as estimated, or as their labelled 2D joints correct them."""
-    estimates = [scored.estimate for scored in hard]
+    estimates = [selected.pose for selected in hard]
     if run.recipe.synthesize.pose == "pseudo_label":
         return [estimate.joints3d for estimate in estimates]
-    return list(fit_to_labels(load_body(run.recipe.body_file), estimates, [scored.sample for scored in hard]))
+    return list(
+        fit_to_labels(load_body(run.recipe.body_file), estimates, [selected.scored.sample for selected in hard])
+    )
 
 
 def _repeat_pose(requests: Sequence[MotionRequest]) -> list[Motion]:
