@@ -50,10 +50,27 @@ class Need:
 
 
 @frozen
+class Licence:
+    """Who may use a component for what, as far as its author knows; a phrase each, for ``posesyn plugins show``.
+
+    ``code``: the licence of the code that it follows or wraps; ``weights``: of the weights or files that it can load;
+    ``data``: what both mean for the data made with it.
+    """
+
+    code: str
+    weights: str
+    data: str
+
+    def __str__(self) -> str:
+        return f"code follows: {self.code}; weights: {self.weights}; your data: {self.data}"
+
+
+@frozen
 class Component:
     """One exchangeable part as a plugin describes it: cheap to make, imports nothing heavy.
 
-    ``weights`` (optional) makes the format of its checkpoint files, for ``posesyn weights``.
+    ``weights`` (optional) makes the format of its checkpoint files, for ``posesyn weights``; ``licence`` (optional)
+    is what ``posesyn plugins show`` prints about the licences of its code and weights.
     """
 
     kind: "Kind"
@@ -63,6 +80,7 @@ class Component:
     config: type
     needs: tuple[Need, ...] = ()
     weights: "Callable[[], WeightFormat] | None" = None
+    licence: Licence | None = None
 
 
 @runtime_checkable

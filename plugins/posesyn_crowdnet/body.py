@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from smplx.lbs import batch_rigid_transform
 from torch import Tensor, nn
 
 from posesyn_core.body.model import Body, ShapeSpace, body_of_buffers
+from posesyn_core.body.skinning import pose_feature, rigid_chain, skin
 from posesyn_core.errors import UserError
 from posesyn_core.files.paths import existing_file
 from posesyn_crowdnet.joints import EXTRA_HEAD_TOP, FACE_VERTICES, SMPL_VERTICES, SUPERSET
@@ -82,10 +82,10 @@ class JointRegressor(nn.Module):
         """``rows`` (K, V): the weights of each joint."""
         super().__init__()
         used = (rows != 0).any(0)
-        posedirs = body.smpl.posedirs.unflatten(1, (-1, 3))
+        posedirs = body.posedirs.unflatten(1, (-1, 3))
         for name, values in {
             "rows": rows[:, used], "template": body.v_template[used], "shapedirs": body.shapedirs[used],
-            "posedirs": posedirs[:, used].flatten(1), "weights": body.weights[used], "parents": body.parents,
+            "posedirs": posedirs[:, used].flatten(1), "weights": body.weights[used],
             "rest_template": body.rest_template, "rest_shapedirs": body.rest_shapedirs,
         }.items():  # fmt: skip
             self.register_buffer(name, values.clone())
@@ -95,17 +95,13 @@ class JointRegressor(nn.Module):
     shapedirs: Tensor
     posedirs: Tensor
     weights: Tensor
-    parents: Tensor
     rest_template: Tensor
     rest_shapedirs: Tensor
 
     def forward(self, rotations: Tensor, betas: Tensor) -> Tensor:
         """Rotation matrices (B, 24, 3, 3) and betas (B, 10) -> joints (B, K, 3) metres, before any translation."""
         shaped = self.template + torch.einsum("bk,vak->bva", betas, self.shapedirs)
-        bent = (rotations[:, 1:] - torch.eye(3, dtype=rotations.dtype, device=rotations.device)).flatten(1)
-        shaped = shaped + (bent @ self.posedirs).unflatten(1, (-1, 3))
+        shaped = shaped + (pose_feature(rotations) @ self.posedirs).unflatten(1, (-1, 3))
         rest = self.rest_template + torch.einsum("bk,jak->bja", betas, self.rest_shapedirs)
-        _, transforms = batch_rigid_transform(rotations, rest, self.parents, dtype=rotations.dtype)
-        moved = torch.einsum("vk,bkij->bvij", self.weights, transforms)
-        vertices = (moved[..., :3, :3] @ shaped[..., None])[..., 0] + moved[..., :3, 3]
-        return self.rows @ vertices
+        world, joints = rigid_chain(rotations, rest)
+        return self.rows @ skin(shaped, self.weights, world, joints, rest)

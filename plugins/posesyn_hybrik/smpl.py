@@ -7,10 +7,10 @@ takes the place of any body that the network was made with.
 from collections.abc import Mapping, Sequence
 
 import torch
-from smplx.lbs import batch_rigid_transform
 from torch import Tensor, nn
 
 from posesyn_core.body.model import Body, ShapeSpace, body_of_buffers
+from posesyn_core.body.skinning import pose_feature, rigid_chain, skin
 from posesyn_hybrik.skeleton import BONE_CHILD, LEAF_VERTICES, PARENTS, SMPL_VERTICES, leaf_vertices
 
 SMPL_FACES = 13776
@@ -60,14 +60,12 @@ class HybrikSmpl(nn.Module):
         Only the five vertices that are joints are skinned.
         """
         rest = self(betas)
-        parents = self.parents[:24]
-        joints, transforms = batch_rigid_transform(rotations, rest[:, :24], parents, dtype=rotations.dtype)
-        features = (rotations[:, 1:] - torch.eye(3).to(rotations)).flatten(1)
+        bones = rest[:, :24]
+        world, joints = rigid_chain(rotations, bones)
         directions = self.posedirs.unflatten(1, (-1, 3)).index_select(1, self.leaves)
-        skin = rest[:, 24:] + torch.einsum("bp,pva->bva", features, directions)
-        moves = torch.einsum("vj,bjkl->bvkl", self.lbs_weights.index_select(0, self.leaves), transforms)
-        leaves = (moves[..., :3, :3] @ skin[..., None])[..., 0] + moves[..., :3, 3]
-        return torch.cat([joints, leaves], dim=1)
+        skins = rest[:, 24:] + torch.einsum("bp,pva->bva", pose_feature(rotations), directions)
+        weights = self.lbs_weights.index_select(0, self.leaves)
+        return torch.cat([joints, skin(skins, weights, world, joints, bones)], dim=1)
 
 
 def smpl_of_body(body: Body, leaves: Sequence[int] | None = None, h36m_regressor: Tensor | None = None) -> HybrikSmpl:
@@ -76,7 +74,7 @@ def smpl_of_body(body: Body, leaves: Sequence[int] | None = None, h36m_regressor
     smpl = HybrikSmpl(len(template), len(body.faces), leaves or leaf_vertices(template.cpu().numpy()))
     arrays = {
         "faces_tensor": body.faces, "v_template": template, "shapedirs": body.shapedirs,
-        "posedirs": body.smpl.posedirs, "J_regressor": body.J_regressor, "lbs_weights": body.weights,
+        "posedirs": body.posedirs, "J_regressor": body.J_regressor, "lbs_weights": body.weights,
     }  # fmt: skip
     if h36m_regressor is not None:
         arrays["J_regressor_h36m"] = h36m_regressor

@@ -18,12 +18,12 @@ import roma
 import torch
 import torch.nn.functional as F
 from attrs import frozen
-from smplx.lbs import batch_rigid_transform
 from torch import Tensor
 
 from posesyn_core.body.inverse_kinematics import pose_from_joints
 from posesyn_core.body.model import Body
-from posesyn_core.geometry.skeletons import HUMANML22, SMPL24
+from posesyn_core.body.skinning import rigid_chain
+from posesyn_core.geometry.skeletons import HUMANML22
 
 PRIOR_WEIGHT = 1e-3
 """w_p, square metres per square radian: 3 cm off a joint weigh as much as one radian off the closed form."""
@@ -164,11 +164,10 @@ def _step(clips: _Clips, state: _State, smoothness: float) -> _State:
 def _forward(rotations: Tensor, root: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
     """The 22 joints (B, L, 22, 3), the pelvis at ``root`` (B, L, 3), and their global rotations (B, L, 22, 3, 3)."""
     clips, frames = root.shape[:2]
-    parents = torch.tensor(SMPL24.parents)
     flat_rest = rest[:, None].expand(-1, frames, -1, -1).flatten(0, 1)
-    joints, transforms = batch_rigid_transform(rotations.flatten(0, 1), flat_rest, parents, dtype=rest.dtype)
+    world, joints = rigid_chain(rotations.flatten(0, 1), flat_rest)
     joints = joints - joints[:, :1] + root.flatten(0, 1)[:, None]
-    return joints[:, :22].unflatten(0, (clips, frames)), transforms[:, :22, :3, :3].unflatten(0, (clips, frames))
+    return joints[:, :22].unflatten(0, (clips, frames)), world[:, :22].unflatten(0, (clips, frames))
 
 
 def _by_growing(turned: Tensor, growth: Tensor) -> Tensor:

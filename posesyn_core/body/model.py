@@ -1,11 +1,9 @@
 """The body: SMPL's linear blend skinning, for the user's SMPL file or the free body that ships with PoseSyn.
 
-Skinning is done by ``smplx.SMPL``. Coordinates in the rest pose: metres, y up, facing +z, the left hand at +x.
-Rotations of joints are relative to the parent joint; joint order and kinematic tree are SMPL's.
+Skinning is that of ``posesyn_core.body.skinning``. Coordinates in the rest pose: metres, y up, facing +z, the left
+hand at +x. Rotations of joints are relative to the parent joint; joint order and kinematic tree are SMPL's.
 """
 
-import contextlib
-import io
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -17,12 +15,10 @@ import numpy as np
 import roma
 import torch
 from attrs import frozen
-from smplx import SMPL
-from smplx.lbs import batch_rigid_transform
-from smplx.utils import Struct
 from torch import Tensor, nn
 
 from posesyn_core.body.parts import PART_NAMES, part_labels
+from posesyn_core.body.skinning import pose_feature, rigid_chain, skin
 from posesyn_core.errors import PoseSynWarning, UserError
 from posesyn_core.files.paths import existing_file
 from posesyn_core.files.unpickle import load_pickle
@@ -31,8 +27,6 @@ from posesyn_core.geometry.skeletons import SMPL24
 FREE_BODY = Path(__file__).with_name("free_body.npz")
 ShapeSpace = Literal["free", "smpl"]
 """Whose shape coefficients the ``betas`` are: the free body's, or SMPL's."""
-_FACE = ("nose", "reye", "leye", "rear", "lear")
-"""Joints that smplx picks from SMPL's vertices and we leave out; another body may not even have so many vertices."""
 _NEEDED = ("v_template", "shapedirs", "J_regressor", "kintree_table", "weights", "f")
 
 
@@ -47,9 +41,8 @@ class BodyOutput:
 class Body(nn.Module):
     """An SMPL-layout body of V vertices, F triangles, 24 joints and 10 shape coefficients.
 
-    Buffers: ``uv`` (F, 3, 2) float32 texture coordinates of each face's corners (u right,
-    v up, in [0, 1]) or None; ``part_labels`` (F,) uint8 into ``part_names``; and SMPL's own arrays below.
-    All methods are batched, differentiable and free of data-dependent control flow.
+    All methods are batched, differentiable and free of data-dependent control flow; they compute in the dtype that
+    the body has (float32 until ``double()`` or ``half()``), which their arguments must share.
     """
 
     def __init__(
@@ -57,60 +50,65 @@ class Body(nn.Module):
     ) -> None:
         """``arrays`` has SMPL's names (see ``load_body``); optional: ``posedirs``, ``uv``, ``part_labels``."""
         super().__init__()
-        self.shape_space = shape_space
-        vertex_count = len(arrays["v_template"])
-        posedirs = arrays.get("posedirs", np.zeros((vertex_count, 3, 207), np.float32))
-        layout = Struct(**{name: arrays[name] for name in _NEEDED}, posedirs=posedirs)
-        with contextlib.redirect_stdout(io.StringIO()):  # smplx prints that there are only ten coefficients
-            self.smpl = SMPL(
-                "", data_struct=layout, num_betas=10, gender=gender, use_hands=False, use_feet_keypoints=False,
-                create_betas=False, create_global_orient=False, create_body_pose=False, create_transl=False,
-                vertex_ids=dict.fromkeys(_FACE, 0),
-            )  # fmt: skip
         self.gender = gender
+        self.shape_space = shape_space
+        self.part_names = PART_NAMES
+        numbers = {name: np.asarray(arrays[name], np.float32) for name in ("v_template", "shapedirs", "weights")}
+        self._keep("_template", numbers["v_template"].T)
+        self._keep("_shapes", numbers["shapedirs"].transpose(2, 1, 0))
+        self._keep("_weights", numbers["weights"].T)
+        self._keep("_bends", _if_any(arrays.get("posedirs")))
+        self._keep("J_regressor", np.asarray(arrays["J_regressor"], np.float32))
+        self._keep("faces", np.asarray(arrays["f"]).astype(np.int64))
+        self._keep("uv", None if (uv := arrays.get("uv")) is None else np.asarray(uv, np.float32))
+        self._keep("part_labels", _labels(arrays))
         shapes = torch.cat([self.v_template[..., None], self.shapedirs], dim=-1)
         rest = torch.einsum("jv,vak->jak", self.J_regressor, shapes)
         self.register_buffer("rest_template", rest[..., 0])
         self.register_buffer("rest_shapedirs", rest[..., 1:])
-        uv = arrays.get("uv")
-        self.register_buffer("uv", None if uv is None else torch.as_tensor(np.asarray(uv, np.float32)))
-        self.register_buffer("part_labels", torch.as_tensor(_labels(arrays)))
-        self.part_names = PART_NAMES
 
+    J_regressor: Tensor
+    """(24, V): joints of the T-pose from its vertices."""
+    faces: Tensor
+    """(F, 3) int64 vertex indices, counter-clockwise seen from outside."""
     uv: Tensor | None
+    """(F, 3, 2) texture coordinates of each face's corners (u right, v up, in [0, 1]), if the body has some."""
     part_labels: Tensor
+    """(F,) uint8 into ``part_names``."""
     rest_template: Tensor
+    """(24, 3) metres: the joints of the T-pose at betas 0."""
     rest_shapedirs: Tensor
+    """(24, 3, 10) metres per unit of beta."""
+    # What skinning reads, with the vertices as the last axis; the bends are None for a body that has none.
+    _template: Tensor
+    _shapes: Tensor
+    _weights: Tensor
+    _bends: Tensor | None
 
-    @property
-    def faces(self) -> Tensor:
-        """(F, 3) int64 vertex indices, counter-clockwise seen from outside."""
-        return self.smpl.faces_tensor
-
-    @property
-    def parents(self) -> Tensor:
-        """(24,) int64 parent joints; the root's is -1."""
-        return self.smpl.parents
+    def _keep(self, name: str, values: np.ndarray | None) -> None:
+        self.register_buffer(name, None if values is None else torch.from_numpy(values.copy()))
 
     @property
     def v_template(self) -> Tensor:
         """(V, 3) metres: the surface at betas 0 in the T-pose."""
-        return self.smpl.v_template
+        return self._template.mT
 
     @property
     def shapedirs(self) -> Tensor:
         """(V, 3, 10) metres per unit of beta."""
-        return self.smpl.shapedirs
+        return self._shapes.permute(2, 1, 0)
 
     @property
-    def J_regressor(self) -> Tensor:
-        """(24, V): joints of the T-pose from its vertices."""
-        return self.smpl.J_regressor
+    def posedirs(self) -> Tensor:
+        """(207, 3 V) metres: pose blend shapes, of the coordinates of one vertex after the other."""
+        if self._bends is None:
+            return self._template.new_zeros(207, self._template.numel())
+        return self._bends.mT.flatten(1)
 
     @property
     def weights(self) -> Tensor:
         """(V, 24) skinning weights; each row sums to 1."""
-        return self.smpl.lbs_weights
+        return self._weights.mT
 
     def forward(
         self, global_orient: Tensor, body_pose: Tensor, betas: Tensor, transl: Tensor | None = None
@@ -123,12 +121,19 @@ class Body(nn.Module):
 
     def pose(self, rotations: Tensor, betas: Tensor, transl: Tensor | None = None) -> BodyOutput:
         """Pose the body from rotation matrices (B, 24, 3, 3), the root's first; for networks that predict those."""
+        rest = self.rest_joints(betas)
+        world, joints = rigid_chain(rotations, rest)
+        vertices = skin(self._surface(rotations, betas), self.weights, world, joints, rest)
         if transl is None:
-            transl = torch.zeros_like(betas[:, :3])
-        out = self.smpl(
-            global_orient=rotations[:, :1], body_pose=rotations[:, 1:], betas=betas, transl=transl, pose2rot=False
-        )
-        return BodyOutput(out.vertices, out.joints[:, : len(self.parents)])
+            return BodyOutput(vertices, joints)
+        return BodyOutput(vertices + transl[:, None], joints + transl[:, None])
+
+    def _surface(self, rotations: Tensor, betas: Tensor) -> Tensor:
+        """(B, V, 3): the surface of the T-pose, bent already as the pose will need it."""
+        surface = torch.addmm(self._template.flatten(), betas, self._shapes.flatten(1))
+        if self._bends is not None:
+            surface = surface + pose_feature(rotations) @ self._bends.flatten(1)
+        return surface.unflatten(1, (3, -1)).mT
 
     def joints(self, global_orient: Tensor, body_pose: Tensor, betas: Tensor, transl: Tensor | None = None) -> Tensor:
         """The joints (B, 24, 3) of ``forward`` without its vertices: hundreds of times less work."""
@@ -136,7 +141,7 @@ class Body(nn.Module):
 
     def pose_joints(self, rotations: Tensor, betas: Tensor, transl: Tensor | None = None) -> Tensor:
         """The joints (B, 24, 3) of ``pose`` without its vertices."""
-        joints, _ = batch_rigid_transform(rotations, self.rest_joints(betas), self.parents, dtype=rotations.dtype)
+        _, joints = rigid_chain(rotations, self.rest_joints(betas))
         return joints if transl is None else joints + transl[:, None]
 
     def rest_joints(self, betas: Tensor) -> Tensor:
@@ -146,6 +151,13 @@ class Body(nn.Module):
 
 def _rotations(global_orient: Tensor, body_pose: Tensor) -> Tensor:
     return roma.rotvec_to_rotmat(torch.cat([global_orient[:, None], body_pose], dim=1))
+
+
+def _if_any(posedirs: np.ndarray | None) -> np.ndarray | None:
+    """SMPL's pose blend shapes (V, 3, 207) as (207, 3, V); None where all are zero, as the free body's are."""
+    if posedirs is None or not np.any(posedirs):
+        return None
+    return np.asarray(posedirs, np.float32).transpose(2, 1, 0)
 
 
 def _labels(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -180,11 +192,11 @@ BUFFERS: Mapping[str, str] = {
     "v_template": "v_template", "shapedirs": "shapedirs", "J_regressor": "J_regressor", "lbs_weights": "weights",
     "faces_tensor": "f",
 }  # fmt: skip
-"""smplx's names of SMPL's arrays -> SMPL's own; besides, there is ``posedirs``, which smplx lays out otherwise."""
+"""The names that SMPL's arrays have in published networks -> SMPL's own; ``posedirs`` is laid out otherwise there."""
 
 
 def body_of_buffers(buffers: Mapping[str, Tensor], shape_space: ShapeSpace = "smpl") -> Body:
-    """The body that a published network carries, by smplx's names, with SMPL's kinematic tree.
+    """The body that a published network carries, by the names that it has there.
 
     ``v_template`` (V, 3), ``shapedirs`` (V, 3, 10), ``posedirs`` (207, 3 V), ``J_regressor`` (24, V), ``lbs_weights``
     (V, 24), ``faces_tensor`` (F, 3). KeyError if one is missing.
@@ -192,7 +204,6 @@ def body_of_buffers(buffers: Mapping[str, Tensor], shape_space: ShapeSpace = "sm
     plain = {name: buffers[name].detach().cpu().numpy() for name in (*BUFFERS, "posedirs")}
     arrays = {own: plain[name] for name, own in BUFFERS.items()}
     arrays["posedirs"] = plain["posedirs"].T.reshape(-1, 3, 207)
-    arrays["kintree_table"] = np.array([SMPL24.parents, range(len(SMPL24))])
     return Body(arrays, shape_space=shape_space)
 
 
@@ -262,6 +273,8 @@ def _checked(path: Path, content: dict[str, Any]) -> dict[str, np.ndarray]:
                 f"body model {str(path)!r}: {name} has shape {arrays[name].shape}, SMPL's is {shape}; "
                 "use an SMPL file (not SMPL-X or SMPL-H)"
             )
+    if arrays["kintree_table"][0, 1:].tolist() != list(SMPL24.parents[1:]):
+        raise UserError(f"body model {str(path)!r}: its kintree_table is not that of SMPL's 24 joints")
     return arrays
 
 

@@ -51,7 +51,8 @@ def show(registry: Registry, name: str) -> None:
 def _describe(registered: Registered) -> None:
     component = registered.component
     click.secho(f"{component.name} ({component.kind})", bold=True)
-    click.echo(f"{component.summary}\nfrom {registered.origin}, plugin {registered.origin.plugin!r}\n")
+    click.echo(f"{component.summary}\nfrom {registered.origin}, plugin {registered.origin.plugin!r}")
+    click.echo(f"licences: {component.licence or 'not stated by the plugin; check yourself'}\n")
     if about := inspect.getdoc(component.config):
         click.echo(f"{about.replace('``', '')}\n")
     fields = attrs.fields(component.config)

@@ -11,7 +11,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from smplx.lbs import lbs
 from torch import Tensor, nn
 
 from posesyn_core.body.model import load_body
@@ -31,7 +30,7 @@ from posesyn_hybrik.inverse_kinematics import InverseKinematics, to_length, twis
 from posesyn_hybrik.people import LIMBS_2D, MARGIN, Person, Pose
 from posesyn_hybrik.resnet import HybrikResNet, resnet_sizes
 from posesyn_hybrik.skeleton import BONE_CHILD, FLIP, JOINTS, LEAF_VERTICES, SMPL_VERTICES
-from posesyn_hybrik.smpl import SMPL_FACES, HybrikSmpl, smpl_of_body
+from posesyn_hybrik.smpl import SMPL_FACES, HybrikSmpl, body_of_smpl, smpl_of_body
 from tests.packs import Arrays, Claims, arrays, check_claims, manifest_of
 
 Network = HybrikResNet | HybrikHRNet
@@ -149,10 +148,9 @@ def official(network: Network, found: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def mesh(smpl: HybrikSmpl, rotations: Tensor, betas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The posed body (the core's can't have so few vertices as the toy): vertices, 24 joints, Human3.6M's 17."""
-    arrays = (smpl.v_template, smpl.shapedirs, smpl.posedirs, smpl.J_regressor, smpl.parents[:24], smpl.lbs_weights)
-    vertices, joints = lbs(betas, rotations, *arrays, pose2rot=False)
-    return vertices, joints, smpl.J_regressor_h36m @ vertices
+    """The posed body: vertices, 24 joints, Human3.6M's 17."""
+    out = body_of_smpl(smpl).to(betas.dtype).pose(rotations, betas)
+    return out.vertices, out.joints3d, smpl.J_regressor_h36m @ out.vertices
 
 
 INTERMEDIATE = ("hm_", "ik_gap", "us_", "bboxes", "img_center")

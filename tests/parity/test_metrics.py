@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from smplx.lbs import lbs
 
 from posesyn_core.body.model import load_body
 from posesyn_core.geometry.alignment import align
@@ -154,8 +153,6 @@ def test_hybrik_per_vertex(packs: Path, hybrik: Arrays) -> None:
     for which in "ab":
         rotations = axis_angle_to_matrix(torch.from_numpy(hybrik[f"metric.pve.pose_{which}"]).unflatten(1, (24, 3)))
         betas = torch.from_numpy(hybrik[f"metric.pve.betas_{which}"])
-        given = (body.v_template, body.shapedirs, body.smpl.posedirs, body.J_regressor)
-        vertices, _ = lbs(betas, rotations, *given, body.smpl.parents, body.weights, pose2rot=False)
-        meshes.append(MM * vertices.double().numpy())
+        meshes.append(MM * body.pose(rotations, betas).vertices.double().numpy())
     error = metrics.pve(*meshes, *(pelvis @ mesh for mesh in meshes)).mean()
     assert error == pytest.approx(float(hybrik["metric.pve_mm"]), abs=LIMIT_MM)

@@ -171,7 +171,7 @@ def test_without_the_regressor_smpls_own_joints_are_compared(samples: list[Sampl
 def test_truth_of_a_gender_is_posed_with_the_body_of_that_gender(samples: list[Sample], body: Body) -> None:
     """An estimator that says what the truth says, of another body: wrong by the difference of the two bodies."""
     female = load_body(gender="female")
-    female.smpl.v_template.mul_(1.1)
+    female.v_template.mul_(1.1)
     women = [evolve(sample, smpl=evolve(sample.smpl, gender="female")) for sample in samples[:2]]
     given = [*women, *samples[2:]]
     found = evaluate(Oracle(), given, batch_size=5, workers=1, body=body, truth_bodies={"female": female})

@@ -11,6 +11,7 @@ from attrs import evolve
 from posesyn_core.body.model import Body
 from posesyn_core.errors import PoseSynWarning, UserError
 from posesyn_core.files.checkpoints import read_checkpoint, read_metadata, write_state_dict
+from posesyn_core.geometry.skeletons import SMPL24
 from posesyn_hmr2.network import Hmr2Network
 from posesyn_hmr2.weights import SMALL, Hmr2Weights, load_network
 from tests.plugins.posesyn_hmr2.conftest import make
@@ -24,11 +25,11 @@ def smpl_of(body: Body) -> State:
     return {
         "smpl.v_template": body.v_template,
         "smpl.shapedirs": body.shapedirs,
-        "smpl.posedirs": body.smpl.posedirs,
+        "smpl.posedirs": body.posedirs,
         "smpl.J_regressor": body.J_regressor,
         "smpl.lbs_weights": body.weights,
         "smpl.faces_tensor": body.faces,
-        "smpl.parents": body.parents,
+        "smpl.parents": torch.tensor(SMPL24.parents),
         "smpl.joint_regressor_extra": torch.full((19, count), 1 / count),
         "smpl.joint_map": torch.arange(25),
         "smpl.vertex_joint_selector.extra_joints_idxs": torch.arange(21),
