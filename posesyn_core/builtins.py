@@ -1,21 +1,24 @@
 """The components that the core itself brings, registered as any plugin registers its own."""
 
-from posesyn_core.components import Component, EngineConfig, Kind
+from posesyn_core.components import Component, EngineConfig, Kind, Licence
 from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.hookspecs import hookimpl
 from posesyn_core.method.filtering import TpeError, TpeErrorConfig
+
+LICENCE = Licence(code="our own (Apache-2.0)", weights="none", data="yours")
 
 
 @hookimpl
 def register_engines() -> list[Component]:
     return [
-        Component(Kind.ENGINE, "torch", "Eager PyTorch", TorchEngine, EngineConfig),
+        Component(Kind.ENGINE, "torch", "Eager PyTorch", TorchEngine, EngineConfig, licence=LICENCE),
         Component(
             Kind.ENGINE,
             "compile",
             "torch.compile (with CUDA graphs on a GPU)",
             lambda config: TorchEngine(config, compiled=True),
             EngineConfig,
+            licence=LICENCE,
         ),
     ]
 
@@ -24,6 +27,11 @@ def register_engines() -> list[Component]:
 def register_filters() -> list[Component]:
     return [
         Component(
-            Kind.FILTER, "tpe_error", "Keep frames that the estimator gets right (Eq. 6)", TpeError, TpeErrorConfig
+            Kind.FILTER,
+            "tpe_error",
+            "Keep frames that the estimator gets right (Eq. 6)",
+            TpeError,
+            TpeErrorConfig,
+            licence=LICENCE,
         )
     ]

@@ -2,16 +2,21 @@
 
 from typing import TYPE_CHECKING
 
-from posesyn_core.components import Component, Kind, Need
+from posesyn_core.components import Component, Kind, Licence, Need
 from posesyn_core.hookspecs import hookimpl
 from posesyn_onnx.config import OnnxConfig
 
 if TYPE_CHECKING:
     from posesyn_onnx.engine import OnnxEngine
 
+LICENCE = Licence(
+    code="ONNX Runtime (MIT), onnx (Apache-2.0)",
+    weights="those of the network that it runs",
+    data="as the network has it",
+)
 PACKAGES = Need(
     "ONNX Runtime",
-    "pip install 'posesyn[onnx]'; for a GPU, onnxruntime-gpu in place of onnxruntime",
+    "pip install 'posesyn[onnx]', or 'posesyn[onnx-gpu]' for an NVIDIA GPU",
     modules=("onnx", "onnxscript", "onnxruntime"),
 )
 
@@ -25,4 +30,8 @@ def make_onnx(config: OnnxConfig) -> "OnnxEngine":
 
 @hookimpl
 def register_engines() -> list[Component]:
-    return [Component(Kind.ENGINE, "onnx", "ONNX Runtime, on any provider", make_onnx, OnnxConfig, (PACKAGES,))]
+    return [
+        Component(
+            Kind.ENGINE, "onnx", "ONNX Runtime, on any provider", make_onnx, OnnxConfig, (PACKAGES,), licence=LICENCE
+        )
+    ]

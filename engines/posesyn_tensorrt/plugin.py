@@ -2,12 +2,18 @@
 
 from typing import TYPE_CHECKING
 
-from posesyn_core.components import Component, Kind
+from posesyn_core.components import Component, Kind, Licence
 from posesyn_core.hookspecs import hookimpl
 from posesyn_tensorrt.config import LIBRARIES, TensorRTConfig
 
 if TYPE_CHECKING:
     from posesyn_tensorrt.engine import TensorRTEngine
+
+LICENCE = Licence(
+    code="TensorRT's interface (NVIDIA's own licence: check yourself)",
+    weights="those of the network that it runs",
+    data="as the network has it",
+)
 
 
 def make_tensorrt(config: TensorRTConfig) -> "TensorRTEngine":
@@ -27,5 +33,6 @@ def register_engines() -> list[Component]:
             make_tensorrt,
             TensorRTConfig,
             (LIBRARIES,),
+            licence=LICENCE,
         )
     ]

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from posesyn_core.components import Component, Kind
+from posesyn_core.components import Component, Kind, Licence
 from posesyn_core.hookspecs import hookimpl
 from posesyn_crowdnet.config import CrowdNetConfig
 from posesyn_crowdnet.reader import CrowdNetReader, CrowdNetReaderConfig
@@ -11,6 +11,15 @@ from posesyn_crowdnet.writer import CrowdNetWriter, CrowdNetWriterConfig
 if TYPE_CHECKING:
     from posesyn_crowdnet.estimator import CrowdNet
     from posesyn_crowdnet.weights import CrowdNetWeights
+
+LICENCE = Licence(
+    code="3DCrowdNet (MIT)",
+    weights=(
+        "no licence of their own; the file holds SMPL and VPoser (both research only) and was trained on data for "
+        "research only"
+    ),
+    data="for research unless you have licences for SMPL and VPoser; check yourself",
+)
 
 
 def make_crowdnet(config: CrowdNetConfig) -> "CrowdNet":
@@ -37,6 +46,7 @@ def register_estimators() -> list[Component]:
             make_crowdnet,
             CrowdNetConfig,
             weights=make_weights,
+            licence=LICENCE,
         )
     ]
 
@@ -50,6 +60,7 @@ def register_readers() -> list[Component]:
             "3DCrowdNet's annotation files: MPII, MSCOCO, Human3.6M, MuCo with SMPL parameters",
             CrowdNetReader,
             CrowdNetReaderConfig,
+            licence=LICENCE,
         )
     ]
 
@@ -63,5 +74,6 @@ def register_writers() -> list[Component]:
             "MSCOCO- or MPII-style JSON and SMPL parameters, as 3DCrowdNet's code trains on",
             CrowdNetWriter,
             CrowdNetWriterConfig,
+            licence=LICENCE,
         )
     ]

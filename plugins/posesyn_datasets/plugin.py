@@ -1,6 +1,6 @@
 """What this plugin brings. The modules it imports are light: scipy and webdataset are loaded when first used."""
 
-from posesyn_core.components import Component, Kind, Need
+from posesyn_core.components import Component, Kind, Licence, Need
 from posesyn_core.hookspecs import hookimpl
 from posesyn_datasets.captions import FileCaptions, FileCaptionsConfig
 from posesyn_datasets.readers.agora import AgoraConfig, AgoraReader
@@ -23,6 +23,14 @@ from posesyn_datasets.writers.coco import CocoWriter, CocoWriterConfig
 from posesyn_datasets.writers.spin import SpinWriter, SpinWriterConfig
 from posesyn_datasets.writers.webdataset import WebDatasetWriter, WebDatasetWriterConfig
 
+LICENCE = Licence(
+    code="the data sets' documented formats",
+    weights=(
+        "none; each data set has its own licence, most for research only (3DPW, AGORA, EMDB, Human3.6M, MPI-"
+        "INF-3DHP among them)"
+    ),
+    data="bound by the data set's licence; check yourself",
+)
 H5PY = Need("h5py", "pip install 'posesyn[hdf5]'", modules=("h5py",))
 PYAV = Need("PyAV", "pip install 'posesyn[video]'", modules=("av",))
 
@@ -31,19 +39,41 @@ PYAV = Need("PyAV", "pip install 'posesyn[video]'", modules=("av",))
 def register_readers() -> list[Component]:
     return [
         Component(
-            Kind.READER, "mpii", "MPII Human Pose: HRNet's JSON or the official .mat release", MpiiReader, MpiiConfig
+            Kind.READER,
+            "mpii",
+            "MPII Human Pose: HRNet's JSON or the official .mat release",
+            MpiiReader,
+            MpiiConfig,
+            licence=LICENCE,
         ),
-        Component(Kind.READER, "coco", "COCO person keypoints", CocoReader, CocoConfig),
-        Component(Kind.READER, "folder", "Any folder of images with one keypoint JSON", FolderReader, FolderConfig),
+        Component(Kind.READER, "coco", "COCO person keypoints", CocoReader, CocoConfig, licence=LICENCE),
+        Component(
+            Kind.READER,
+            "folder",
+            "Any folder of images with one keypoint JSON",
+            FolderReader,
+            FolderConfig,
+            licence=LICENCE,
+        ),
         Component(
             Kind.READER,
             "panoptic",
             "CMU Panoptic Studio: 19 joints in 3D, 31 HD cameras",
             PanopticReader,
             PanopticConfig,
+            licence=LICENCE,
         ),
-        Component(Kind.READER, "humman", "HuMMan: SMPL bodies seen by ten Kinects", HummanReader, HummanConfig),
-        Component(Kind.READER, "agora", "AGORA: rendered scans of several people", AgoraReader, AgoraConfig),
+        Component(
+            Kind.READER,
+            "humman",
+            "HuMMan: SMPL bodies seen by ten Kinects",
+            HummanReader,
+            HummanConfig,
+            licence=LICENCE,
+        ),
+        Component(
+            Kind.READER, "agora", "AGORA: rendered scans of several people", AgoraReader, AgoraConfig, licence=LICENCE
+        ),
         Component(
             Kind.READER,
             "skipose",
@@ -51,25 +81,68 @@ def register_readers() -> list[Component]:
             SkiPoseReader,
             SkiPoseConfig,
             (H5PY,),
+            licence=LICENCE,
         ),
-        Component(Kind.READER, "images", "Any folder of unlabelled images", ImagesReader, ImagesConfig),
-        Component(Kind.READER, "deepfashion", "DeepFashion: unlabelled images", DeepFashionReader, DeepFashionConfig),
-        Component(Kind.READER, "video", "Any unlabelled video, or folder of videos", VideoReader, VideoConfig, (PYAV,)),
-        Component(Kind.READER, "ucf101", "UCF101: unlabelled videos", Ucf101Reader, Ucf101Config, (PYAV,)),
-        Component(Kind.READER, "lspet", "Leeds Sports Pose Extended: 2D evaluation", LspetReader, LspetConfig),
-        Component(Kind.READER, "jhmdb", "JHMDB: 2D evaluation on video", JhmdbReader, JhmdbConfig),
-        Component(Kind.READER, "3dpw", "3DPW: SMPL bodies in phone videos", Pw3dReader, Pw3dConfig),
-        Component(Kind.READER, "human36m", "Human3.6M: 17 joints in 3D", human36m, Human36mConfig),
-        Component(Kind.READER, "mpi_inf_3dhp", "MPI-INF-3DHP: 17 joints in 3D", mpi_inf_3dhp, MpiInf3dhpConfig),
-        Component(Kind.READER, "muco", "MuCo-3DHP: 21 joints in 3D, composited people", MucoReader, MucoConfig),
-        Component(Kind.READER, "emdb", "EMDB: SMPL bodies in phone videos", EmdbReader, EmdbConfig),
+        Component(
+            Kind.READER, "images", "Any folder of unlabelled images", ImagesReader, ImagesConfig, licence=LICENCE
+        ),
+        Component(
+            Kind.READER,
+            "deepfashion",
+            "DeepFashion: unlabelled images",
+            DeepFashionReader,
+            DeepFashionConfig,
+            licence=LICENCE,
+        ),
+        Component(
+            Kind.READER,
+            "video",
+            "Any unlabelled video, or folder of videos",
+            VideoReader,
+            VideoConfig,
+            (PYAV,),
+            licence=LICENCE,
+        ),
+        Component(
+            Kind.READER, "ucf101", "UCF101: unlabelled videos", Ucf101Reader, Ucf101Config, (PYAV,), licence=LICENCE
+        ),
+        Component(
+            Kind.READER, "lspet", "Leeds Sports Pose Extended: 2D evaluation", LspetReader, LspetConfig, licence=LICENCE
+        ),
+        Component(Kind.READER, "jhmdb", "JHMDB: 2D evaluation on video", JhmdbReader, JhmdbConfig, licence=LICENCE),
+        Component(Kind.READER, "3dpw", "3DPW: SMPL bodies in phone videos", Pw3dReader, Pw3dConfig, licence=LICENCE),
+        Component(Kind.READER, "human36m", "Human3.6M: 17 joints in 3D", human36m, Human36mConfig, licence=LICENCE),
+        Component(
+            Kind.READER,
+            "mpi_inf_3dhp",
+            "MPI-INF-3DHP: 17 joints in 3D",
+            mpi_inf_3dhp,
+            MpiInf3dhpConfig,
+            licence=LICENCE,
+        ),
+        Component(
+            Kind.READER,
+            "muco",
+            "MuCo-3DHP: 21 joints in 3D, composited people",
+            MucoReader,
+            MucoConfig,
+            licence=LICENCE,
+        ),
+        Component(Kind.READER, "emdb", "EMDB: SMPL bodies in phone videos", EmdbReader, EmdbConfig, licence=LICENCE),
     ]
 
 
 @hookimpl
 def register_captioners() -> list[Component]:
     return [
-        Component(Kind.CAPTIONER, "file", "Captions by sample id, from a JSON or CSV", FileCaptions, FileCaptionsConfig)
+        Component(
+            Kind.CAPTIONER,
+            "file",
+            "Captions by sample id, from a JSON or CSV",
+            FileCaptions,
+            FileCaptionsConfig,
+            licence=LICENCE,
+        )
     ]
 
 
@@ -82,9 +155,17 @@ def register_writers() -> list[Component]:
             "WebDataset tar shards: a .jpg and a .json per frame",
             WebDatasetWriter,
             WebDatasetWriterConfig,
+            licence=LICENCE,
         ),
         Component(
-            Kind.WRITER, "coco", "COCO-style JSON with 3D labels, images beside it", CocoWriter, CocoWriterConfig
+            Kind.WRITER,
+            "coco",
+            "COCO-style JSON with 3D labels, images beside it",
+            CocoWriter,
+            CocoWriterConfig,
+            licence=LICENCE,
         ),
-        Component(Kind.WRITER, "spin", "npz with SPIN's keys, images beside it", SpinWriter, SpinWriterConfig),
+        Component(
+            Kind.WRITER, "spin", "npz with SPIN's keys, images beside it", SpinWriter, SpinWriterConfig, licence=LICENCE
+        ),
     ]

@@ -2,9 +2,15 @@
 
 from typing import Any
 
-from posesyn_core.components import Component, Kind
+from posesyn_core.components import Component, Kind, Licence
 from posesyn_core.hookspecs import hookimpl
 from posesyn_files.config import FileConfig
+
+LICENCE = Licence(
+    code="our own (Apache-2.0)",
+    weights="none",
+    data="as the animator that draws the frames has it",
+)
 
 
 @hookimpl
@@ -16,6 +22,7 @@ def register_animators() -> list[Component]:
             "Hands plans over as files and takes the frames from files: any animator, without writing a plugin",
             _animator,
             FileConfig,
+            licence=LICENCE,
         )
     ]
 

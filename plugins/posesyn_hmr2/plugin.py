@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from posesyn_core.components import Component, Kind
+from posesyn_core.components import Component, Kind, Licence
 from posesyn_core.hookspecs import hookimpl
 from posesyn_hmr2.config import Hmr2Config
 from posesyn_hmr2.reader import Hmr2Reader, Hmr2ReaderConfig
@@ -11,6 +11,14 @@ from posesyn_hmr2.writers import Hmr2NpzWriter, Hmr2TarWriter, Hmr2TarWriterConf
 if TYPE_CHECKING:
     from posesyn_hmr2.estimator import Hmr2
     from posesyn_hmr2.weights import Hmr2Weights
+
+LICENCE = Licence(
+    code="4D-Humans (MIT)",
+    weights=(
+        "published with the MIT code, but the file holds SMPL (research only) and was trained on data for research only"
+    ),
+    data="for research unless you have a licence for SMPL; check yourself",
+)
 
 
 def make_hmr2(config: Hmr2Config) -> "Hmr2":
@@ -30,19 +38,19 @@ def make_weights() -> "Hmr2Weights":
 @hookimpl
 def register_estimators() -> list[Component]:
     summary = "HMR 2.0 (4D-Humans): a vision transformer that regresses SMPL parameters"
-    return [Component(Kind.ESTIMATOR, "hmr2", summary, make_hmr2, Hmr2Config, weights=make_weights)]
+    return [Component(Kind.ESTIMATOR, "hmr2", summary, make_hmr2, Hmr2Config, weights=make_weights, licence=LICENCE)]
 
 
 @hookimpl
 def register_readers() -> list[Component]:
     summary = "4D-Humans' training shards (.tar) and evaluation sets (.npz)"
-    return [Component(Kind.READER, "hmr2", summary, Hmr2Reader, Hmr2ReaderConfig)]
+    return [Component(Kind.READER, "hmr2", summary, Hmr2Reader, Hmr2ReaderConfig, licence=LICENCE)]
 
 
 @hookimpl
 def register_writers() -> list[Component]:
     tar, npz = "4D-Humans' training shards (WebDataset tar)", "4D-Humans' evaluation npz, images beside it"
     return [
-        Component(Kind.WRITER, "hmr2", tar, Hmr2TarWriter, Hmr2TarWriterConfig),
-        Component(Kind.WRITER, "hmr2_npz", npz, Hmr2NpzWriter, Hmr2WriterConfig),
+        Component(Kind.WRITER, "hmr2", tar, Hmr2TarWriter, Hmr2TarWriterConfig, licence=LICENCE),
+        Component(Kind.WRITER, "hmr2_npz", npz, Hmr2NpzWriter, Hmr2WriterConfig, licence=LICENCE),
     ]

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from posesyn_core.components import Component, Kind
+from posesyn_core.components import Component, Kind, Licence
 from posesyn_core.hookspecs import hookimpl
 from posesyn_hybrik.config import HybrikConfig, HybrikReaderConfig, HybrikWriterConfig
 
@@ -11,6 +11,14 @@ if TYPE_CHECKING:
     from posesyn_hybrik.reader import HybrikReader
     from posesyn_hybrik.weights import HybrikWeights
     from posesyn_hybrik.writer import HybrikWriter
+
+LICENCE = Licence(
+    code="HybrIK (MIT)",
+    weights=(
+        "published with the MIT code, but the file holds SMPL (research only) and was trained on data for research only"
+    ),
+    data="for research unless you have a licence for SMPL; check yourself",
+)
 
 
 def make_hybrik(config: HybrikConfig) -> "Hybrik":
@@ -44,16 +52,18 @@ def make_writer(config: HybrikWriterConfig) -> "HybrikWriter":
 @hookimpl
 def register_estimators() -> list[Component]:
     summary = "HybrIK: joint heatmaps and an analytical inverse kinematics (ResNet-34, HRNet-W48)"
-    return [Component(Kind.ESTIMATOR, "hybrik", summary, make_hybrik, HybrikConfig, weights=make_weights)]
+    return [
+        Component(Kind.ESTIMATOR, "hybrik", summary, make_hybrik, HybrikConfig, weights=make_weights, licence=LICENCE)
+    ]
 
 
 @hookimpl
 def register_readers() -> list[Component]:
     summary = "HybrIK's annotation files with SMPL parameters (Human3.6M's or 3DPW's style)"
-    return [Component(Kind.READER, "hybrik", summary, make_reader, HybrikReaderConfig)]
+    return [Component(Kind.READER, "hybrik", summary, make_reader, HybrikReaderConfig, licence=LICENCE)]
 
 
 @hookimpl
 def register_writers() -> list[Component]:
     summary = "HybrIK's training JSON (Human3.6M style), images beside it"
-    return [Component(Kind.WRITER, "hybrik", summary, make_writer, HybrikWriterConfig)]
+    return [Component(Kind.WRITER, "hybrik", summary, make_writer, HybrikWriterConfig, licence=LICENCE)]

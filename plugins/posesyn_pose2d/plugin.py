@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from posesyn_core.components import Component, Kind, Need
+from posesyn_core.components import Component, Kind, Licence, Need
 from posesyn_core.hookspecs import hookimpl
 from posesyn_pose2d.config import DetectorConfig, Pose2dConfig
 
@@ -10,6 +10,14 @@ if TYPE_CHECKING:
     from posesyn_pose2d.detector import OnnxDetector
     from posesyn_pose2d.estimator import OnnxKeypoints
 
+LICENCE = Licence(
+    code="MMPose, MMDetection, ViTPose, YOLOX (each Apache-2.0)",
+    weights=(
+        "the published ones: Apache-2.0, trained on COCO and others (annotations CC BY 4.0, pictures under their "
+        "owners' terms)"
+    ),
+    data="yours, as far as the pictures are",
+)
 ONNX_RUNTIME = Need("ONNX Runtime", "pip install 'posesyn[onnx]'", modules=("onnxruntime",))
 
 
@@ -33,6 +41,7 @@ def register_keypoint_estimators() -> list[Component]:
             _make("simcc"),
             Pose2dConfig,
             (ONNX_RUNTIME,),
+            licence=LICENCE,
         ),
         Component(
             Kind.KEYPOINTS,
@@ -41,6 +50,7 @@ def register_keypoint_estimators() -> list[Component]:
             _make("heatmaps"),
             Pose2dConfig,
             (ONNX_RUNTIME,),
+            licence=LICENCE,
         ),
     ]
 
@@ -65,6 +75,7 @@ def register_detectors() -> list[Component]:
             _make_detector("rtmdet"),
             DetectorConfig,
             (ONNX_RUNTIME,),
+            licence=LICENCE,
         ),
         Component(
             Kind.DETECTOR,
@@ -73,5 +84,6 @@ def register_detectors() -> list[Component]:
             _make_detector("yolox"),
             DetectorConfig,
             (ONNX_RUNTIME,),
+            licence=LICENCE,
         ),
     ]

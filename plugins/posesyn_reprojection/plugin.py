@@ -2,9 +2,15 @@
 
 from typing import Any
 
-from posesyn_core.components import Component, Kind
+from posesyn_core.components import Component, Kind, Licence
 from posesyn_core.hookspecs import hookimpl
 from posesyn_reprojection.config import ReprojectionConfig
+
+LICENCE = Licence(
+    code="our own (Apache-2.0)",
+    weights="none",
+    data="yours, as far as the reference pictures are",
+)
 
 
 @hookimpl
@@ -16,6 +22,7 @@ def register_animators() -> list[Component]:
             "Lifts the reference's pixels onto its estimated body, poses it, draws it; no weights",
             _animator,
             ReprojectionConfig,
+            licence=LICENCE,
         )
     ]
 

@@ -2,13 +2,22 @@
 
 from typing import TYPE_CHECKING
 
-from posesyn_core.components import Component, Kind
+from posesyn_core.components import Component, Kind, Licence
 from posesyn_core.hookspecs import hookimpl
 from posesyn_spin.config import SpinConfig
 
 if TYPE_CHECKING:
     from posesyn_spin.estimator import Spin
     from posesyn_spin.weights import SpinWeights
+
+LICENCE = Licence(
+    code="SPIN (BSD-3-Clause)",
+    weights=(
+        "the starter's: Apache-2.0; SPIN's checkpoint: no licence of its own, trained on data for research only "
+        "(Human3.6M and others), and posed with SMPL (research only)"
+    ),
+    data="with the starter yours; with SPIN's checkpoint for research, check yourself",
+)
 
 
 def make_spin(config: SpinConfig) -> "Spin":
@@ -35,5 +44,6 @@ def register_estimators() -> list[Component]:
             make_spin,
             SpinConfig,
             weights=make_weights,
+            licence=LICENCE,
         )
     ]

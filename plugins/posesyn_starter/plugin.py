@@ -7,23 +7,31 @@ from typing import Any
 import click
 
 from posesyn_core.cli.running import execute, recipe_options
-from posesyn_core.components import Component, Kind
+from posesyn_core.components import Component, Kind, Licence
 from posesyn_core.hookspecs import hookimpl
 from posesyn_core.recipe import World, load_recipe
 from posesyn_core.registry import Registry
 from posesyn_starter.config import WorldConfig
 from posesyn_starter.posecodes import PosecodeCaptioner, PosecodeConfig
 
+LICENCE = Licence(
+    code="our own (Apache-2.0); the rendered people are MakeHuman's (CC0)",
+    weights="none",
+    data="yours",
+)
+
 
 @hookimpl
 def register_captioners() -> list[Component]:
     summary = "A sentence from the pseudo-label pose, by rules"
-    return [Component(Kind.CAPTIONER, "posecode", summary, PosecodeCaptioner, PosecodeConfig)]
+    return [Component(Kind.CAPTIONER, "posecode", summary, PosecodeCaptioner, PosecodeConfig, licence=LICENCE)]
 
 
 @hookimpl
 def register_readers() -> list[Component]:
-    return [Component(Kind.READER, "world", "Rendered people with exact 3D truth", _world, WorldConfig)]
+    return [
+        Component(Kind.READER, "world", "Rendered people with exact 3D truth", _world, WorldConfig, licence=LICENCE)
+    ]
 
 
 @hookimpl

@@ -52,6 +52,7 @@ def test_show_prints_options_with_type_default_and_meaning(capsys: pytest.Captur
     _, text, _ = output(capsys, "plugins", "show", "tpe_error")
     assert "tau: float = 120.0" in text and "largest error in mm" in text
     assert "Literal['mean', 'sum'] = 'mean'" in text
+    assert "licences: code follows: our own (Apache-2.0)" in text
     _, text, _ = output(capsys, "plugins", "show", "3dpw")
     assert "Get it from https://virtualhumans.mpi-inf.mpg.de/3DPW; root holds the unpacked imageFiles" in text
     _, text, _ = output(capsys, "plugins", "show", "images")
