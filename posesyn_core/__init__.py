@@ -19,6 +19,7 @@ first asked for:
 ========================  ========================================================================================
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from posesyn_core.components import Component, Kind, Need
@@ -60,8 +61,6 @@ _LAZY = {
 def __getattr__(name: str) -> Any:
     for module, names in _LAZY.items():
         if name in names:
-            import importlib
-
             return getattr(importlib.import_module(f"{__name__}.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -12,7 +12,7 @@ from posesyn_poseaug import losses
 from posesyn_poseaug.camera import project
 from posesyn_poseaug.config import PoseAugConfig
 from posesyn_poseaug.discriminators import WHOLE_BODY, Discriminator2d, Discriminator3d, Discriminator3dSizes
-from posesyn_poseaug.generator import Augmented, Generator, GeneratorSizes
+from posesyn_poseaug.generator import NOISES, Augmented, Generator, GeneratorSizes
 from posesyn_poseaug.losses import Hardness
 from posesyn_poseaug.pool import Pool
 from posesyn_poseaug.skeleton import PARTS, rooted
@@ -72,8 +72,6 @@ class Augmentor:
 
     def draw_noise(self, count: int) -> dict[str, Tensor]:
         """The four normal draws (N, noise) of a step, from torch's global generator, in the official order."""
-        from posesyn_poseaug.generator import NOISES
-
         device = next(self.generator.parameters()).device
         return {name: torch.randn(count, self.generator.sizes.noise, device=device) for name in NOISES}
 

@@ -8,8 +8,9 @@ from attrs import evolve, field, frozen
 from torch import Tensor
 
 from posesyn_core.errors import UserError
+from posesyn_core.files.paths import existing_file
 from posesyn_poseaug.camera import CAMERA
-from posesyn_poseaug.skeleton import BONES, JOINTS, bones_of, lengths_of
+from posesyn_poseaug.skeleton import BONES, JOINTS, LENGTH_GROUPS, bones_of, lengths_of
 
 
 def _tensor(value: Any) -> Tensor:
@@ -74,8 +75,6 @@ def check_bones(poses: Tensor, what: str) -> None:
 
 def templates_of(poses: PoseSet) -> Tensor:
     """(S, 15) a table of bone lengths: the median of every subject of the set, left and right alike."""
-    from posesyn_poseaug.skeleton import LENGTH_GROUPS
-
     lengths = lengths_of(bones_of(poses.poses))[..., 0]
     names = sorted(set(poses.subjects)) or [""]
     labels = poses.subjects or ("",) * len(poses)
@@ -93,8 +92,6 @@ def read_templates(path: Any) -> Tensor:
 
     UserError if it is no such table, or holds a length that is no positive number.
     """
-    from posesyn_core.files.paths import existing_file
-
     try:
         table = np.load(existing_file(path, "table of bone lengths"), allow_pickle=False)
     except ValueError as error:

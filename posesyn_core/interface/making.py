@@ -1,5 +1,6 @@
 """Components by name, and the samples that they work on."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -75,8 +76,6 @@ def read_samples(reader: str, **options: Any) -> Iterator[Sample]:
 
     ``reader`` is a component by name ("folder", "coco", "3dpw", ...), ``options`` are its own (``root="/data/coco"``).
     """
-    import warnings
-
     for entry in make("reader", reader, **options).samples():
         if isinstance(entry, Sample):
             yield entry
