@@ -1,13 +1,21 @@
 """Encoded images <-> uint8 RGB (H, W, 3) arrays."""
 
 import io
+import stat
+import struct
+import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
 import PIL.Image
+import PIL.TiffImagePlugin
 
 from posesyn_core.errors import SampleError
+from posesyn_core.files import upright
+from posesyn_core.files.paths import shown
+from posesyn_core.files.sniffing import HEAD, not_data
+from posesyn_core.files.upright import Storage
 from posesyn_core.values import Image
 
 MAX_PIXELS = 80_000_000
@@ -16,13 +24,21 @@ MAX_PIXELS = 80_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
 """What counts as an image. Pillow knows more, some of which (PostScript) start other programs."""
 
-_ORIENTATION = 0x0112
-_UPRIGHT = 1
-_LYING = (5, 6, 7, 8)
-"""The EXIF orientations of pictures that are stored with width and height exchanged."""
+MOST_BYTES = 1 << 30
+"""Larger files are refused: the largest picture, uncompressed with 16 bits a channel, has less."""
+
+_JPEGS = ("JPEG", "MPO")  # phones write several JPEGs into one file
+_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
+_PNG = b"\x89PNG\r\n\x1a\n"
+_CHUNK = struct.Struct(">I4s")
+_CHECKSUM = 4
+_HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_HEAD = 1 << 18
+"""So many first bytes tell how a JPEG is stored."""
 
 # What OpenCV prints about a broken file is noise: the caller gets a SampleError.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+warnings.filterwarnings("ignore", module=r"PIL\.")  # and so is what Pillow warns of
 
 
 def load_image(image: Path | bytes) -> Image:
@@ -31,19 +47,28 @@ def load_image(image: Path | bytes) -> Image:
 
 
 def decode_image(data: bytes) -> Image:
-    """Decode to uint8 RGB (H, W, 3), turned upright by its EXIF orientation.
+    """Decode to uint8 RGB (H, W, 3), turned upright by its EXIF orientation (or AVIF's own), in every format alike.
 
     16 bits a channel are scaled to 8, grey is repeated, palette and CMYK are converted, alpha is dropped (the colours
     beneath it stay). SampleError with the reason if the file is empty, no image, truncated, or over ``MAX_PIXELS``.
     """
     header = _open(data)
+    storage = _storage(header)
     try:
-        pixels: Image | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+        pixels: Image | None = cv2.imdecode(
+            np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+        )
     except cv2.error as error:  # it reads a broken header otherwise than Pillow, and finds an absurd size
         raise SampleError(f"the image can't be decoded: {error.err}") from error
     if pixels is None:
         raise SampleError(f"the image can't be decoded: {_complaint(header)}")
-    return pixels
+    turned = pixels if header.format == "TIFF" else storage.pixels(pixels)  # TIFF's decoder turns it itself
+    if turned.shape[1::-1] != storage.upright_size:
+        raise SampleError(
+            f"the image can't be decoded: {turned.shape[1]}x{turned.shape[0]} pixels, where its header says "
+            "{}x{}".format(*storage.upright_size)
+        )
+    return turned
 
 
 def _open(data: bytes) -> PIL.Image.Image:
@@ -53,14 +78,67 @@ def _open(data: bytes) -> PIL.Image.Image:
     try:
         header = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
     except PIL.UnidentifiedImageError as error:
-        raise SampleError(f"not an image (none of {', '.join(FORMATS)})") from error
+        raise SampleError(_no_image(data)) from error
     except PIL.Image.DecompressionBombError as error:
         raise SampleError(f"the image has more than {MAX_PIXELS / 1e6:.0f} million pixels") from error
     except Exception as error:  # Pillow's parsers raise whatever a broken header leads them to
         raise SampleError(f"the image header can't be read: {error}") from error
     if header.width * header.height > MAX_PIXELS:
         raise SampleError(f"the image has more than {MAX_PIXELS / 1e6:.0f} million pixels")
+    if header.format == "PNG":
+        header.info["exif"] = _png_exif(data)
     return header
+
+
+def _no_image(data: bytes) -> str:
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIF:
+        return "a HEIC picture, which can't be read here: convert it to JPEG or PNG"
+    known = not_data(data[:HEAD])
+    return f"not an image: {known}" if known else f"not an image (none of {', '.join(FORMATS)})"
+
+
+def _png_exif(data: bytes) -> bytes:
+    """A PNG's EXIF data; SampleError if a chunk claims to be longer than the file, which decoders would believe."""
+    at, exif = len(_PNG), b""
+    while at + _CHUNK.size <= len(data):
+        length, kind = _CHUNK.unpack_from(data, at)
+        start, at = at + _CHUNK.size, at + _CHUNK.size + length + _CHECKSUM
+        if at > len(data):
+            break
+        if kind == b"eXIf":
+            exif = data[start : start + length]
+        if kind == b"IEND":
+            return exif
+    raise SampleError("the image can't be decoded: it is truncated, or damaged (a part is longer than the file)")
+
+
+def _storage(header: PIL.Image.Image) -> Storage:
+    """How the picture is stored. An orientation that can't be read is upright."""
+    try:
+        exif = header.getexif() if header.format != "PNG" else _exif(header.info["exif"])
+        tag = upright.known(exif.get(upright.TAG))
+        if isinstance(header, PIL.TiffImagePlugin.TiffImageFile):  # whose size is the upright one, or not, by version
+            return Storage(tag, int(header.tag_v2[_TIFF_WIDTH]), int(header.tag_v2[_TIFF_HEIGHT]))
+    except Exception:  # Pillow's parsers raise whatever broken EXIF data lead them to
+        tag = upright.UPRIGHT
+    return Storage(tag, *header.size)
+
+
+def _exif(data: bytes) -> PIL.Image.Exif:
+    exif = PIL.Image.Exif()
+    exif.load(data)
+    return exif
+
+
+def storage_of(image: Path | bytes) -> Storage:
+    """How a picture is stored, from its header alone; of a JPEG only the beginning is read. SampleError if broken."""
+    if isinstance(image, bytes):
+        return _storage(_open(image))
+    head = read_encoded(image, _HEAD)
+    try:
+        return _storage(_open(head if head.startswith(b"\xff\xd8") else read_encoded(image)))
+    except SampleError:
+        return _storage(_open(read_encoded(image)))
 
 
 def _complaint(picture: PIL.Image.Image) -> str:
@@ -89,26 +167,35 @@ def _encode(suffix: str, image: Image, parameters: list[int]) -> bytes:
     return encoded.tobytes()
 
 
-def read_encoded(image: Path | bytes) -> bytes:
-    """The encoded bytes of an image given by path or as such; SampleError if the file can't be read."""
+def read_encoded(image: Path | bytes, most: int = MOST_BYTES + 1) -> bytes:
+    """The encoded bytes (the first ``most``) of an image given by path or as such.
+
+    SampleError if the file can't be read, is larger than ``MOST_BYTES``, or no regular file, which might never end.
+    """
     if isinstance(image, bytes):
         return image
     try:
-        return image.read_bytes()
-    except OSError as error:
-        raise SampleError(f"image {image.name} can't be read: {error.strerror}") from error
+        if not stat.S_ISREG(image.stat().st_mode):
+            raise SampleError(f"image {shown(image.name)} is no regular file")
+        with image.open("rb") as file:
+            data = file.read(most)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SampleError(f"image {image.name} can't be read: {reason}") from error
+    if len(data) > MOST_BYTES:
+        raise SampleError(f"image {image.name} is larger than {MOST_BYTES >> 20} MiB")
+    return data
 
 
 def image_size(data: bytes) -> tuple[int, int]:
     """Width and height of an encoded image as it is stored (not turned by EXIF), from its header alone."""
-    return _open(data).size
+    storage = _storage(_open(data))
+    return storage.width, storage.height
 
 
 def upright_size(data: bytes) -> tuple[int, int]:
     """Width and height of the image that :func:`decode_image` would give, from its header alone."""
-    header = _open(data)
-    lying = header.getexif().get(_ORIENTATION, _UPRIGHT) in _LYING
-    return (header.height, header.width) if lying else header.size
+    return _storage(_open(data)).upright_size
 
 
 def as_jpeg(data: bytes, quality: int = 95) -> bytes:
@@ -117,6 +204,6 @@ def as_jpeg(data: bytes, quality: int = 95) -> bytes:
     SampleError as in :func:`decode_image`, except that the pixels of a JPEG that can stay are not looked at.
     """
     header = _open(data)
-    if header.format == "JPEG" and header.mode == "RGB" and header.getexif().get(_ORIENTATION, _UPRIGHT) == _UPRIGHT:
+    if header.format in _JPEGS and header.mode == "RGB" and _storage(header).orientation == upright.UPRIGHT:
         return data
     return encode_jpeg(decode_image(data), quality)

@@ -1,6 +1,7 @@
 """Decoding whatever people's folders hold, encoding, and drawing skeletons."""
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,11 @@ from posesyn_core.files.images import (
     image_size,
     load_image,
     read_encoded,
+    storage_of,
     upright_size,
 )
+from posesyn_core.files.upright import Storage
+from posesyn_core.geometry.skeletons import COCO17
 
 ORIENTATION = 0x0112
 
@@ -96,15 +100,46 @@ TURNED = {
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("form", ["JPEG", "PNG"])
-def test_exif_orientation_is_applied(picture: np.ndarray, orientation: int, form: str) -> None:
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_exif_orientation_is_applied(picture: np.ndarray, orientation: int, form: str, tmp_path: Path) -> None:
     exif = PIL.Image.Exif()
     exif[ORIENTATION] = orientation
     stored = PIL.Image.fromarray(np.ascontiguousarray(TURNED[orientation](picture)))
-    options = {"quality": 95} if form == "JPEG" else {}
-    decoded = decode_image(saved(stored, form, exif=exif, **options))
+    options = {"PNG": {}, "TIFF": {}, "WEBP": {"lossless": True}}.get(form, {"quality": 95})
+    data = saved(stored, form, exif=exif, **options)
+    decoded = decode_image(data)
     assert decoded.shape == picture.shape
     assert np.abs(decoded.astype(int) - picture).mean() < 4
+    assert image_size(data) == stored.size
+    assert upright_size(data) == picture.shape[1::-1]
+    (tmp_path / "picture").write_bytes(data)
+    storage = storage_of(tmp_path / "picture")
+    assert storage == Storage(orientation, *stored.size)
+    assert storage.upright_size == picture.shape[1::-1]
+    jpeg = as_jpeg(data)
+    assert image_size(jpeg) == upright_size(jpeg) == picture.shape[1::-1]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_points_and_boxes_follow_their_pixels(picture: np.ndarray, orientation: int) -> None:
+    stored = np.ascontiguousarray(TURNED[orientation](picture))
+    storage = Storage(orientation, *stored.shape[1::-1])
+    marks = np.array([[0, 0], [stored.shape[1] - 1, 0], [7, 11], [20, 30]], np.float32)
+    x, y = storage.points(marks).astype(int).T
+    assert np.array_equal(picture[y, x], stored[marks[:, 1].astype(int), marks[:, 0].astype(int)])
+    x0, y0, x1, y1 = storage.box([7, 11, 20, 30]).astype(int)
+    assert (x0 < x1) and (y0 < y1)
+    inner = stored[11:31, 7:21]
+    assert np.array_equal(picture[y0 : y1 + 1, x0 : x1 + 1].sum((0, 1)), inner.sum((0, 1)))
+    assert storage.mirrored == (orientation in (2, 4, 5, 7))
+    order = storage.order(COCO17)
+    assert COCO17.joints[order[1]] == ("right_eye" if storage.mirrored else "left_eye")
+
+
+def test_broken_exif_data_count_as_upright(picture: np.ndarray) -> None:
+    data = saved(PIL.Image.fromarray(picture), "PNG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\xff\x01")
+    assert np.array_equal(decode_image(data), picture)
+    assert storage_of(data) == Storage(1, 64, 48)
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "GIF"])
@@ -129,6 +164,9 @@ def test_a_real_jpeg_cut_in_half_is_not_half_grey(shared: Path) -> None:
     [
         (b"", "empty"),
         (b"<html>404</html>" * 20, "not an image"),
+        (b"<!DOCTYPE html><html>", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), "HEIC.*convert"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EOF\n", "not an image"),
     ],
 )
@@ -198,8 +236,18 @@ def test_a_sample_loads_its_image_from_a_path_or_bytes(picture: np.ndarray, tmp_
         assert np.array_equal(load_image(sample.image), picture)
 
 
-def test_a_missing_image_and_a_folder_are_sample_errors(tmp_path: Path) -> None:
-    with pytest.raises(SampleError, match="gone"):
-        read_encoded(tmp_path / "gone.jpg")
-    with pytest.raises(SampleError, match="can't be read"):
-        read_encoded(tmp_path)
+def test_what_is_no_file_is_a_sample_error(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
+    for name, reason in (("gone.jpg", "No such file"), (".", "no regular file"), ("pipe.jpg", "no regular file"),
+                         ("loop.jpg", "can't be read"), ("a\0b.jpg", "can't be read")):  # fmt: skip
+        with pytest.raises(SampleError, match=reason):
+            read_encoded(tmp_path / name)
+    with pytest.raises(SampleError, match="no regular file"):
+        read_encoded(Path("/dev/zero"))
+
+
+@pytest.mark.parametrize("name", ["png_69_bytes_takes_4GB.png", "photo_idat_length_bit.png", "truncated.png"])
+def test_damaged_pictures_of_public_reports_are_refused_before_memory_is_taken(shared: Path, name: str) -> None:
+    with pytest.raises(SampleError, match="truncated, or damaged"):
+        decode_image((shared / "field/damaged" / name).read_bytes())
