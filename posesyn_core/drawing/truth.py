@@ -6,17 +6,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from posesyn_core.drawing.sheets import COLUMNS, LABELLED, ROWS, TILE, Shades, sheet, spread
 from posesyn_core.drawing.skeletons import draw_skeleton
 from posesyn_core.errors import SampleError
 from posesyn_core.files.images import encode_jpeg, load_image
 from posesyn_core.files.paths import write_atomic
-from posesyn_core.geometry.cameras import project
+from posesyn_core.geometry.cameras import place, project
 from posesyn_core.geometry.crops import apply_affine, crop
 from posesyn_core.geometry.skeletons import convert
-from posesyn_core.values import Camera, FloatArray, Image, Sample
+from posesyn_core.values import FloatArray, Image, Sample
 
 TRUTH: Shades = ((225, 0, 130), (255, 170, 225), (250, 70, 180))
 BOX = (255, 210, 0)
@@ -82,18 +81,7 @@ def seen_truth(sample: Sample) -> tuple[FloatArray, str] | None:
         known &= np.isfinite(joints).all(1)
         if known.sum() < LEAST_JOINTS:
             return None
-        joints = joints + _place(joints[known], labels[known], sample.camera)
+        camera = sample.camera
+        focal, middle = camera.focal_length[None], camera.principal_point[None]
+        joints = joints + place(joints[None], labels[None], known[None], focal, middle).astype(np.float32)
     return project(joints, sample.camera.focal_length, sample.camera.principal_point), name
-
-
-def _place(joints: NDArray[np.floating], labels: NDArray[np.floating], camera: Camera) -> FloatArray:
-    """(3,) the translation t after which the camera sees ``joints`` (K, 3) nearest to ``labels`` (K, 2).
-
-    Linear least squares: f (x + t_x) = (u - c) (z + t_z) for each label u across the image, likewise down.
-    """
-    focal, off_axis = camera.focal_length.astype(np.float64), labels - camera.principal_point.astype(np.float64)
-    left = np.zeros((len(joints), 2, 3))
-    left[:, 0, 0], left[:, 1, 1] = focal
-    left[..., 2] = -off_axis
-    right = off_axis * joints[:, 2:] - focal * joints[:, :2]
-    return np.linalg.lstsq(left.reshape(-1, 3), right.ravel(), rcond=None)[0].astype(np.float32)

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from numpy.typing import ArrayLike, NDArray
 
+from posesyn_core.body.completion import complete_all
 from posesyn_core.body.model import Body, load_body
 from posesyn_core.body.render import composite, diffuse, normals, render, vertex_normals, window
 from posesyn_core.components import PoseEstimator, SplitEstimator
@@ -147,7 +148,8 @@ def predict_pictures(
     """Estimate everybody and write the files of this module's docstring into ``folder``; return them.
 
     ``network`` is the estimator's network as an engine loaded it (None: eager). A person that can't be estimated is
-    said in the JSON file and left out of the picture. UserError for ``meshes`` of an estimator without SMPL parameters.
+    said in the JSON file and left out of the picture. For ``meshes``, an estimate without SMPL parameters gets those of
+    the body fitted to its joints, if they are enough for one; UserError if those of its joint set never are.
     """
     body = getattr(estimator, "body", None)
     body = body if isinstance(body, Body) else load_body()
@@ -171,27 +173,37 @@ def _names(shown: Sequence[Picture]) -> Iterable[str]:
 
 def _write(base: Path, picture: Picture, results: Sequence[Result], body: Body, meshes: bool) -> list[Path]:
     image = load_image(picture.path)
+    results = _with_bodies(body, results) if meshes else results
     found = [result for result in results if isinstance(result, PoseEstimate)]
     surfaces = {id(estimate): posed_vertices(body, estimate) for estimate in found if estimate.smpl is not None}
-    if meshes and len(surfaces) < len(found):
-        raise UserError("this estimator gives no SMPL parameters, so there is no mesh to write")
     files: dict[Path, bytes | str] = {
         Path(f"{base}.overlay.jpg"): encode_jpeg(overlay(image, found, surfaces, body)),
         Path(f"{base}.json"): json.dumps(description(picture, image, results)) + "\n",
     }
     for number, result in enumerate(results):
-        if meshes and isinstance(result, PoseEstimate):
+        if meshes and id(result) in surfaces:
             files[Path(f"{base}.{number}.obj")] = wavefront(surfaces[id(result)], body.faces.cpu().numpy())
     for path, content in files.items():
         write_atomic(path, content)
     return list(files)
 
 
+def _with_bodies(body: Body, results: Sequence[Result]) -> list[Result]:
+    """Estimates with parameters of SMPL's, where need be those of a body fitted to their joints, which they keep."""
+    return [
+        evolve(result, smpl=whole.smpl, residual_mm=whole.residual_mm)
+        if isinstance(result, PoseEstimate) and isinstance(whole, PoseEstimate)
+        else result
+        for result, whole in zip(results, complete_all(body, results), strict=True)
+    ]
+
+
 def description(picture: Picture, image: Image, results: Sequence[Result]) -> dict[str, Any]:
     """What the JSON file says: ``image``, ``size``, ``joint_names``, ``units`` (see ``UNITS``) and ``people``.
 
     A person has ``box``, and either ``joints3d``, ``joints2d``, ``confidence`` (null if the estimator gives none),
-    ``camera`` and ``smpl`` (likewise), or ``error``. Joints are in the order of ``joint_names``.
+    ``camera``, ``smpl`` (likewise) and ``residual_mm``, how far a fitted body is from the joints, or ``error``. Joints
+    are in the order of ``joint_names``.
     """
     found = [result.joint_set for result in results if isinstance(result, PoseEstimate)]
     joints = joint_set(found[0] if found else SMPL24.name)
@@ -219,6 +231,7 @@ def _figures(result: Result) -> dict[str, Any]:
         "confidence": None if result.confidence is None else result.confidence.tolist(),
         "camera": {name: getattr(result.camera, name).tolist() for name in ("focal_length", "principal_point")},
         "smpl": None if smpl is None else {name: getattr(smpl, name).tolist() for name in names},
+        "residual_mm": result.residual_mm,
     }
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from posesyn_core.body.completion import complete, is_whole
 from posesyn_core.body.model import load_body
 from posesyn_core.body.planning import plan_clips, plan_fault, reference_fault
 from posesyn_core.components import Animator, Engine, FrameFilter, MotionGenerator, PoseEstimator, SplitEstimator
@@ -75,12 +76,13 @@ def generate(
 ) -> Motion:
     """A motion from a text, a pose, or both (Eq. 5): joints (L, 22, 3) in metres, y up.
 
-    The same arguments give the same motion. SampleError if the generator refuses them.
+    The same arguments give the same motion. A pose in another joint set than SMPL's is completed first. SampleError if
+    that can't be, or the generator refuses them.
     """
     if not text and pose is None:
         raise UserError("a motion needs a text, a pose or both")
     guidance = "text_only" if pose is None else "full" if text else "pose_only"
-    joints = None if pose is None else camera_to_y_up(pose.joints3d[:22])
+    joints = None if pose is None else camera_to_y_up(_whole(pose, None).joints3d[:22])
     request = MotionRequest("motion#0", "motion", text, seed, joints, guidance, min_frames, max_frames)
     (motion,) = expect(generator.generate([request]), Motion, 1, generator.generate)
     return motion
@@ -100,9 +102,10 @@ def plan(
     """Lay a motion onto the person of a picture (Eq. 7-9): one SMPL body a frame, in the picture's camera.
 
     ``estimate`` is what an estimator says of the ``reference``; ``body`` the SMPL file of its parameters (None = the
-    free body). SampleError if the estimated body can't be animated, or the motion can't be fitted (Eq. 8).
+    free body), which is fitted to an estimate without any. SampleError if the estimated body can't be animated, or the
+    motion can't be fitted (Eq. 8).
     """
-    loaded = load_body(body)
+    loaded, estimate = load_body(body), _whole(estimate, body)
     if fault := reference_fault(loaded, estimate, reference):
         raise SampleError(fault)
     name = f"{motion.id}@0"
@@ -112,6 +115,16 @@ def plan(
     if fault := plan_fault(plans[0], max_residual_mm):
         raise SampleError(fault)
     return plans[0]
+
+
+def _whole(estimate: PoseEstimate, body: Path | None) -> PoseEstimate:
+    """The estimate as a whole SMPL pose; SampleError if it knows too little for that."""
+    if is_whole(estimate):
+        return estimate
+    (whole,) = complete(load_body(body), [estimate])
+    if isinstance(whole, SampleError):
+        raise whole
+    return whole
 
 
 def draw(animator: Animator, plan: ClipPlan) -> list[Image]:

@@ -28,6 +28,20 @@ def test_projection_by_hand() -> None:
 
 
 @given(seed=seeds)
+def test_people_are_placed_where_the_camera_sees_them(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    joints, where = rng.normal(0, 0.4, (4, 24, 3)), rng.uniform([-1, -1, 3], [1, 1, 9], (4, 3))
+    focal, middle = rng.uniform(500, 2000, (4, 2)), rng.uniform(0, 500, (4, 2))
+    pixels = cameras.project(joints + where[:, None], focal, middle)
+    known = rng.random((4, 24)) < 0.5
+    known[:, :2] = True
+    pixels[~known] = np.nan
+    np.testing.assert_allclose(cameras.place(joints, pixels, known, focal, middle), where, atol=1e-6)
+    nobody = cameras.place(joints[:1], pixels[:1], np.zeros((1, 24), bool), focal[:1], middle[:1])
+    assert np.isnan(nobody).all()
+
+
+@given(seed=seeds)
 def test_crop_camera_and_its_equivalent_in_the_full_image_see_the_same(seed: int) -> None:
     joints, weak, boxes = random_people(seed)
     centre, side = crops.square(boxes, 1.2)

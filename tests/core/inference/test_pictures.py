@@ -12,6 +12,7 @@ from posesyn_core.body.model import load_body
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import decode_image
 from posesyn_core.geometry.cameras import project
+from posesyn_core.geometry.skeletons import convert
 from posesyn_core.inference.pictures import pictures, predict_pictures, wavefront
 from posesyn_core.values import Camera, PoseEstimate, Sample
 from posesyn_spin.config import SpinConfig
@@ -139,8 +140,35 @@ def test_an_estimator_without_bodies_and_a_person_that_fails(photo: Path, tmp_pa
     assert first["smpl"] is None
     assert second == {"box": [0, 0, 50, 50], "error": "nothing to see"}
     assert decode_image(written[0].read_bytes()).shape == (128, 128, 3)
-    with pytest.raises(UserError, match="no SMPL parameters"):
-        predict_pictures(Fails(), shown, tmp_path / "out", meshes=True)
+
+
+class Limbs:
+    """An estimator in one piece of COCO's joints: of the first person all, of others no knees."""
+
+    def predict(self, samples: list[Sample]) -> list[PoseEstimate]:
+        (truth,) = people(1, "lab")
+        assert truth.joints3d is not None and truth.camera is not None
+        joints, known = convert(truth.joints3d, None, "smpl24", "coco17")
+        joints = np.where(known[:, None], joints, np.nan)
+        pixels = project(joints + np.array([0, 0, 4]), truth.camera.focal_length, truth.camera.principal_point)
+        lacking = np.where(np.isin(np.arange(17), [7, 8, 9, 10, 13])[:, None], np.nan, joints)
+        return [
+            PoseEstimate(lacking if sample.box[0] == 0 else joints, pixels, truth.camera, joint_set="coco17")
+            for sample in samples
+        ]
+
+
+def test_meshes_of_joints_are_fitted_bodies(photo: Path, tmp_path: Path) -> None:
+    shown = pictures([photo], [BOX, (0, 0, 50, 50)])
+    written = predict_pictures(Limbs(), shown, tmp_path / "out", meshes=True)
+    assert [path.suffix for path in written] == [".jpg", ".json", ".obj"]
+    told = json.loads(written[1].read_text())
+    assert (told["joint_set"], len(told["joint_names"])) == ("coco17", 17)
+    first, second = told["people"]
+    assert len(first["joints3d"]) == 17 and first["joints3d"][0] is None  # SMPL has no nose
+    assert 0 < first["residual_mm"] < 20 and len(first["smpl"]["body_pose"]) == 23
+    assert second["smpl"] is None and second["joints2d"][5] is not None
+    assert decode_image(written[0].read_bytes()).shape == (128, 256, 3)
 
 
 def test_pictures_of_one_name_keep_apart(estimator: Spin, photo: Path, tmp_path: Path) -> None:
