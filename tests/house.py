@@ -58,7 +58,7 @@ def _imports(node: ast.AST, when: str) -> Iterator[Import]:
             assert child.level == 0 and child.module is not None, "imports are absolute"
             names = [f"{child.module}.{alias.name}" for alias in child.names]
             yield from (Import(name if name in files() else child.module, child.lineno, when) for name in names)
-        elif isinstance(child, ast.Constant) and child.value in files():
+        elif isinstance(child, ast.Constant) and isinstance(child.value, str) and child.value in files():
             yield Import(child.value, child.lineno, "name")
         elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             yield from _imports(child, "call")
