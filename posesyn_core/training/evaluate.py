@@ -13,11 +13,11 @@ from posesyn_core.components import PoseEstimator, SplitEstimator
 from posesyn_core.engines.batches import LoadedNetwork
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.paths import atomic_path, existing_file
-from posesyn_core.geometry.joints import places_of
+from posesyn_core.geometry.joints import estimated, places_of
 from posesyn_core.inference.predict import predict
 from posesyn_core.method import metrics
 from posesyn_core.progress import progress
-from posesyn_core.training.protocols import METRICS, MM, compared_3d, compared_regressed, pckh
+from posesyn_core.training.protocols import METRICS, MM, compared_3d, compared_regressed, pckh, predicts_regressed
 from posesyn_core.values import EvaluationProtocol, PoseEstimate, Sample, SmplParams
 
 PERCENT = ("pck", "auc", "pckh")
@@ -124,13 +124,18 @@ def _measure(
     in_3d = [name for name in protocol.metrics if name in METRICS]
     for places in _alike(found):
         chosen = [found[at] for at in places]
-        if protocol.regressed and meshes is not None and meshes.joints is not None:
-            compared = compared_regressed(meshes.joints[0, places], meshes.joints[1, places], protocol)
+        estimates = [estimate for _, estimate in chosen]
+        joints = meshes.joints[:, places] if protocol.regressed and meshes and meshes.joints is not None else None
+        if joints is not None and predicts_regressed(estimates[0].joint_set, protocol):
+            predicted, known = estimated(estimates, "h36m17", 3, np.float64)
+            compared = compared_regressed(MM * predicted, joints[1], protocol, known)
+        elif joints is not None and estimates[0].smpl is not None:
+            compared = compared_regressed(joints[0], joints[1], protocol)
         else:
-            compared = compared_3d([s for s, _ in chosen], [e for _, e in chosen], protocol)
+            compared = compared_3d([sample for sample, _ in chosen], estimates, protocol)
         for name in in_3d:
             values.setdefault(name, np.full(len(found), np.nan))[places] = METRICS[name](compared)
-    if meshes is not None and "pve" in protocol.metrics:
+    if meshes is not None and "pve" in protocol.metrics and np.isfinite(meshes.pve).any():
         values["pve"] = meshes.pve
     if any(sample.head_size is not None for sample, _ in found):
         values["pckh"] = pckh([s for s, _ in found], [e for _, e in found], protocol.pckh)
@@ -141,9 +146,12 @@ def _measure(
 
 
 def _alike(found: Found) -> list[list[int]]:
-    """The places of the samples with 3D truth, those of one joint set, in truth and estimate, together."""
+    """The places of the samples with 3D truth, those of one joint set, in truth and estimate, together.
+
+    So are estimates with a body, and those without.
+    """
     groups = places_of(
-        None if truth is None else (truth, estimate.joint_set)
+        None if truth is None else (truth, estimate.joint_set, estimate.smpl is None)
         for truth, estimate in ((_set_of_truth(sample), estimate) for sample, estimate in found)
     )
     return [places for key, places in groups.items() if key is not None]
@@ -165,7 +173,7 @@ class _Meshes:
 
 
 def _meshes(found: Found, bodies: Mapping[str, Body], regressor: NDArray[np.float32] | None) -> _Meshes | None:
-    """In mm, NaN where either side has no SMPL parameters, or the truth's gender no body; None if that is so for all.
+    """In mm, NaN where a side has no SMPL parameters, or the truth's gender no body; None if there is nothing at all.
 
     Estimates are neutral.
     """
@@ -173,18 +181,16 @@ def _meshes(found: Found, bodies: Mapping[str, Body], regressor: NDArray[np.floa
     errors = np.full(len(found), np.nan)
     joints = None if regressor is None else np.full((2, len(found), 17, 3), np.nan)
     for gender, body in bodies.items():
-        places = [
-            at
-            for at, (guess, true) in enumerate(pairs)
-            if guess is not None and true is not None and true.gender == gender
-        ]
+        places = [at for at, (_, true) in enumerate(pairs) if true is not None and true.gender == gender]
         for chunk in (places[at : at + CHUNK] for at in range(0, len(places), CHUNK)):
-            guess = _surface(bodies["neutral"], [pairs[at][0] for at in chunk])
+            posed = [at for at in chunk if pairs[at][0] is not None]
             truth = _surface(body, [pairs[at][1] for at in chunk])
-            errors[chunk] = metrics.pve(guess, truth)
+            guess = _surface(bodies["neutral"], [pairs[at][0] for at in posed]) if posed else truth[:0]
+            errors[posed] = metrics.pve(guess, truth[np.isin(chunk, posed)])
             if joints is not None and regressor is not None:
-                joints[:, chunk] = np.einsum("jv,snvc->snjc", regressor, np.stack([guess, truth]))
-    if np.isnan(errors).all():
+                joints[0, posed] = np.einsum("jv,nvc->njc", regressor, guess)
+                joints[1, chunk] = np.einsum("jv,nvc->njc", regressor, truth)
+    if np.isnan(errors).all() and (joints is None or np.isnan(joints[1]).all()):
         return None
     return _Meshes(errors, joints)
 

@@ -60,9 +60,25 @@ def compared_3d(samples: Sequence[Sample], estimates: Sequence[PoseEstimate], pr
     return compare_joints(MM * predicted, MM * truth, known, name, protocol, shared_root(estimates[0].joint_set, name))
 
 
-def compared_regressed(predicted: Floats, truth: Floats, protocol: EvaluationProtocol) -> Compared:
-    """Joints (N, 17, 3) in mm that Human3.6M's regressor took from the meshes of both sides."""
-    return compare_joints(predicted, truth, np.ones(predicted.shape[:2], bool), "h36m17", protocol, H36M17.root)
+def predicts_regressed(name: str, protocol: EvaluationProtocol) -> bool:
+    """Does an estimator of this joint set predict those of Human3.6M that a ``regressed`` protocol counts?"""
+    has = (skeletons.conversion(name, H36M17.name) != 0).any(1)
+    counted = [H36M17.joints.index(joint) for joint in (*protocol.root, *(protocol.joints or H36M17.joints))]
+    return bool(has[counted].all())
+
+
+def compared_regressed(
+    predicted: NDArray[np.floating],
+    truth: Floats,
+    protocol: EvaluationProtocol,
+    known: NDArray[np.bool_] | None = None,
+) -> Compared:
+    """Joints (N, 17, 3) in mm that Human3.6M's regressor took from the meshes of truth and estimate.
+
+    An estimator that predicts those joints itself needs no mesh; then ``known`` (N, 17) says which it knows.
+    """
+    known = np.ones(predicted.shape[:2], bool) if known is None else known
+    return compare_joints(predicted, truth, known, H36M17.name, protocol, H36M17.root)
 
 
 def compare_joints(

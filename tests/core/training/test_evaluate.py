@@ -162,6 +162,43 @@ def test_joints_regressed_from_the_mesh(samples: list[Sample], body: Body, tmp_p
         load_regressor(tmp_path / "wrong.npy", body)
 
 
+@frozen
+class Lifter:
+    """An estimator without bodies that takes joints of ``joint_set`` from the true mesh by ``regressor``."""
+
+    known: Sequence[Sample]
+    body: Body
+    regressor: np.ndarray
+    joint_set: str
+
+    def predict(self, samples: Sequence[Sample]) -> list[PoseEstimate]:
+        return [self._one(sample) for sample in samples]
+
+    def _one(self, sample: Sample) -> PoseEstimate:
+        assert sample.smpl is not None
+        smpl = (sample.smpl.global_orient, sample.smpl.body_pose, sample.smpl.betas)
+        vertices = self.body(*(torch.from_numpy(np.array(part))[None] for part in smpl)).vertices[0].numpy()
+        joints, known = skeletons.convert(self.regressor @ vertices, None, "h36m17", self.joint_set)
+        joints = np.where(known[:, None], joints + 1, np.nan)  # where the root is does not matter
+        return PoseEstimate(joints, joints[:, :2], Camera([1, 1], [0, 0]), joint_set=self.joint_set)
+
+
+@pytest.mark.parametrize(("joints", "exact"), [("h36m17", True), ("h36m16", True), ("coco17", False)])
+def test_estimators_of_human36ms_joints_need_no_mesh(
+    samples: list[Sample], body: Body, joints: str, exact: bool
+) -> None:
+    """Others are compared with the truth's own joints, in those that both have."""
+    regressor = np.zeros((17, len(body.v_template)), np.float32)
+    regressor[np.arange(17), np.arange(17) * 300] = 1
+    protocol = EvaluationProtocol(("mpjpe", "pa_mpjpe", "pve"), H36M_14, ("pelvis",), regressed=True)
+    lifter = Lifter(samples, body, regressor, joints)
+    found = evaluate(*(lifter, samples), batch_size=5, workers=1, body=body, regressor=regressor, protocol=protocol)
+    assert not found.rejected
+    assert (found.values["mpjpe"] < 0.01).all() == exact
+    assert np.isfinite(found.values["mpjpe"]).all()
+    assert "pve" not in found.values
+
+
 def test_without_the_regressor_smpls_own_joints_are_compared(samples: list[Sample]) -> None:
     protocol = EvaluationProtocol(("mpjpe",), H36M_14, ("pelvis",), regressed=True)
     result = evaluate(Oracle(), samples, batch_size=5, workers=1, protocol=protocol)
