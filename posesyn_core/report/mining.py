@@ -76,6 +76,8 @@ def mined(run: Run) -> dict[str, Any]:
         "hard_total": len(hard),
         "easy_total": len(easy),
         "random": run.recipe.score.method == "random",
+        "joint_set": (hard or easy)[0].scored.estimate.joint_set if hard or easy else None,
+        "residuals": [s.whole.residual_mm for s in (*hard, *easy) if s.whole and s.whole.residual_mm is not None],
     }
 
 

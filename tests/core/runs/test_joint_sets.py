@@ -107,6 +107,9 @@ def test_whole_poses_are_fitted_once_and_recorded(finished: Run) -> None:
     assert len(residuals) == 4
     assert summary["mean_residual_mm"] == pytest.approx(np.mean(np.array(residuals, float)), abs=0.01)
     assert 0 < summary["mean_residual_mm"] < 30
+    report = (finished.folder / "report.html").read_text()
+    assert "joints of the set h36m16" in report
+    assert f"{np.mean(np.array(residuals, float)):.1f} mm on average" in report
     references = {row.unit: row.value for row in finished.references.rows()}
     assert all(value is not None and value.joint_set == "smpl24" for value in references.values())
 
