@@ -4,7 +4,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from posesyn_core.components import option
+from posesyn_core import option
 
 Discriminators = Literal["both", "2d", "3d", "none"]
 

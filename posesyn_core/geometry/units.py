@@ -52,12 +52,17 @@ def check_units(points: ArrayLike, name: str, unit: str, path: Path) -> None:
     median = float(np.median(lengths))
     if SHORTEST <= median * UNITS[unit] <= LONGEST:
         return
-    fitting = [other for other, metres in UNITS.items() if SHORTEST <= median * metres <= LONGEST]
-    hint = f"they seem to be in {fitting[0]}" if fitting else "no usual unit fits"
+    hint = unit_of(median)
     raise UserError(
         f"the 3D joints in {str(path)!r} can't be in {unit}: limb bones of {median * UNITS[unit]:.3g} m on average, "
         f"where people have {SHORTEST:g} to {LONGEST:g} m; {hint}; convert the file or get the official one"
     )
+
+
+def unit_of(length: float) -> str:
+    """In which unit limb bones of that mean length seem to be, as a clause."""
+    fitting = [unit for unit, metres in UNITS.items() if SHORTEST <= length * metres <= LONGEST]
+    return f"they seem to be in {fitting[0]}" if fitting else "no usual unit fits"
 
 
 def check_person(points: ArrayLike, name: str) -> None:

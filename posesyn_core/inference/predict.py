@@ -8,19 +8,24 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from posesyn_core.components import EngineConfig, ExportableModule, NetworkCall, PoseEstimator, SplitEstimator
+from posesyn_core.contracts.results import a_value, expect, expect_one, name_of
 from posesyn_core.engines.batches import LoadedNetwork, load_network
 from posesyn_core.engines.pytorch import TorchEngine
-from posesyn_core.errors import SampleError, UserError
+from posesyn_core.errors import PoseSynError, SampleError, UserError
 from posesyn_core.files.images import encode_png
+from posesyn_core.geometry.skeletons import joint_set
+from posesyn_core.geometry.units import limb_length, unit_of
 from posesyn_core.values import PoseEstimate, Prepared, Sample
 
 BATCHES_AHEAD = 3
+LONGEST_LIMB = 5.0
+"""Joints with longer limb bones, on average, are in no person's metres, not even an untrained network's."""
 Result = PoseEstimate | SampleError
 Pass = tuple[Mapping[str, np.ndarray], list[Prepared], int]
 """Outputs of the network, the samples that it was given, and how many of those count."""
@@ -42,13 +47,17 @@ def predict(
     UserErrors are raised; any other exception rejects the samples that cause it.
     """
     if not isinstance(estimator, SplitEstimator):
-        yield from (attempt(estimator.predict, batch) for batch in batches)
+        yield from (
+            sound_estimates(attempt(estimator.predict, batch, PoseEstimate), estimator.predict) for batch in batches
+        )
         return
-    loaded = network or load_network(TorchEngine(EngineConfig(device=_device(estimator))), exportable("", estimator))
+    loaded = network or load_network(
+        TorchEngine(EngineConfig(device=_device(estimator))), exportable("the estimator", estimator)
+    )
     with ThreadPoolExecutor(workers) as readers, ThreadPoolExecutor(1) as decoder:
         decoding: deque[Future[list[Result]]] = deque()
         for prepared in _ahead(estimator, batches, readers):
-            passes = _compute(loaded, prepared)
+            passes = _compute(estimator, loaded, prepared)
             decoding.append(decoder.submit(_decode, estimator, prepared, passes))
             if len(decoding) > 1:
                 yield decoding.popleft().result()
@@ -57,7 +66,9 @@ def predict(
 
 def exportable(name: str, estimator: SplitEstimator) -> ExportableModule:
     """The estimator's network with an example batch of two, as an engine wants it."""
-    prepared = estimator.preprocess(probe_sample())
+    prepared = _prepare(estimator, probe_sample())
+    if isinstance(prepared, SampleError):
+        raise UserError(f"{name} can't be given to an engine, since it refuses a plain picture: {prepared}")
     example = {key: torch.from_numpy(np.stack([value, value])) for key, value in prepared.tensors.items()}
     return ExportableModule(name, estimator.network, example, tuple(getattr(estimator, "keep_fp32", ())))
 
@@ -91,53 +102,111 @@ def _ahead(
 
 def _prepare(estimator: SplitEstimator, sample: Sample) -> Prepared | SampleError:
     try:
-        return estimator.preprocess(sample)
+        return expect_one(estimator.preprocess(sample), Prepared, estimator.preprocess)
     except UserError:
         raise
     except Exception as error:  # whatever a plugin raises for one sample rejects that sample
-        return as_sample_error(error)
+        return as_sample_error(error, estimator.preprocess)
 
 
-def _compute(network: LoadedNetwork, prepared: Sequence[Prepared | SampleError]) -> list[Pass]:
+def _compute(
+    estimator: SplitEstimator, network: LoadedNetwork, prepared: Sequence[Prepared | SampleError]
+) -> list[Pass]:
     """The network's outputs for the samples that could be prepared."""
     ready = [item for item in prepared if isinstance(item, Prepared)]
-    return [(_run(network.call, items), items, count) for items, count in network.passes(ready)]
+    return [(_run(estimator, network.call, items), items, count) for items, count in network.passes(ready)]
 
 
-def _run(call: NetworkCall, items: Sequence[Prepared]) -> Mapping[str, np.ndarray]:
-    batch = {name: torch.from_numpy(np.stack([item.tensors[name] for item in items])) for name in items[0].tensors}
+def _run(estimator: SplitEstimator, call: NetworkCall, items: Sequence[Prepared]) -> Mapping[str, np.ndarray]:
+    batch = _collated(estimator, items)
     try:
-        return {name: tensor.numpy() for name, tensor in call(batch).items()}
+        outputs = call(batch)
     except torch.OutOfMemoryError as error:
         raise UserError(
             f"the estimator's network runs out of memory with {len(items)} samples at once: lower --batch-size"
         ) from error
+    if not isinstance(outputs, Mapping):
+        raise UserError(f"{name_of(estimator.network.forward)} returned {a_value(outputs)} where a dict is needed")
+    return {name: tensor.numpy() for name, tensor in outputs.items()}
+
+
+def _collated(estimator: SplitEstimator, items: Sequence[Prepared]) -> dict[str, torch.Tensor]:
+    shapes = [{name: array.shape for name, array in item.tensors.items()} for item in items]
+    other = next((shape for shape in shapes if shape != shapes[0]), None)
+    if other is not None:
+        raise UserError(
+            f"{name_of(estimator.preprocess)} made tensors of different names or shapes of two samples: "
+            f"{shapes[0]} and {other}"
+        )
+    return {name: torch.from_numpy(np.stack([item.tensors[name] for item in items])) for name in shapes[0]}
 
 
 def _decode(
     estimator: SplitEstimator, prepared: Sequence[Prepared | SampleError], passes: Sequence[Pass]
 ) -> list[Result]:
     """Whole passes are decoded too: posing a body is as sensitive to the batch's size as a network."""
-    decoded = (
-        estimate
-        for outputs, items, count in passes
-        for estimate in estimator.decode(outputs, [item.context for item in items])[:count]
-    )
-    return [item if isinstance(item, SampleError) else next(decoded) for item in prepared]
+    decoded = (estimate for outputs, items, count in passes for estimate in _decoded(estimator, outputs, items)[:count])
+    results = [item if isinstance(item, SampleError) else next(decoded) for item in prepared]
+    return sound_estimates(results, estimator.decode)
 
 
-def attempt(function: Callable[[Sequence[Sample]], Sequence[T]], batch: Sequence[Sample]) -> list[T | SampleError]:
-    """Call an estimator in one piece; if it raises, sample by sample."""
+def _decoded(
+    estimator: SplitEstimator, outputs: Mapping[str, np.ndarray], items: Sequence[Prepared]
+) -> list[PoseEstimate]:
+    """UserError naming ``decode`` if it fails: it sees the network's outputs, whatever the samples are."""
     try:
-        return list(function(batch))
+        found = estimator.decode(outputs, [item.context for item in items])
+    except PoseSynError:
+        raise
+    except Exception as error:
+        raise UserError(f"{name_of(estimator.decode)} fails: {type(error).__name__}: {error}") from error
+    return expect(found, PoseEstimate, len(items), estimator.decode)
+
+
+def sound_estimates(results: Sequence[Result], method: Callable[..., Any]) -> list[Result]:
+    """The results of an estimator's ``method``, those rejected that are no person's for their size.
+
+    UserError naming the method if there are other joints than those of the set that an estimate names, or if most
+    estimates are far too large: they are in another unit than metres then.
+    """
+    checked, lengths = list(results), np.full(len(results), np.nan)
+    for at, result in enumerate(results):
+        if isinstance(result, PoseEstimate):
+            wanted = len(joint_set(result.joint_set))
+            if len(result.joints3d) != wanted:
+                raise UserError(
+                    f"{name_of(method)} returned {len(result.joints3d)} joints, but {result.joint_set!r} has {wanted}: "
+                    "give PoseEstimate the joint_set that they are of"
+                )
+            lengths[at] = limb_length(result.joints3d, result.joint_set)
+    huge = lengths > LONGEST_LIMB
+    if huge.sum() > np.isfinite(lengths).sum() / 2:
+        median = float(np.median(lengths[huge]))
+        raise UserError(
+            f"{name_of(method)} returned joints that can't be in metres: limb bones of {median:.0f} on average; "
+            f"{unit_of(median)}"
+        )
+    for at in np.flatnonzero(huge).tolist():
+        checked[at] = SampleError(f"the estimated joints are no person's: limb bones of {lengths[at]:.3g} m on average")
+    return checked
+
+
+def attempt(
+    function: Callable[[Sequence[Sample]], Sequence[T]], batch: Sequence[Sample], kind: type[T]
+) -> list[T | SampleError]:
+    """Call an estimator in one piece, which returns a list of ``kind``; if it raises, sample by sample."""
+    try:
+        return list(expect(function(batch), kind, len(batch), function))
     except UserError:
         raise
     except Exception as error:  # as above
         if len(batch) == 1:
-            return [as_sample_error(error)]
-        return [result for sample in batch for result in attempt(function, [sample])]
+            return [as_sample_error(error, function)]
+        return [result for sample in batch for result in attempt(function, [sample], kind)]
 
 
-def as_sample_error(error: Exception) -> SampleError:
-    """Any exception as a SampleError; a foreign one keeps its type in the text."""
-    return error if isinstance(error, SampleError) else SampleError(f"{type(error).__name__}: {error}")
+def as_sample_error(error: Exception, method: Callable[..., Any]) -> SampleError:
+    """Any exception as a SampleError; the text of a foreign one names its type and the component's ``method``."""
+    if isinstance(error, SampleError):
+        return error
+    return SampleError(f"{type(error).__name__}: {error} (in {name_of(method)})")

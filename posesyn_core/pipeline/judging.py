@@ -10,13 +10,14 @@ import numpy as np
 from attrs import frozen
 
 from posesyn_core.components import FrameFilter, Kind, PoseEstimator, SplitEstimator
+from posesyn_core.contracts.results import expect
 from posesyn_core.engines.batches import LoadedNetwork
 from posesyn_core.errors import SampleError
 from posesyn_core.geometry.boxes import joint_boxes
 from posesyn_core.inference.predict import Result, predict
 from posesyn_core.pipeline.run import Judgement, Run
 from posesyn_core.recipe import Machine
-from posesyn_core.values import ClipPlan, LabelledFrame, PoseEstimate, Sample, SmplParams
+from posesyn_core.values import ClipPlan, LabelledFrame, PoseEstimate, Sample, SmplParams, Verdict
 
 LEAST_INSIDE = 0.5
 """A frame with fewer of its joints inside the image can't be judged."""
@@ -65,7 +66,7 @@ def judge_batch(chosen: FrameFilter, frames: Sequence[LabelledFrame], results: S
     faults = [_fault(frame, result) for frame, result in zip(frames, results, strict=True)]
     sound = [(f, r) for f, r, fault in zip(frames, results, faults, strict=True) if fault is None]
     estimates = [result for _, result in sound if isinstance(result, PoseEstimate)]
-    verdicts = chosen.judge([frame for frame, _ in sound], estimates)
+    verdicts = expect(chosen.judge([frame for frame, _ in sound], estimates), Verdict, len(sound), chosen.judge)
     pairs = zip(estimates, verdicts, strict=True)
     return [Judgement(*next(pairs)) if fault is None else Judgement(fault=fault) for fault in faults]
 

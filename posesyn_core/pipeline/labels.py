@@ -13,7 +13,7 @@ from posesyn_core.geometry.joints import known_joints
 from posesyn_core.inference.predict import attempt, predict
 from posesyn_core.pipeline.run import Run
 from posesyn_core.recipe import Choice
-from posesyn_core.values import Sample
+from posesyn_core.values import Keypoints, Sample
 
 LEAST_CONFIDENCE = 0.3
 """A joint that a 2D estimator is less sure of counts as not labelled."""
@@ -59,7 +59,7 @@ def _detected(detector: KeypointEstimator, samples: Sequence[Sample]) -> list[La
         found
         if isinstance(found, SampleError)
         else Label(found.points, found.confidence >= LEAST_CONFIDENCE, detector.joint_set)
-        for found in attempt(detector.detect, samples)
+        for found in attempt(detector.detect, samples, Keypoints)
     ]
 
 

@@ -1,5 +1,6 @@
 """Prediction over many samples: ordered, lazy, independent of batches, and unharmed by bad samples."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 from attrs import evolve
 
-from posesyn_core import PoseEstimate, Sample, SampleError, UserError
+from posesyn_core import PoseEstimate, Prepared, Sample, SampleError, UserError
 from posesyn_core.components import EngineConfig, Kind, NetworkCall, SplitEstimator
 from posesyn_core.engines.batches import LoadedNetwork
 from posesyn_core.engines.pytorch import TorchEngine
@@ -88,7 +89,7 @@ def test_an_estimator_in_one_piece_loses_only_the_samples_it_fails_on(spin: Spli
 
     results = flat(predict(Whole(), [samples]))
     assert [isinstance(result, SampleError) for result in results] == [False, False, True, False]
-    assert str(results[2]) == "RuntimeError: out of luck"
+    assert re.fullmatch(r"RuntimeError: out of luck \(in tests\..*Whole\.predict\)", str(results[2]))
 
 
 def test_the_torch_engine_gives_the_networks_own_numbers(spin: SplitEstimator) -> None:
@@ -106,3 +107,64 @@ def test_the_compile_engine_agrees_with_the_eager_one(spin: SplitEstimator) -> N
     compiled = TorchEngine(EngineConfig(), compiled=True).load(module)(module.example)
     for name, tensor in eager.items():
         np.testing.assert_allclose(tensor, compiled[name], atol=1e-4)
+
+
+def broken(estimator: SplitEstimator, **parts: object) -> SplitEstimator:
+    """The estimator with other methods."""
+
+    class Broken:
+        network = estimator.network
+
+        def preprocess(self, sample: Sample) -> object:
+            return parts.get("preprocess", estimator.preprocess)(sample)  # type: ignore[operator]
+
+        def decode(self, outputs: object, contexts: object) -> object:
+            return parts.get("decode", estimator.decode)(outputs, contexts)  # type: ignore[operator]
+
+    return Broken()  # type: ignore[return-value]
+
+
+def scaled(estimator: SplitEstimator, factor: float) -> object:
+    return lambda *given: [evolve(e, joints3d=e.joints3d * factor) for e in estimator.decode(*given)]
+
+
+def cut(estimator: SplitEstimator) -> object:
+    return lambda *given: [
+        evolve(e, joints3d=e.joints3d[:17], joints2d=e.joints2d[:17], smpl=None) for e in estimator.decode(*given)
+    ]
+
+
+def test_what_an_estimator_returns_wrongly_is_a_sentence_that_names_the_method(spin: SplitEstimator) -> None:
+    odd = iter(range(100))
+    wrong: list[tuple[dict[str, object], str]] = [
+        (
+            {"preprocess": lambda sample: {"images": 0}},
+            r"Broken\.preprocess returned a dict where a Prepared is",
+        ),
+        (
+            {"preprocess": lambda sample: Prepared({"images": np.zeros((3, 224, 224 + next(odd)))}, None)},
+            r"Broken\.preprocess made tensors of different names or shapes",
+        ),
+        ({"decode": lambda *_: {}}, r"Broken\.decode returned a dict where a list of PoseEstimate is needed"),
+        ({"decode": lambda *_: []}, r"Broken\.decode returned 0 results for \d+ inputs"),
+        ({"decode": lambda o, c: [{} for _ in c]}, r"Broken\.decode returned a dict in its list"),
+        ({"decode": lambda outputs, _: outputs["joints"]}, r"Broken\.decode fails: KeyError: 'joints'"),
+        ({"decode": scaled(spin, 1000)}, r"Broken\.decode returned joints that can't be in metres.*in millimetres"),
+        ({"decode": scaled(spin, 100)}, r"can't be in metres.*in centimetres"),
+        (
+            {"decode": cut(spin)},
+            r"Broken\.decode returned 17 joints, but 'smpl24' has 24: give PoseEstimate the",
+        ),
+    ]
+    for parts, complaint in wrong:
+        with pytest.raises(UserError, match=complaint):
+            flat(predict(broken(spin, **parts), [people(2)]))
+
+
+def test_one_estimate_that_is_no_persons_size_is_rejected_alone(spin: SplitEstimator) -> None:
+    def decode(outputs: dict, contexts: list) -> list:
+        found = spin.decode(outputs, contexts)
+        return [evolve(found[0], joints3d=found[0].joints3d * 100), *found[1:]]
+
+    first, *rest = flat(predict(broken(spin, decode=decode), [people(4)]))
+    assert "no person's: limb bones of" in str(first) and not [r for r in rest if isinstance(r, SampleError)]
