@@ -1,4 +1,4 @@
-"""The two kinds of failure that PoseSyn tells apart: the user's mistakes and bad data."""
+"""The kinds of failure that PoseSyn tells apart: the user's mistakes, bad data, and nothing left to go on with."""
 
 
 class PoseSynError(Exception):
@@ -14,6 +14,13 @@ class UserError(PoseSynError):
 
 class SampleError(PoseSynError):
     """Bad data in one unit of work: the unit is rejected and recorded, the run goes on."""
+
+
+class NothingLeft(PoseSynError):
+    """A stage left nothing to go on with: all of its units were rejected, or all frames dropped.
+
+    The command line prints it and exits with code 1: the data or the settings are to be looked at.
+    """
 
 
 class PoseSynWarning(UserWarning):

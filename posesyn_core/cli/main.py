@@ -8,8 +8,20 @@ from collections.abc import Sequence
 
 import click
 
-from posesyn_core.cli import compare, doctor, engine, experiment, plugins, predict, preview, running, sweep, weights
-from posesyn_core.errors import PoseSynError, PoseSynWarning
+from posesyn_core.cli import (
+    compare,
+    doctor,
+    engine,
+    experiment,
+    keeping,
+    plugins,
+    predict,
+    preview,
+    running,
+    sweep,
+    weights,
+)
+from posesyn_core.errors import NothingLeft, PoseSynError, PoseSynWarning
 from posesyn_core.registry import Registry
 
 _DISK = {
@@ -50,12 +62,13 @@ cli.add_command(experiment.experiment)
 cli.add_command(plugins.plugins)
 cli.add_command(predict.predict)
 cli.add_command(preview.preview)
+cli.add_command(keeping.superseded)
 cli.add_command(sweep.sweep)
 cli.add_command(weights.weights)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of the console script; exits with 0, 1 (unexpected), 2 (the user's mistake) or 130 (interrupted)."""
+    """Entry point of the console script; exits with 0, 1 (nothing left, or a bug), 2 (mistake) or 130 (interrupted)."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's idle threads leave the cores to those that read
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
@@ -72,6 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         _say("interrupted; run the same command again to go on")
         sys.exit(130)
+    except NothingLeft as error:
+        _say(str(error))
+        sys.exit(1)
     except (PoseSynError, OSError) as error:
         if debug:
             raise

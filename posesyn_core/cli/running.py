@@ -44,7 +44,7 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     decorated: Callable[..., Any] = with_settings
     for decorate in (
-        click.option("--restart", type=click.Choice(STAGES), help="Do this stage and all later ones again."),
+        click.option("--restart", type=click.Choice(STAGES), help="Do this stage again, and what follows from it."),
         click.option("--device", help="Torch device of the networks: cpu, cuda, mps. Same as --set machine.device=..."),
         click.option(
             "--batch-size", type=click.IntRange(1), help="Samples read and computed together; results stay the same."
@@ -91,13 +91,15 @@ def run(
     posesyn run examples/mpii.toml --set score.hard=50 --run runs/small
 
     Interrupted, it goes on when started again. The recipe of a run can't change under it, except for --workers,
-    --batch-size, --device and engines; --restart STAGE does a stage and the later ones again.
+    --batch-size, --device and engines; --restart STAGE does a stage again, and the later ones where it comes out
+    otherwise. Nothing is deleted: old results are set aside in RUN/.superseded (`posesyn superseded RUN`).
     """
     execute(registry, with_engine(load_recipe(recipe, settings), "run", engine, precision), folder, restart)
 
 
 def execute(registry: Registry, recipe: Recipe, folder: Path | None, restart: str | None = None) -> None:
     """Run all stages of ``recipe`` in ``folder`` (default runs/<name>), printing each stage's figures."""
+    from posesyn_core.pipeline.locks import run_lock
     from posesyn_core.pipeline.run import create_run
     from posesyn_core.runs.rounds import run_rounds
     from posesyn_core.runs.stages import run_all
@@ -106,8 +108,9 @@ def execute(registry: Registry, recipe: Recipe, folder: Path | None, restart: st
     if recipe.rounds > 1:
         _print_rounds(run_rounds(folder, recipe, registry, tell, restart), folder)
         return
-    opened = create_run(folder, recipe, registry, restart)
-    run_all(opened, tell)
+    with run_lock(folder):
+        opened = create_run(folder, recipe, registry, restart)
+        run_all(opened, tell)
     _print_result(opened)
 
 
@@ -132,15 +135,22 @@ def _stage_command(stage: str) -> click.Command:
         engine: str | None = None,
         precision: str | None = None,
     ) -> None:
+        from posesyn_core.pipeline.locks import run_lock
         from posesyn_core.pipeline.run import create_run, open_run
-        from posesyn_core.runs.stages import run_stage
+        from posesyn_core.runs.stages import require_some, run_stage
 
-        source = recipe or folder / "recipe.toml"
         if recipe is None:
-            open_run(folder, registry)  # says what is wrong if there is no run
-        chosen = with_engine(load_recipe(source, settings), stage, engine, precision)
-        opened = create_run(folder, chosen, registry, restart)
-        tell(stage, run_stage(opened, stage))
+            opened = open_run(folder, registry)  # says what is wrong if there is no run
+            if stage == "report" and not settings and restart is None:  # may look at a run that is being worked on
+                tell(stage, run_stage(opened, stage))
+                return
+        with run_lock(folder):
+            chosen = with_engine(load_recipe(recipe or folder / "recipe.toml", settings), stage, engine, precision)
+            opened = create_run(folder, chosen, registry, restart)
+            figures = run_stage(opened, stage)
+        tell(stage, figures)
+        _print_outdated(opened)
+        require_some(stage, figures)
 
     command.help = (
         f"{_TEACHES[stage]}\n\nRUN is the run folder. Finished work is not done again; use --restart {stage} for that. "
@@ -150,9 +160,30 @@ def _stage_command(stage: str) -> click.Command:
 
 
 def tell(stage: str, summary: Mapping[str, Any]) -> None:
-    """Print a stage's figures on a line."""
+    """Print a stage's figures on a line, and below why units were rejected or dropped."""
+    from posesyn_core.pipeline.rejections import reasons_text
+
     figures = ", ".join(f"{name} {value}" for name, value in summary.items() if not isinstance(value, dict | list))
     click.echo(f"{stage:<11} {figures}")
+    for name in (name for name in summary if name.endswith("reasons")):
+        click.echo(f"{'':<11} {_REASONS[name]}: {reasons_text(summary[name])}")
+
+
+_REASONS: Mapping[str, str] = {
+    "reasons": "rejected for",
+    "reference_reasons": "references rejected for",
+    "drop_reasons": "dropped for",
+}
+
+
+def _print_outdated(opened: "Run") -> None:
+    """Say which later stages were made from something else by now."""
+    outdated = opened.ledger.outdated()
+    if outdated:
+        click.echo(
+            f"made from something else by now: {', '.join(outdated)}; `posesyn run {opened.folder / 'recipe.toml'} "
+            f"--run {opened.folder}` does them again and sets the old results aside"
+        )
 
 
 def _print_result(opened: "Run") -> None:

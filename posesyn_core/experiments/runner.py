@@ -14,7 +14,7 @@ import numpy as np
 from attrs import evolve, frozen
 
 from posesyn_core.components import Kind
-from posesyn_core.errors import UserError
+from posesyn_core.errors import NothingLeft, UserError
 from posesyn_core.experiments.tables import TABLE2, Coverage, Experiment, Row
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.method import metrics
@@ -119,7 +119,7 @@ def _run_row(row: Row, laboratory: Laboratory, references: Mapping[int, Run]) ->
                 settings = _filled(row, laboratory.world, reference)
                 run = laboratory.other(reference, seed, row.name, *settings, "finetune.real_only=false")
                 run_all(run, _told(laboratory, row.name, seed))
-            except UserError as error:
+            except (UserError, NothingLeft) as error:
                 return Result(row, {}, {}, missing=str(error))
         figures[seed] = _figures(run, row)
         kept = run.require("filter")

@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import chain, islice
 from typing import Any
 
@@ -22,15 +23,14 @@ from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import encode_jpeg
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.parallel.threads import ordered_map
-from posesyn_core.pipeline.executor import Unit, each_alone, fill, reason_of
+from posesyn_core.pipeline.executor import LOCAL, Executor
 from posesyn_core.pipeline.judging import Judge, filter_of, label_frames
 from posesyn_core.pipeline.references import analyse_references
 from posesyn_core.pipeline.run import EASY, Clip, DrawnFrame, Judgement, Run
-from posesyn_core.pipeline.tables import Row
+from posesyn_core.pipeline.tables import Row, Table
+from posesyn_core.pipeline.work import Unit, Work, each_alone, reason_of
 from posesyn_core.seeds import rng, seed_of
 from posesyn_core.values import ClipPlan, Image, LabelledFrame, Motion, PoseEstimate, Sample
-
-PART = 8
 
 
 @frozen
@@ -53,49 +53,69 @@ class Drawing:
     height: int
 
 
-def animate(run: Run) -> dict[str, Any]:
-    """Fill the table ``animate``: a drawn and judged clip for every motion and each of its references.
+def animate(run: Run, executor: Executor = LOCAL) -> dict[str, Any]:
+    """Fill the table ``animate``: a drawn and judged clip for every motion and each of its references."""
+    run.require("synthesize")
+    references = analyse_references(run, executor)
+    filled = executor.fill(Clips(run))
+    residuals = [residual for _, residual in run.clips.column("plan.residual_mm")]
+    return {
+        "clips": filled.units,
+        **filled.figures(),
+        "frames": sum(run.clips.lengths("frames")),
+        "mean_residual_mm": round(float(np.mean(residuals)), 2) if residuals else None,
+        **references,
+    }
+
+
+class Clips(Work[Pair | str, Clip]):
+    """Every motion is drawn with its reference people, or it is known why not.
 
     In memory are at most the clips that the threads draw ahead, and those of which a batch is being judged.
     """
-    run.require("synthesize")
-    if not run.recipe.animate.smooth >= 0:
-        raise UserError("animate.smooth is a standard deviation in frames: set 0 (no smoothing) or more")
-    body = load_body(run.recipe.body_file)
-    references = analyse_references(run, body)
-    animator: Animator = run.create(Kind.ANIMATOR, run.recipe.animator, "animator")
-    run.accelerate(run.recipe.animator, animator, "animator")
-    judge = Judge.of(run)
 
-    def draw(row: Row[ClipPlan]) -> Row[Drawing]:
+    stage, part = "animate", 8
+
+    @property
+    def table(self) -> Table[Clip]:
+        return self.run.clips
+
+    def units(self) -> list[Unit[Pair | str]]:
+        return list(_pairs(self.run))
+
+    @cached_property
+    def body(self) -> Body:
+        return load_body(self.run.recipe.body_file)
+
+    @cached_property
+    def animator(self) -> Animator:
+        chosen = self.run.recipe.animator
+        animator: Animator = self.run.create(Kind.ANIMATOR, chosen, "animator")
+        self.run.accelerate(chosen, animator, "animator")
+        return animator
+
+    @cached_property
+    def judge(self) -> Judge:
+        return Judge.of(self.run)
+
+    def rows(self, batches: Iterator[list[Unit[Pair | str]]]) -> Iterator[Row[Clip]]:
+        plans = (row for batch in batches for row in _plan(self.run, self.body, batch))
+        drawn = ordered_map(self._draw, plans, self.run.recipe.machine.workers)
+        for first in drawn:  # frames of two parts are never computed together: see ``Work.batches``
+            part = chain([first], islice(drawn, self.part - 1))
+            yield from _judged(self.judge, part, lambda drawing, found: _keep(self.run, self.animator, drawing, found))
+
+    def _draw(self, row: Row[ClipPlan]) -> Row[Drawing]:
         if row.value is None:
             return Row(row.unit, rejected=row.rejected)
         try:
-            return Row(row.unit, _draw(animator, row.value, run.recipe.animate.jpeg_quality))
+            return Row(row.unit, _draw(self.animator, row.value, self.run.recipe.animate.jpeg_quality))
         except UserError:
             raise
         except OSError:
             raise  # a full disk concerns the run, not this clip
         except Exception as error:  # a plugin's fault with one clip must not end the run
             return Row(row.unit, rejected=reason_of(error))
-
-    def work(batches: Iterator[list[Unit[Pair | str]]]) -> Iterator[Row[Clip]]:
-        plans = (row for batch in batches for row in _plan(run, body, batch))
-        drawn = ordered_map(draw, plans, run.recipe.machine.workers)
-        for first in drawn:  # frames of two parts are never computed together: see ``fill``
-            part = chain([first], islice(drawn, PART - 1))
-            yield from _judged(judge, part, lambda drawing, found: _keep(run, animator, drawing, found))
-
-    units = list(_pairs(run))
-    total, rejected = fill(run.clips, units, work, part=PART, batch=PART, label="animate", total=len(units))
-    residuals = [residual for _, residual in run.clips.column("plan.residual_mm")]
-    return {
-        "clips": total,
-        "rejected": rejected,
-        "frames": sum(run.clips.lengths("frames")),
-        "mean_residual_mm": round(float(np.mean(residuals)), 2) if residuals else None,
-        **references,
-    }
 
 
 def _pairs(run: Run) -> Iterator[Unit[Pair | str]]:

@@ -1,29 +1,43 @@
 """Stage 3: say what the people in the hard images do (the text of Eq. 5)."""
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 from posesyn_core.components import Captioner, Kind
-from posesyn_core.pipeline.executor import Unit, each_alone, fill
+from posesyn_core.pipeline.executor import LOCAL, Executor
 from posesyn_core.pipeline.run import HARD, Captioned, Run, Selected
-from posesyn_core.pipeline.tables import Row
+from posesyn_core.pipeline.tables import Row, Table
+from posesyn_core.pipeline.work import Unit, Work, each_alone
 
-PART = 32
 
-
-def caption(run: Run) -> dict[str, Any]:
+def caption(run: Run, executor: Executor = LOCAL) -> dict[str, Any]:
     """Fill the table ``caption``: one sentence for every hard sample."""
     run.require("select")
-    captioner: Captioner = run.create(Kind.CAPTIONER, run.recipe.captioner, "captioner")
+    filled = executor.fill(Captions(run))
+    return {"captions": filled.units, **filled.figures()}
 
-    def describe(batch: Sequence[Selected]) -> list[Captioned]:
-        sentences = captioner.caption([s.scored.sample for s in batch], [s.pose for s in batch])
-        return [Captioned(s.scored.sample.id, sentence) for s, sentence in zip(batch, sentences, strict=True)]
 
-    def work(batches: Iterator[list[Unit[Selected]]]) -> Iterator[Row[Captioned]]:
+class Captions(Work[Selected, Captioned]):
+    """Every hard sample gets a sentence."""
+
+    stage, part = "caption", 32
+
+    @property
+    def table(self) -> Table[Captioned]:
+        return self.run.captions
+
+    def units(self) -> list[Unit[Selected]]:
+        return [(s.scored.sample.id, s) for s in self.run.of_role(HARD)]
+
+    @cached_property
+    def captioner(self) -> Captioner:
+        return self.run.create(Kind.CAPTIONER, self.run.recipe.captioner, "captioner")
+
+    def rows(self, batches: Iterator[list[Unit[Selected]]]) -> Iterator[Row[Captioned]]:
         for batch in batches:
-            yield from each_alone(describe, batch)
+            yield from each_alone(self._describe, batch)
 
-    units = [(s.scored.sample.id, s) for s in run.of_role(HARD)]
-    total, rejected = fill(run.captions, units, work, part=PART, batch=PART, label="caption", total=len(units))
-    return {"captions": total, "rejected": rejected}
+    def _describe(self, batch: Sequence[Selected]) -> list[Captioned]:
+        sentences = self.captioner.caption([s.scored.sample for s in batch], [s.pose for s in batch])
+        return [Captioned(s.scored.sample.id, sentence) for s, sentence in zip(batch, sentences, strict=True)]

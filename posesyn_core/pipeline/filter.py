@@ -5,7 +5,9 @@ the filter of the recipe is another by now, they are passed anew on the estimate
 runs twice.
 """
 
+from collections import Counter
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 from attrs import evolve
@@ -13,42 +15,65 @@ from attrs import evolve
 from posesyn_core.components import FrameFilter, Kind
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.inference.predict import Result
-from posesyn_core.pipeline.executor import Unit, fill
+from posesyn_core.pipeline.executor import LOCAL, Executor
 from posesyn_core.pipeline.judging import filter_of, judge_batch, label_frames
+from posesyn_core.pipeline.rejections import most_frequent
 from posesyn_core.pipeline.run import Clip, DrawnFrame, FilteredFrame, Judgement, Run
-from posesyn_core.pipeline.tables import Row
+from posesyn_core.pipeline.tables import Row, Table
+from posesyn_core.pipeline.work import Unit, Work
 from posesyn_core.values import LabelledFrame
-
-PART = 512
 
 Item = tuple[Clip, int, LabelledFrame]
 
 
-def filter_frames(run: Run) -> dict[str, Any]:
+def filter_frames(run: Run, executor: Executor = LOCAL) -> dict[str, Any]:
     """Fill the table ``filter``: every drawn frame with its labels, its error and whether it is kept.
 
     UserError if a frame is to be kept that ``animate`` dropped.
     """
     run.require("animate")
-    judge: FrameFilter = run.create(Kind.FILTER, run.recipe.filter, "filter")
-    present = filter_of(run)
+    filled = executor.fill(Verdicts(run))
+    kept, dropped = 0, Counter[str]()
+    for _, verdict in run.frames.column("verdict"):
+        kept += verdict["keep"]
+        dropped.update([] if verdict["keep"] else [verdict["reason"]])
+    told = {"drop_reasons": most_frequent(dropped.elements())} if dropped else {}
+    return {"frames": filled.units, **filled.figures(), "kept": kept, "dropped": dropped.total(), **told}
 
-    def work(batches: Iterator[list[Unit[Item]]]) -> Iterator[Row[FilteredFrame]]:
+
+class Verdicts(Work[Item, FilteredFrame]):
+    """Every drawn frame gets its verdict."""
+
+    stage, part = "filter", 512
+
+    @property
+    def table(self) -> Table[FilteredFrame]:
+        return self.run.frames
+
+    @property
+    def batch(self) -> int:
+        return self.run.recipe.machine.batch_size
+
+    def total(self) -> int:
+        return self.run.require("animate")["frames"]
+
+    def units(self) -> Iterator[Unit[Item]]:
+        for clip in self.run.clips.values():
+            for number, frame in enumerate(labelled_frames(clip)):
+                yield frame.id, (clip, number, frame)
+
+    def content(self, unit: Item) -> Any:
+        clip, number, frame = unit
+        return clip.filter, frame, clip.frames[number]
+
+    @cached_property
+    def judge(self) -> FrameFilter:
+        return self.run.create(Kind.FILTER, self.run.recipe.filter, "filter")
+
+    def rows(self, batches: Iterator[list[Unit[Item]]]) -> Iterator[Row[FilteredFrame]]:
+        present = filter_of(self.run)
         for batch in batches:
-            yield from map(_row, batch, _judgements(judge, present, batch))
-
-    total, rejected = fill(
-        run.frames, _frames(run), work, part=PART, batch=run.recipe.machine.batch_size, label="filter",
-        total=run.require("animate")["frames"],
-    )  # fmt: skip
-    kept = sum(keep for _, keep in run.frames.column("verdict.keep"))
-    return {"frames": total, "rejected": rejected, "kept": kept}
-
-
-def _frames(run: Run) -> Iterator[Unit[Item]]:
-    for clip in run.clips.values():
-        for number, frame in enumerate(labelled_frames(clip)):
-            yield frame.id, (clip, number, frame)
+            yield from map(_row, batch, _judgements(self.judge, present, batch))
 
 
 def labelled_frames(clip: Clip) -> Iterator[LabelledFrame]:

@@ -1,11 +1,12 @@
-"""The stages in order, and what of a recipe each of them depends on."""
+"""The stages in order, and what each is made from: earlier stages and keys of the recipe; hence what a change costs."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from posesyn_core.recipe import SECTIONS_WITH_ENGINES, Choice, EngineChoice, Recipe
+from posesyn_core.recipe import SECTIONS_WITH_ENGINES, Choice, EngineChoice, Recipe, unstructure
 
 STAGES = (
     "score",
@@ -21,31 +22,34 @@ STAGES = (
 )
 """A run's stages in order."""
 
-STAGE_OF_SECTION: Mapping[str, str] = {
-    "dataset": "score",
-    "name": "report",
-    "rounds": "report",
-    "seed": "score",
-    "body": "score",
-    "h36m_regressor": "evaluate",
-    "estimator": "score",
-    "eem": "score",
-    "labeller": "score",
-    "score": "score",
-    "captioner": "caption",
-    "motion": "synthesize",
-    "synthesize": "synthesize",
-    "reference": "animate",
-    "animator": "animate",
-    "animate": "animate",
-    "filter": "filter",
-    "export": "export",
-    "real": "finetune",
-    "validation": "finetune",
-    "finetune": "finetune",
-    "test": "evaluate",
+BUILDS_ON: Mapping[str, Sequence[str]] = {
+    "score": (),
+    "select": ("score",),
+    "caption": ("select",),
+    "synthesize": ("select", "caption"),
+    "animate": ("select", "synthesize"),
+    "filter": ("animate",),
+    "export": ("filter",),
+    "finetune": ("filter",),
+    "evaluate": ("finetune",),
 }
-"""The first stage whose results a section of the recipe changes; ``machine`` changes none."""
+"""The stages whose results a stage reads; the report reads all."""
+
+USES: Mapping[str, Sequence[str]] = {
+    "score": ("dataset", "estimator", "eem", "labeller", "score.labels", "score.min_weight", "body"),
+    "select": ("score.hard", "score.easy", "score.method", "seed", "body"),
+    "caption": ("captioner", "body"),
+    "synthesize": ("motion", "synthesize", "seed", "body"),
+    "animate": ("animate", "animator", "reference", "estimator", "seed", "body"),
+    "filter": ("filter",),
+    "export": ("export", "body"),
+    "finetune": ("finetune", "real", "validation", "estimator", "seed", "body"),
+    "evaluate": ("test", "estimator", "h36m_regressor", "body"),
+}
+"""The recipe's sections and keys that a stage's results depend on.
+
+``machine`` and engines change none, and the clips of ``animate`` are judged anew by ``filter`` if its section changes.
+"""
 
 ENGINE_OF_STAGE: Mapping[str, tuple[str, ...]] = {
     "score": ("eem", "estimator"),
@@ -79,3 +83,44 @@ def without_engines(data: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(sections.get(name), dict):
             sections[name].pop("engine", None)
     return sections
+
+
+def settings_of(recipe: Recipe, stage: str) -> dict[str, Any]:
+    """What ``stage`` uses of the recipe, as far as it is not the default: by key, as plain data."""
+    data, default = (_flat(unstructure(one)) for one in (recipe, Recipe(Choice(""))))
+    used = {name: value for name, value in data.items() if _uses(stage, name) and default.get(name) != value}
+    return json.loads(json.dumps(used))
+
+
+def differences(before: Recipe, after: Recipe) -> Iterator[tuple[str, Any, Any, Sequence[str]]]:
+    """(key, old value, new value, the stages that use it) for every key that some stage uses."""
+    old, new = _flat(unstructure(before)), _flat(unstructure(after))
+    for name in sorted(old.keys() | new.keys()):
+        stages = [stage for stage in USES if _uses(stage, name)]
+        if stages and old.get(name) != new.get(name):
+            yield name, old.get(name), new.get(name), stages
+
+
+def later(stage: str) -> list[str]:
+    """The stages that read what ``stage`` makes, themselves or through others, in order."""
+    found = [stage]
+    for other in STAGES:
+        if any(earlier in found for earlier in BUILDS_ON.get(other, ())):
+            found.append(other)
+    return found[1:]
+
+
+def _uses(stage: str, name: str) -> bool:
+    """Whether a stage uses a key, or the section that it stands in."""
+    return name in USES[stage] or name.partition(".")[0] in USES[stage]
+
+
+def _flat(data: Mapping[str, Any]) -> dict[str, Any]:
+    """``section.key`` -> value, without engines."""
+    flat: dict[str, Any] = {}
+    for section, value in without_engines(data).items():
+        if isinstance(value, Mapping):
+            flat |= {f"{section}.{name}": item for name, item in value.items()}
+        else:
+            flat[section] = value
+    return flat

@@ -3,37 +3,45 @@
 Layout::
 
     recipe.toml         the resolved recipe
-    <stage>/NNNNNN.parquet, <stage>/done.json      a table in parts, and the stage's figures once it is complete
+    <stage>/inputs.json, <stage>/done.json         what the stage is made from, and its figures once it is complete
+    <stage>/NNNNNN.parquet                         a table in parts
     animate/references/NNNNNN.parquet              the bodies of the reference people
     animate/frames/<clip>/NNNN.jpg                 the synthesised frames that the filter kept
     export/<format>/...  finetune/<variant>/...    files for trainers, and what training left
     previews/...        strips and films of clips, where ``posesyn preview`` was asked for them
     rejected.parquet    every rejected unit of every stage, with the reason
     report.html         everything, to look at
+    .superseded/...     what other settings have taken the place of
 """
 
-import contextlib
-import json
-import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import pyarrow as pa
-import pyarrow.parquet as pq
 import tomli_w
 from attrs import frozen
 
 from posesyn_core.components import Kind, SplitEstimator
 from posesyn_core.engines.batches import load_network
 from posesyn_core.errors import UserError
-from posesyn_core.files.paths import atomic_path, remove_partials, write_atomic
-from posesyn_core.pipeline.order import STAGE_OF_SECTION, STAGES, without_engines
-from posesyn_core.pipeline.tables import Table
+from posesyn_core.files.paths import remove_partials, write_atomic
+from posesyn_core.parallel.processes import process_place
+from posesyn_core.pipeline.ledger import Ledger
+from posesyn_core.pipeline.locks import run_lock
+from posesyn_core.pipeline.order import STAGES, differences, later, settings_of
+from posesyn_core.pipeline.superseded import set_aside
+from posesyn_core.pipeline.tables import RECIPE, Table
 from posesyn_core.progress import tell
-from posesyn_core.recipe import Choice, EngineChoice, Machine, Recipe, load_recipe, unstructure
+from posesyn_core.recipe import (
+    Choice,
+    EngineChoice,
+    Machine,
+    Recipe,
+    load_recipe,
+    unstructure,
+)
 from posesyn_core.registry import Registry
 from posesyn_core.values import ClipPlan, LabelledFrame, Motion, PoseEstimate, ScoredSample, Verdict
 
@@ -234,58 +242,74 @@ class Run:
         agreement = verification.verify_accelerated(component, networks, calls, precision, choice.engine.tolerance)
         _accept(choice, precision, agreement)
 
+    @property
+    def ledger(self) -> Ledger:
+        """Which stages are complete, and what they were made from."""
+        tables: dict[str, Sequence[Table[Any]]] = {s: (t,) for s, t in self.tables().items() if s != "reference"}
+        return Ledger(self.folder, self.recipe, {**tables, "animate": (self.references, self.clips)})
+
+    def settings(self, stage: str) -> dict[str, Any]:
+        """What a stage's results depend on in the recipe."""
+        return settings_of(self.recipe, stage)
+
     def summary(self, stage: str) -> dict[str, Any] | None:
-        """The figures of a finished stage; None if it is not complete."""
-        try:
-            return json.loads((self.folder / stage / "done.json").read_text())
-        except FileNotFoundError:
-            return None
+        """The figures of a finished stage; None if it is not complete, or was made from something else."""
+        return self.ledger.figures(stage)
+
+    def begin(self, stage: str) -> None:
+        """Open the books of a stage; results of other inputs are set aside, and the user is told."""
+        place = self.ledger.begin(stage)
+        if place is not None:
+            tell(f"{stage}: what it is made from has changed; it is done again, the old results lie in {str(place)!r}")
 
     def finish(self, stage: str, summary: Mapping[str, Any]) -> None:
         """Mark a stage complete."""
-        write_atomic(self.folder / stage / "done.json", json.dumps(summary, indent=1, sort_keys=True) + "\n")
+        self.ledger.finish(stage, summary)
 
     def require(self, stage: str) -> dict[str, Any]:
-        """The figures of a stage that must be complete; UserError naming the command that makes it so."""
+        """The figures of a stage that must be complete.
+
+        UserError naming the command that makes it so, or what of its results is damaged.
+        """
         summary = self.summary(stage)
         if summary is None:
             raise UserError(
                 f"the stage {stage!r} is not complete in {str(self.folder)!r}; "
                 f"run `posesyn {stage} {self.folder}` first, or `posesyn run` for everything"
             )
+        self.ledger.verify(stage)
         return summary
 
 
 def create_run(folder: Path, recipe: Recipe, registry: Registry, restart: str | None = None) -> Run:
     """Open ``folder`` as a run of ``recipe``: a new one, or one to go on with.
 
-    ``restart`` names a stage: what it and the later ones have made is deleted first. Raises UserError if the folder
-    can't be written, holds something else, or holds a run of another recipe (naming the keys that differ).
+    ``restart`` names a stage that is to be done again: what it has made is set aside first, and the later stages will
+    be done again as far as what they are made from comes out otherwise. Raises UserError if the folder can't be
+    written, holds something else, is worked on by another process, or holds a run of another recipe (naming the keys
+    that differ).
     """
     folder = folder.absolute()  # the tables hold paths below it
-    recipe_file = folder / "recipe.toml"
-    if folder.exists() and not recipe_file.exists() and any(folder.iterdir()):
+    recipe_file = folder / RECIPE
+    if process_place()[0] > 0:  # torchrun: the first process sees to the folder
+        return Run(folder, recipe, registry)
+    if folder.exists() and not recipe_file.exists() and any(path.name[0] != "." for path in folder.iterdir()):
         raise UserError(f"{str(folder)!r} is not empty and not a run; choose another --run folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with run_lock(folder):
         remove_partials(folder)
         if recipe_file.exists():
-            if restart is not None:
-                _delete_from(folder, restart)
             _check_same(folder, load_recipe(recipe_file), recipe, restart)
+            if restart is not None:
+                _set_aside(folder, restart)
         write_atomic(recipe_file, tomli_w.dumps(unstructure(recipe)))
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
-        raise UserError(
-            f"run folder {str(folder)!r} can't be written: {error.strerror}; choose another --run"
-        ) from error
     return Run(folder, recipe, registry)
 
 
 def open_run(folder: Path, registry: Registry) -> Run:
     """Open an existing run; UserError if there is none."""
-    if not (folder / "recipe.toml").is_file():
+    if not (folder / RECIPE).is_file():
         raise UserError(f"{str(folder)!r} is not a run (it has no recipe.toml); start one with `posesyn run RECIPE`")
-    return Run(folder.absolute(), load_recipe(folder / "recipe.toml"), registry)
+    return Run(folder.absolute(), load_recipe(folder / RECIPE), registry)
 
 
 def fork_run(source: Run, folder: Path, recipe: Recipe) -> Run:
@@ -294,19 +318,13 @@ def fork_run(source: Run, folder: Path, recipe: Recipe) -> Run:
     Files are linked where the disk allows it, else copied; the frames themselves stay in ``source``. An existing run
     in ``folder`` is opened as :func:`create_run` does.
     """
-    if (folder / "recipe.toml").exists():
+    if (folder / RECIPE).exists():
         return create_run(folder, recipe, source.registry)
-    before, after = unstructure(source.recipe), unstructure(recipe)
-    differing = [
-        STAGES.index(STAGE_OF_SECTION[section])
-        for section in (before.keys() | after.keys()) - {"machine", "name"}
-        if before.get(section) != after.get(section)
-    ]
     folder.mkdir(parents=True, exist_ok=True)
-    for stage in STAGES[: min(differing, default=len(STAGES))]:
+    for stage in STAGES[: STAGES.index(_first_affected(source.recipe, recipe) or STAGES[-1])]:
         if source.summary(stage) is not None:
             shutil.copytree(source.folder / stage, folder / stage, copy_function=_link, ignore=_only_tables)
-    write_atomic(folder / "recipe.toml", tomli_w.dumps(unstructure(recipe)))
+    write_atomic(folder / RECIPE, tomli_w.dumps(unstructure(recipe)))
     return create_run(folder, recipe, source.registry)
 
 
@@ -322,45 +340,34 @@ def _only_tables(folder: str, names: list[str]) -> set[str]:
     return {"frames"} & set(names) if Path(folder).name == "animate" else set()
 
 
-def _delete_from(folder: Path, stage: str) -> None:
-    for later in STAGES[STAGES.index(stage) :]:
-        away = folder / f".deleted-{later}-{os.getpid()}"  # at once: a stage is whole or gone
-        with contextlib.suppress(FileNotFoundError):  # not there, or another process of a shared training was first
-            (folder / later).rename(away)
-            shutil.rmtree(away)
-    if STAGES.index(stage) <= STAGES.index("animate"):
-        shutil.rmtree(folder / "previews", ignore_errors=True)
-    (folder / "report.html").unlink(missing_ok=True)
+def _first_affected(before: Recipe, after: Recipe) -> str | None:
+    """The first stage that comes out otherwise under another recipe."""
+    affected = {stage for *_, stages in differences(before, after) for stage in stages}
+    return next((stage for stage in STAGES if stage in affected), None)
+
+
+def _set_aside(folder: Path, stage: str) -> None:
+    """Make room for a stage to be done again, and tell what that means for others."""
+    derived = ["previews"] if STAGES.index(stage) <= STAGES.index("animate") else []
+    place = set_aside(folder, [folder / name for name in (stage, *derived, "report.html")])
+    if place is None:
+        return
+    others = [other for other in later(stage) if (folder / other).exists()]
+    tell(f"what {stage} had made lies in {str(place)!r} (`posesyn superseded {folder}` lists, restores, deletes)")
+    if others:
+        tell(
+            f"kept, and done again (the old results then set aside) where they are made from something that comes out "
+            f"otherwise: {', '.join(others)}"
+        )
 
 
 def _check_same(folder: Path, old: Recipe, new: Recipe, restart: str | None) -> None:
-    """UserError if a key differs that finished work depends on."""
-    before, after = without_engines(unstructure(old)), without_engines(unstructure(new))
-    for section in sorted((before.keys() | after.keys()) - {"machine"}):
-        if before.get(section) == after.get(section):
-            continue
-        stage = STAGE_OF_SECTION[section]
-        begun = any((folder / s).exists() for s in STAGES[STAGES.index(stage) :])
-        if begun:
+    """UserError if a key differs that work depends on which is there and is not to be done again."""
+    for name, before, after, stages in differences(old, new):
+        stage = next((stage for stage in stages if (folder / stage).exists()), None)
+        if stage is not None and (restart is None or STAGES.index(restart) > STAGES.index(stage)):
             raise UserError(
-                f"the recipe's {_differing(section, before.get(section), after.get(section))} differs from the run in "
-                f"{str(folder)!r}; use another --run folder, or --restart {stage} to do that and all later stages again"
+                f"the recipe's key {name!r} ({before!r} -> {after!r}) differs from the run in {str(folder)!r}; "
+                f"use another --run folder, or --restart {stage} to do that stage again and whatever follows from it "
+                "(old results are set aside)"
             )
-
-
-def _differing(section: str, before: Any, after: Any) -> str:
-    if isinstance(before, dict) and isinstance(after, dict):
-        key = next(k for k in sorted(before.keys() | after.keys()) if before.get(k) != after.get(k))
-        return f"key '{section}.{key}' ({before.get(key)!r} -> {after.get(key)!r})"
-    return f"key {section!r} ({before!r} -> {after!r})"
-
-
-def write_rejected(run: Run) -> int:
-    """Gather the rejections of all stages in ``rejected.parquet``; return how many there are."""
-    found = [(stage, unit, reason) for stage, table in run.tables().items() for unit, reason in table.rejections()]
-    columns = dict(zip(("stage", "unit", "reason"), zip(*found, strict=True), strict=True)) if found else {}
-    schema = pa.schema([("stage", pa.string()), ("unit", pa.string()), ("reason", pa.string())])
-    rows = pa.table({name: list(columns.get(name, ())) for name in schema.names}, schema=schema)
-    with atomic_path(run.folder / "rejected.parquet") as temporary:
-        pq.write_table(rows, temporary)
-    return len(found)

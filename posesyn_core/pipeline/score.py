@@ -2,56 +2,88 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence, Sized
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from posesyn_core.components import DatasetReader, Kind
+from posesyn_core.engines.batches import LoadedNetwork
 from posesyn_core.errors import SampleError
 from posesyn_core.geometry.joints import check_estimate, estimated
 from posesyn_core.geometry.skeletons import shared_root
 from posesyn_core.inference.predict import predict
 from posesyn_core.method import eem
-from posesyn_core.pipeline.executor import Unit, fill
-from posesyn_core.pipeline.labels import Label, labels_of
+from posesyn_core.pipeline.executor import LOCAL, Executor
+from posesyn_core.pipeline.labels import Label, Labels, labels_of
 from posesyn_core.pipeline.run import Run
-from posesyn_core.pipeline.tables import Row
+from posesyn_core.pipeline.tables import Row, Table
+from posesyn_core.pipeline.work import Unit, Work
 from posesyn_core.values import PoseEstimate, Sample, SampleOrRejection, ScoredSample
 
-PART = 256
 MM = 1000.0
-Batch = list[Unit[Sample | str]]
+Entry = Sample | str
+"""A sample, or why there is none."""
+Batch = list[Unit[Entry]]
 
 
-def score(run: Run) -> dict[str, Any]:
-    """Fill the table ``score``: error and pseudo-label of every sample, or why it was refused."""
-    recipe = run.recipe
-    choice, where = (recipe.eem, "eem") if recipe.eem is not None else (recipe.estimator, "estimator")
-    estimator = run.create(Kind.ESTIMATOR, choice, where)
-    network = run.network(choice, estimator, where)
-    label = labels_of(run)
-    reader = run.create(Kind.READER, recipe.dataset, "dataset")
+def score(run: Run, executor: Executor = LOCAL) -> dict[str, Any]:
+    """Fill the table ``score``: error and pseudo-label of every sample, or why it was rejected."""
+    filled = executor.fill(Scores(run))
+    return {"samples": filled.units, **filled.figures()}
 
-    def work(batches: Iterator[Batch]) -> Iterator[Row[ScoredSample]]:
+
+class Scores(Work[Entry, ScoredSample]):
+    """Every entry of the data set gets its error."""
+
+    stage, part = "score", 256
+
+    @property
+    def table(self) -> Table[ScoredSample]:
+        return self.run.scored
+
+    @property
+    def batch(self) -> int:
+        return self.run.recipe.machine.batch_size
+
+    @cached_property
+    def reader(self) -> DatasetReader:
+        return self.run.create(Kind.READER, self.run.recipe.dataset, "dataset")
+
+    def units(self) -> Iterator[Unit[Entry]]:
+        return _with_unique_ids(self.reader.samples())
+
+    def total(self) -> int | None:
+        return len(self.reader) if isinstance(self.reader, Sized) else None
+
+    @cached_property
+    def estimator(self) -> tuple[Any, LoadedNetwork | None]:
+        """The estimator that EEM asks, and its network on its engine."""
+        recipe = self.run.recipe
+        choice, where = (recipe.eem, "eem") if recipe.eem is not None else (recipe.estimator, "estimator")
+        estimator = self.run.create(Kind.ESTIMATOR, choice, where)
+        return estimator, self.run.network(choice, estimator, where)
+
+    @cached_property
+    def labels(self) -> Labels:
+        return labels_of(self.run)
+
+    def rows(self, batches: Iterator[Batch]) -> Iterator[Row[ScoredSample]]:
         in_flight: deque[Batch] = deque()
+        estimator, network = self.estimator
+        least = self.run.recipe.score.min_weight
 
         def readable() -> Iterator[list[Sample]]:
             for batch in batches:
                 in_flight.append(batch)
                 yield [sample for _, sample in batch if isinstance(sample, Sample)]
 
-        for estimates in predict(estimator, readable(), network=network, workers=recipe.machine.workers):
+        for estimates in predict(estimator, readable(), network=network, workers=self.run.recipe.machine.workers):
             batch = in_flight.popleft()
             samples = [sample for _, sample in batch if isinstance(sample, Sample)]
-            scored = iter(score_batch(samples, estimates, label(samples), recipe.score.min_weight))
+            scored = iter(score_batch(samples, estimates, self.labels(samples), least))
             yield from (next(scored) if isinstance(it, Sample) else Row(name, rejected=it) for name, it in batch)
-
-    units = _with_unique_ids(reader.samples())
-    total, rejected = fill(
-        run.scored, units, work, part=PART, batch=recipe.machine.batch_size, label="score", total=_length(reader)
-    )
-    return {"samples": total, "rejected": rejected}
 
 
 def _with_unique_ids(entries: Iterator[SampleOrRejection]) -> Iterator[Unit[Sample | str]]:
@@ -64,10 +96,6 @@ def _with_unique_ids(entries: Iterator[SampleOrRejection]) -> Iterator[Unit[Samp
             yield name, content
         else:
             yield f"{name} (repeat {count})", "the data set has this id more than once; only the first is used"
-
-
-def _length(reader: DatasetReader) -> int | None:
-    return len(reader) if isinstance(reader, Sized) else None
 
 
 def score_batch(

@@ -8,7 +8,7 @@ from attrs import evolve
 
 from posesyn_core.body.completion import complete, is_whole
 from posesyn_core.body.model import load_body
-from posesyn_core.errors import SampleError, UserError
+from posesyn_core.errors import SampleError
 from posesyn_core.method import eem
 from posesyn_core.pipeline.run import EASY, HARD, Run, Selected
 from posesyn_core.pipeline.tables import Row
@@ -21,8 +21,6 @@ def select(run: Run) -> dict[str, Any]:
     run.require("score")
     errors, units = (error for _, error in _rankings(run)), (unit for unit, _ in _rankings(run))
     hard, easy = eem.select(errors, units, run.recipe.score.hard, run.recipe.score.easy)
-    if not hard and not easy:
-        raise UserError(f"no sample of {str(run.folder)!r} could be scored; see rejected.parquet for the reasons")
     scored = run.scored.pick(unit for unit, _ in hard + easy)
     chosen = [
         Selected(role, rank, scored[unit])

@@ -1,6 +1,7 @@
 """Stage 4: expand the hard poses into motions (MSM, Eq. 4-5)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,41 +10,58 @@ from posesyn_core.body.label_fitting import fit_to_labels
 from posesyn_core.body.model import load_body
 from posesyn_core.components import Kind, MotionGenerator
 from posesyn_core.method.orientation import camera_to_y_up
-from posesyn_core.pipeline.executor import Unit, each_alone, fill
+from posesyn_core.pipeline.executor import LOCAL, Executor
 from posesyn_core.pipeline.run import HARD, Run, Selected
-from posesyn_core.pipeline.tables import Row
+from posesyn_core.pipeline.tables import Row, Table
+from posesyn_core.pipeline.work import Unit, Work, each_alone
 from posesyn_core.seeds import seed_of
 from posesyn_core.values import FloatArray, Motion, MotionRequest
 
-PART = 32
+MOTION_JOINTS = 22
 PSEUDO_LABEL_FRAMES = 30
 """How often the pose is repeated when there is no MSM: the paper's T (Table 6)."""
 
 
-def synthesize(run: Run) -> dict[str, Any]:
+def synthesize(run: Run, executor: Executor = LOCAL) -> dict[str, Any]:
     """Fill the table ``synthesize``: ``motions_per_sample`` motions for every captioned hard sample."""
     run.require("caption")
-    if run.recipe.synthesize.guidance == "pseudo_label":
-        generate = _repeat_pose
-    else:
-        generator: MotionGenerator = run.create(Kind.MOTION, run.recipe.motion, "motion")
-        run.accelerate(run.recipe.motion, generator, "motion")
-        generate = generator.generate
+    filled = executor.fill(Motions(run))
+    frames = sum(run.motions.lengths("joints")) // (MOTION_JOINTS * 3)
+    return {"motions": filled.units, **filled.figures(), "frames": frames}
 
-    def work(batches: Iterator[list[Unit[MotionRequest]]]) -> Iterator[Row[Motion]]:
+
+class Motions(Work[MotionRequest, Motion]):
+    """Every request gets a motion."""
+
+    stage, part = "synthesize", 32
+
+    @property
+    def table(self) -> Table[Motion]:
+        return self.run.motions
+
+    def units(self) -> list[Unit[MotionRequest]]:
+        return list(_requests(self.run))
+
+    @cached_property
+    def generate(self) -> Callable[[Sequence[MotionRequest]], list[Motion]]:
+        """The motion generator on its engine, or what stands in for it without MSM."""
+        recipe = self.run.recipe
+        if recipe.synthesize.guidance == "pseudo_label":
+            return _repeat_pose
+        generator: MotionGenerator = self.run.create(Kind.MOTION, recipe.motion, "motion")
+        self.run.accelerate(recipe.motion, generator, "motion")
+        return generator.generate
+
+    def rows(self, batches: Iterator[list[Unit[MotionRequest]]]) -> Iterator[Row[Motion]]:
         for batch in batches:
-            yield from (_checked(row) for row in each_alone(generate, batch))
-
-    units = list(_requests(run))
-    total, rejected = fill(run.motions, units, work, part=PART, batch=PART, label="synthesize", total=len(units))
-    return {"motions": total, "rejected": rejected, "frames": sum(len(m.joints) for m in run.motions.values())}
+            yield from (_checked(row) for row in each_alone(self.generate, batch))
 
 
 def _requests(run: Run) -> Iterator[Unit[MotionRequest]]:
     options, captions = run.recipe.synthesize, {c.sample_id: c.caption for c in run.captions.values()}
     hard = run.of_role(HARD)
     for selected, joints3d in zip(hard, _poses(run, hard), strict=True):
-        sample, pose = selected.scored.sample, joints3d[:22]
+        sample, pose = selected.scored.sample, joints3d[:MOTION_JOINTS]
         for number in range(options.motions_per_sample if sample.id in captions else 0):
             name = f"{sample.id}#{number}"
             yield (

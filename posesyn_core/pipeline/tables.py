@@ -2,11 +2,13 @@
 
 A table is a folder of parts. Part k holds the results of the units k * PART .. (k + 1) * PART - 1 of the stage's
 fixed order, so its name and content depend neither on batch size nor on interruptions. Each unit has one row: its
-value, or the reason for its rejection in the column ``rejected``.
+value, or the reason for its rejection in the column ``rejected``. Parts are sealed
+(:mod:`posesyn_core.pipeline.seals`): one that is not what was written is a :class:`DamagedFile`, however it is read.
 """
 
+import re
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
@@ -16,14 +18,18 @@ import attrs
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from attrs import frozen
 
-from posesyn_core.files.paths import atomic_path
+from posesyn_core.files.paths import write_atomic
+from posesyn_core.pipeline.seals import DamagedFile, Seal, read_columns, read_seal, read_sealed, sealed
 
+T = TypeVar("T")
 V = TypeVar("V")
 
 UNIT, REJECTED = "unit", "rejected"
+_PART = re.compile(r"\d{6,}\.parquet")
+RECIPE = "recipe.toml"
+"""The file by which a run folder is told from others."""
 
 
 @frozen
@@ -48,17 +54,37 @@ class Table(Generic[V]):
 
     def parts(self) -> list[Path]:
         """The parts that exist, in order."""
-        return sorted(self.folder.glob("[0-9]*.parquet"))
+        return sorted((path for path in self.folder.glob("*.parquet") if _PART.fullmatch(path.name)), key=part_number)
 
-    def write_part(self, number: int, rows: Sequence[Row[V]]) -> None:
-        """Write one part atomically."""
+    def seal(self, number: int) -> Seal | None:
+        """What a part says of itself; None if it is not there."""
+        part = self.part(number)
+        return self._read(part, read_seal) if part.exists() else None
+
+    def seals(self) -> Iterator[Seal]:
+        """Those of all parts, in order."""
+        return (self._read(part, read_seal) for part in self.parts())
+
+    def write_part(self, number: int, rows: Sequence[Row[V]], identity: str = "") -> None:
+        """Write one part atomically; ``identity`` tells what it is made of."""
         columns: dict[str, list[Any]] = {UNIT: [row.unit for row in rows], REJECTED: [row.rejected for row in rows]}
         plain = [{} if row.value is None else to_plain(row.value) for row in rows]
         schema = self.schema()
         for name in schema.names[2:]:
             columns[name] = [row.get(name) for row in plain]
-        with atomic_path(self.part(number)) as temporary:
-            pq.write_table(pa.table(columns, schema=schema), temporary, compression="zstd")
+        rejected = sum(row.rejected is not None for row in rows)
+        write_atomic(self.part(number), sealed(pa.table(columns, schema=schema), identity, rejected))
+
+    def verify(self, part: Path) -> None:
+        """DamagedFile unless every byte of a part is as it was written."""
+        self._read(part, read_sealed)
+
+    def _read(self, part: Path, how: Callable[[Path], T]) -> T:
+        try:
+            return how(part)
+        except (ValueError, FileNotFoundError) as error:
+            fault = "is gone" if isinstance(error, FileNotFoundError) else str(error)
+            raise DamagedFile(part, fault, check_remedy(part)) from error
 
     def schema(self) -> pa.Schema:
         """``unit``, ``rejected``, then one column per field of the class."""
@@ -68,7 +94,7 @@ class Table(Generic[V]):
     def rows(self) -> Iterator[Row[V]]:
         """All rows in order, one part in memory at a time."""
         for part in self.parts():
-            for plain in pq.read_table(part).to_pylist():
+            for plain in self._read(part, read_sealed).to_pylist():
                 unit, rejected = plain.pop(UNIT), plain.pop(REJECTED)
                 yield Row(unit, None if rejected is not None else from_plain(plain, self.of), rejected)
 
@@ -83,7 +109,7 @@ class Table(Generic[V]):
         """
         whole, *fields = name.split(".")
         for part in self.parts():
-            table = pq.ParquetFile(part).read(columns=[UNIT, REJECTED, name])
+            table = self._columns(part, UNIT, REJECTED, name)
             values = pc.struct_field(table[whole], fields) if fields else table[whole]
             triples = zip(*(column.to_pylist() for column in (table[UNIT], table[REJECTED], values)), strict=True)
             yield from ((unit, value) for unit, rejected, value in triples if rejected is None)
@@ -91,7 +117,7 @@ class Table(Generic[V]):
     def lengths(self, name: str) -> Iterator[int]:
         """How many items the list column ``name`` has, for the rows that were not rejected."""
         for part in self.parts():
-            table = pq.read_table(part, columns=[REJECTED, name])
+            table = self._columns(part, REJECTED, name)
             yield from pc.list_value_length(table[name].filter(pc.is_null(table[REJECTED]))).to_pylist()
 
     def pick(self, units: Iterable[str]) -> dict[str, V]:
@@ -99,21 +125,45 @@ class Table(Generic[V]):
         wanted = set(units)
         found: dict[str, V] = {}
         for part in self.parts():
-            names = pq.read_table(part, columns=[UNIT])[UNIT].to_pylist()
+            names = self.units(part)
             at = [i for i, name in enumerate(names) if name in wanted]
             if at:
-                for plain in pq.read_table(part).take(at).to_pylist():
+                for plain in self._read(part, read_sealed).take(at).to_pylist():
                     unit, rejected = plain.pop(UNIT), plain.pop(REJECTED)
                     if rejected is None:
                         found[unit] = from_plain(plain, self.of)
         return found
 
+    def units(self, part: Path) -> list[str]:
+        """The ids of a part's units, in order."""
+        return self._columns(part, UNIT)[UNIT].to_pylist()
+
     def rejections(self) -> Iterator[tuple[str, str]]:
         """(unit, reason) of every rejected unit."""
         for part in self.parts():
-            table = pq.read_table(part, columns=[UNIT, REJECTED])
+            if not self._read(part, read_seal).rejected:
+                continue
+            table = self._columns(part, UNIT, REJECTED)
             pairs = zip(table[UNIT].to_pylist(), table[REJECTED].to_pylist(), strict=True)
             yield from ((unit, reason) for unit, reason in pairs if reason is not None)
+
+    def _columns(self, part: Path, *names: str) -> pa.Table:
+        return self._read(part, lambda path: read_columns(path, names))
+
+
+def part_number(part: Path) -> int:
+    """The number in the name of a part."""
+    return int(part.stem)
+
+
+def run_of(path: Path) -> Path:
+    """The run folder that a file lies in; its own folder if it lies in none."""
+    return next((folder for folder in path.parents if (folder / RECIPE).is_file()), path.parent)
+
+
+def check_remedy(path: Path) -> str:
+    """What to do about a damaged file of a run."""
+    return f"`posesyn check {run_of(path)}` names the command that repairs it"
 
 
 def to_plain(value: Any) -> Any:

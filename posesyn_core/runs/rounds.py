@@ -5,7 +5,6 @@ stand in ``rounds.json`` and as a chart in ``report.html``.
 """
 
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,9 @@ from posesyn_core.errors import UserError
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.pipeline.evaluate import SHIPPED
 from posesyn_core.pipeline.finetune import POSESYN, weights_of
+from posesyn_core.pipeline.locks import run_lock
 from posesyn_core.pipeline.run import Run, create_run
+from posesyn_core.pipeline.superseded import set_aside
 from posesyn_core.recipe import Recipe
 from posesyn_core.registry import Registry
 from posesyn_core.report.rounds import write_rounds_report
@@ -30,16 +31,23 @@ def run_rounds(
 ) -> list[dict[str, float]]:
     """Do ``recipe.rounds`` rounds below ``folder``, going on where an earlier call stopped.
 
-    ``restart`` names the stage from which the first round is done again, and with it all later rounds.
+    ``restart`` names the stage from which the first round is done again; all later rounds
+    are set aside.
 
     Returns the error of the estimator before the first and after every round (``round``, ``mpjpe``, ``pa_mpjpe``; no
     errors without test data). UserError if the recipe does not train.
     """
     if recipe.finetune.steps == 0:
         raise UserError(f"rounds = {recipe.rounds} needs a training in each: set finetune.steps")
+    with run_lock(folder):
+        return _run_rounds(folder, recipe, registry, tell, restart)
+
+
+def _run_rounds(
+    folder: Path, recipe: Recipe, registry: Registry, tell: Tell, restart: str | None
+) -> list[dict[str, float]]:
     if restart is not None:
-        for later in range(2, recipe.rounds + 1):
-            shutil.rmtree(folder / f"round-{later}", ignore_errors=True)
+        set_aside(folder, [folder / f"round-{later}" for later in range(recipe.rounds, 1, -1)])
     runs: list[Run] = []
     for number in range(1, recipe.rounds + 1):
         runs.append(_next(folder / f"round-{number}", recipe, registry, runs, restart if number == 1 else None))

@@ -4,10 +4,12 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from posesyn_core.errors import UserError
-from posesyn_core.parallel.processes import process_place
-from posesyn_core.pipeline.order import STAGES
-from posesyn_core.pipeline.run import Run, write_rejected
+from posesyn_core.errors import NothingLeft, UserError
+from posesyn_core.parallel.processes import process_place, wait_for_all
+from posesyn_core.pipeline.locks import run_lock
+from posesyn_core.pipeline.order import BUILDS_ON, STAGES
+from posesyn_core.pipeline.rejections import reasons_text, write_rejected
+from posesyn_core.pipeline.run import Run
 
 _MODULES: Mapping[str, tuple[str, str]] = {
     "score": ("posesyn_core.pipeline.score", "score"),
@@ -34,27 +36,70 @@ def run_stage(run: Run, stage: str) -> dict[str, Any]:
         raise UserError(f"only the stage {SHARED_STAGE} runs in several processes; start {stage} without torchrun")
     if stage == "report":
         return _report(run)
-    done = run.summary(stage)
-    if done is not None:
-        return done
-    if rank > 0:  # the first process keeps the books
-        return _function(stage)(run)
-    run.registry.manager.hook.stage_started(run=run.folder, stage=stage)
-    summary = _function(stage)(run)
-    run.finish(stage, summary)
-    write_rejected(run)
-    run.registry.manager.hook.stage_finished(run=run.folder, stage=stage, summary=summary)
+    with run_lock(run.folder):
+        done = _begun(run, stage, rank, processes)
+        if done is not None:
+            return done
+        if rank > 0:  # the first process keeps the books
+            return _function(stage)(run)
+        run.registry.manager.hook.stage_started(run=run.folder, stage=stage)
+        try:
+            summary = _function(stage)(run)
+            run.finish(stage, summary)
+        finally:
+            write_rejected(run)
+        run.registry.manager.hook.stage_finished(run=run.folder, stage=stage, summary=summary)
     return summary
+
+
+def _begun(run: Run, stage: str, rank: int, processes: int) -> dict[str, Any] | None:
+    """The figures of a finished stage; None for one that is begun, or gone on with, by all processes."""
+    if rank == 0:
+        done = run.summary(stage)
+        if done is None:
+            run.begin(stage)
+    if processes > 1:
+        for earlier in BUILDS_ON[stage]:  # not complete: said before they wait for each other
+            run.require(earlier)
+        wait_for_all(run.recipe.machine.device)
+    return done if rank == 0 else run.summary(stage)
+
+
+_UNITS = {"score": "samples", "caption": "captions", "synthesize": "motions", "animate": "clips", "filter": "frames"}
+"""What the figures of a stage call the units that may be rejected."""
+
+
+def require_some(stage: str, figures: Mapping[str, Any]) -> None:
+    """NothingLeft, with the most frequent reasons, if a stage's figures leave nothing to go on with."""
+    if stage not in _UNITS:
+        return
+    name = _UNITS[stage]
+    total, rejected, dropped = figures[name], figures["rejected"], figures.get("dropped", 0)
+    if rejected + dropped < total:
+        return
+    told = [
+        f"{count} {word}, most often for: {reasons_text(figures[reasons])}"
+        for count, word, reasons in ((rejected, "rejected", "reasons"), (dropped, "dropped", "drop_reasons"))
+        if count
+    ]
+    raise NothingLeft(
+        f"nothing is left after {stage} of {total} {name}: {'; '.join(told) or 'there were none'} (rejected.parquet "
+        f"lists what was rejected); mend the data or the settings and use --restart {stage}"
+    )
 
 
 def run_all(run: Run, tell: Callable[[str, Mapping[str, Any]], None]) -> None:
     """All stages in order; ``tell`` is called with the name and the figures of each as it ends.
 
-    A mistake in the recipe's later sections is a UserError at once, not after hours of scoring.
+    A mistake in the recipe's later sections is a UserError at once, not after hours of scoring; NothingLeft as in
+    :func:`require_some`.
     """
     run.check()
-    for stage in STAGES:
-        tell(stage, run_stage(run, stage))
+    with run_lock(run.folder):
+        for stage in STAGES:
+            figures = run_stage(run, stage)
+            tell(stage, figures)
+            require_some(stage, figures)
 
 
 def _function(stage: str) -> Callable[[Run], dict[str, Any]]:

@@ -131,8 +131,8 @@ def finetune(
         if not training.writes:
             return
         write_atomic(folder / METRICS, "".join(json.dumps(line) + "\n" for line in metrics))
-        with atomic_path(folder / CHECKPOINT) as temporary:
-            torch.save({"arguments": arguments, "step": len(metrics), **training.state()}, temporary)
+        with atomic_path(folder / CHECKPOINT) as temporary, temporary.open("wb") as file:  # a path's name gets into it
+            torch.save({"arguments": arguments, "step": len(metrics), **training.state()}, file)
 
     with progress(label, steps) as shown:
         shown.advance(len(metrics))

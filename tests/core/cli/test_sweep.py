@@ -22,6 +22,7 @@ def judged(folder: Path, *settings: str) -> Run:
         frame = LabelledFrame(f"c/{at}", Path("gone.jpg"), [0, 0, 1, 1], np.zeros((24, 2)), np.ones(24))  # type: ignore[arg-type]
         rows.append(Row(frame.id, FilteredFrame("c", at, frame, Verdict(error <= 120, error))))
     run.frames.write_part(0, [*rows, Row("c/9", rejected="the motion leaves the image")])
+    run.finish("filter", run.summary("filter") or {})
     run.finish("filter", {})
     return run
 
@@ -49,6 +50,7 @@ def test_a_sum_is_not_compared_with_the_paper(tmp_path: Path, capsys: pytest.Cap
 def test_without_judged_frames_there_is_nothing_to_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = judged(tmp_path / "run")
     run.frames.write_part(0, [Row("c/0", rejected="the motion leaves the image")])
+    run.finish("filter", run.summary("filter") or {})
     with pytest.raises(SystemExit, match="2"):
         main(["sweep", str(run.folder)])
     assert "could judge no frame" in capsys.readouterr().err

@@ -16,7 +16,8 @@ from PIL import Image
 
 from posesyn_core import Component, Kind, SampleError, hookimpl
 from posesyn_core.cli import main
-from posesyn_core.pipeline.run import Run, create_run, write_rejected
+from posesyn_core.pipeline.rejections import write_rejected
+from posesyn_core.pipeline.run import Run, create_run
 from posesyn_core.recipe import load_recipe
 from posesyn_core.registry import Origin, Registry
 from posesyn_core.runs.stages import run_stage
@@ -145,7 +146,11 @@ def test_repeated_ids_are_rejected_but_not_lost(tmp_path: Path, registry: Regist
     own = Registry.discover()
     own.add(Plugin(), Origin("twice", "test", "1"))
     run = opened(recipe, own, "dataset={name='twice'}")
-    assert run_stage(run, "score") == {"samples": 4, "rejected": 2}
+    assert run_stage(run, "score") == {
+        "samples": 4,
+        "rejected": 2,
+        "reasons": {"the data set has this id more than once; only the first is used": 2},
+    }
     assert all("more than once" in reason for _, reason in run.scored.rejections())
 
 
@@ -173,7 +178,11 @@ def test_a_component_that_raises_for_one_sample_costs_that_sample_alone(tmp_path
     run_stage(run, "score")
     run_stage(run, "select")
     Moody.victim = run.of_role("hard")[1].scored.sample.id  # type: ignore[attr-defined]
-    assert run_stage(run, "caption") == {"captions": 3, "rejected": 1}
+    assert run_stage(run, "caption") == {
+        "captions": 3,
+        "rejected": 1,
+        "reasons": {"ValueError: not this one": 1},
+    }
     assert list(run.captions.rejections()) == [(Moody.victim, "ValueError: not this one")]  # type: ignore[attr-defined]
 
 
@@ -205,7 +214,11 @@ def test_an_estimator_in_one_piece_may_refuse_samples(tmp_path: Path) -> None:
     own = Registry.discover()
     own.add(SimpleNamespace(register_estimators=hookimpl(register_estimators)), Origin("whole", "test", "1"))
     run = opened(recipe, own, "estimator=whole")
-    assert run_stage(run, "score") == {"samples": 3, "rejected": 1}
+    assert run_stage(run, "score") == {
+        "samples": 3,
+        "rejected": 1,
+        "reasons": {"no ones": 1},
+    }
     assert [reason for _, reason in run.scored.rejections()] == ["no ones"]
 
 
@@ -284,7 +297,7 @@ def test_a_full_disk_ends_the_run_in_a_sentence_and_leaves_nothing_half_written(
     assert posesyn("select", run) == 2
     message = capsys.readouterr().err
     assert "no space is left" in message and "Traceback" not in message
-    assert not list(run.rglob("*.partial*")) and not (run / "select" / "done.json").exists()
+    assert not list(run.rglob("*posesyn-partial*")) and not (run / "select" / "done.json").exists()
     filler.unlink()
     assert posesyn("select", run) == 0
 

@@ -7,53 +7,109 @@ import numpy as np
 import pytest
 
 from posesyn_core import Motion, SampleError, UserError
-from posesyn_core.pipeline.executor import Unit, each_alone, fill
+from posesyn_core.pipeline.executor import LOCAL, Filled
+from posesyn_core.pipeline.run import Run, create_run
 from posesyn_core.pipeline.tables import Row, Table
+from posesyn_core.pipeline.work import Unit, Work, each_alone
+from posesyn_core.recipe import parse_recipe
+from posesyn_core.registry import Registry
 
 
 def motion(name: str) -> Motion:
     return Motion(name, "s", "", np.zeros((1, 22, 3)))
 
 
-def work(done: list[str], die_at: str = "") -> object:
-    def run(batches: Iterator[list[Unit[str]]]) -> Iterator[Row[Motion]]:
+class Numbers(Work[str, Motion]):
+    """Rejects the odd ones; can be killed at one."""
+
+    stage, part, batch = "synthesize", 5, 2
+
+    def __init__(self, run: Run, units: Sequence[tuple[str, str]], die_at: str = "") -> None:
+        super().__init__(run)
+        self.given, self.die_at = units, die_at
+        self.done: list[str] = []
+        self.sizes: list[int] = []
+
+    @property
+    def table(self) -> Table[Motion]:
+        return self.run.motions
+
+    def units(self) -> Sequence[tuple[str, str]]:
+        return self.given
+
+    def rows(self, batches: Iterator[list[Unit[str]]]) -> Iterator[Row[Motion]]:
         for batch in batches:
+            self.sizes.append(len(batch))
             for name, content in batch:
-                if name == die_at:
+                if name == self.die_at:
                     raise KeyboardInterrupt
-                done.append(name)
+                self.done.append(name)
                 yield Row(name, rejected="odd") if int(content) % 2 else Row(name, motion(name))
 
-    return run
+
+UNITS = [(str(i), str(i)) for i in range(23)]
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+def started(folder: Path) -> Run:
+    return create_run(folder, parse_recipe('dataset = "world"'), Registry.empty())
+
+
+def files(run: Run) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in run.motions.folder.iterdir()}
 
 
 def test_an_interrupted_table_is_completed_with_the_same_bytes(tmp_path: Path) -> None:
-    units = [(str(i), str(i)) for i in range(23)]
-    whole, broken = Table(tmp_path / "whole", Motion), Table(tmp_path / "broken", Motion)
-    assert fill(whole, units, work([]), part=5, batch=2, label="whole") == (23, 11)  # type: ignore[arg-type]
+    whole, broken = started(tmp_path / "whole"), started(tmp_path / "broken")
+    assert LOCAL.fill(Numbers(whole, UNITS)) == Filled(23, 11, {"odd": 11})
 
     with pytest.raises(KeyboardInterrupt):
-        fill(broken, units, work([], die_at="13"), part=5, batch=2, label="broken")  # type: ignore[arg-type]
-    again: list[str] = []
-    fill(broken, units, work(again), part=5, batch=2, label="again")  # type: ignore[arg-type]
-    assert again == [str(i) for i in range(10, 23)]
-    assert files(whole.folder) == files(broken.folder)
+        LOCAL.fill(Numbers(broken, UNITS, die_at="13"))
+    again = Numbers(broken, UNITS)
+    LOCAL.fill(again)
+    assert again.done == [str(i) for i in range(10, 23)]
+    assert files(whole) == files(broken)
 
 
 def test_batches_never_span_parts(tmp_path: Path) -> None:
-    sizes = []
+    work = Numbers(started(tmp_path), UNITS[:12])
+    LOCAL.fill(work)
+    assert work.sizes == [2, 2, 1, 2, 2, 1, 2]
 
-    def note(batches: Iterator[list[Unit[str]]]) -> Iterator[Row[Motion]]:
-        for batch in batches:
-            sizes.append(len(batch))
-            yield from (Row(name, motion(name)) for name, _ in batch)
 
-    fill(Table(tmp_path, Motion), [(str(i), "") for i in range(12)], note, part=5, batch=3, label="x")
-    assert sizes == [3, 2, 3, 2, 2]
+@pytest.mark.parametrize(
+    ("units", "redone", "told"),
+    [
+        ([*UNITS[:6], ("new", "2"), *UNITS[6:]], slice(5, 24), "1 new, first 'new'; 1 gone, first '9'"),
+        ([*UNITS[:7], *UNITS[8:]], slice(5, 22), "1 new, first '10'; 1 gone, first '7'"),
+        ([*UNITS[:2], ("2", "4"), *UNITS[3:]], slice(0, 5), "the input of 000000.parquet has changed;"),
+        (UNITS[:10], slice(0, 0), "000004.parquet is of units that are no longer there"),
+    ],
+)
+def test_parts_of_other_units_are_told_set_aside_and_done_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], units: list[tuple[str, str]], redone: slice, told: str
+) -> None:
+    run, fresh = started(tmp_path / "run"), started(tmp_path / "fresh")
+    LOCAL.fill(Numbers(run, UNITS))
+    before = files(run)
+    again, undisturbed = Numbers(run, units), Numbers(fresh, units)
+    LOCAL.fill(again)
+    LOCAL.fill(undisturbed)
+    assert again.done == [name for name, _ in units][redone]
+    assert files(run) == files(fresh)
+    assert told in capsys.readouterr().err
+    old = {path.name: path.read_bytes() for path in run.folder.rglob(".superseded/*/synthesize/*.parquet")}
+    assert old and old == {name: before[name] for name in old}
+    assert {**files(run), **old}.keys() == before.keys()
+
+
+def test_a_damaged_part_is_set_aside_and_done_again(tmp_path: Path) -> None:
+    run = started(tmp_path)
+    LOCAL.fill(Numbers(run, UNITS))
+    before, part = files(run), run.motions.part(2)
+    part.write_bytes(part.read_bytes()[:-100])
+    again = Numbers(run, UNITS)
+    LOCAL.fill(again)
+    assert again.done == [str(i) for i in range(10, 15)] and files(run) == before
 
 
 def test_one_bad_unit_rejects_itself_alone() -> None:

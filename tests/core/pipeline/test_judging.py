@@ -20,7 +20,7 @@ from posesyn_core.files.images import load_image
 from posesyn_core.inference.predict import predict
 from posesyn_core.pipeline import animate, judging
 from posesyn_core.pipeline.order import STAGES, with_engine
-from posesyn_core.pipeline.run import Clip, Run, create_run, fork_run
+from posesyn_core.pipeline.run import Clip, Run, create_run, fork_run, open_run
 from posesyn_core.pipeline.tables import Table, to_plain
 from posesyn_core.recipe import load_recipe
 from posesyn_core.registry import Origin, Registry
@@ -148,6 +148,7 @@ def test_animate_and_filter_are_commands_of_their_own(mined: Run, thrifty: Run, 
     with pytest.raises(SystemExit, match="2"):
         main(["filter", str(run.folder), "--set", f"filter.tau={middle - 5}"])  # needs --restart
     main(["filter", str(run.folder), "--set", f"filter.tau={middle - 5}", "--restart", "filter"])
+    run = open_run(run.folder, run.registry)
     assert run.require("filter")["kept"] == sum(error <= middle - 5 for error in errors_of(run))
 
 
@@ -171,15 +172,15 @@ def test_a_stage_that_was_stopped_ends_the_same(
     mined: Run, middle: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped when the first part was written, and the frames of the second."""
-    monkeypatch.setattr(animate, "PART", 1)
+    monkeypatch.setattr(animate.Clips, "part", 1)
     undisturbed = forked(mined, tmp_path / "undisturbed", f"filter.tau={middle}")
     run_stage(undisturbed, "animate")
     written = Table.write_part
 
-    def power_cut(table: Table, number: int, rows: Sequence[Any]) -> None:
+    def power_cut(table: Table, number: int, rows: Sequence[Any], identity: str) -> None:
         if table.of is Clip and number == 1:
             raise KeyboardInterrupt
-        written(table, number, rows)
+        written(table, number, rows, identity)
 
     with monkeypatch.context() as cut:
         cut.setattr(Table, "write_part", power_cut)

@@ -6,9 +6,12 @@ import pytest
 
 from posesyn_core import UserError
 from posesyn_core.files.paths import atomic_folder, atomic_path
-from posesyn_core.pipeline.run import create_run, open_run, write_rejected
+from posesyn_core.pipeline.order import STAGES
+from posesyn_core.pipeline.rejections import write_rejected
+from posesyn_core.pipeline.run import create_run, open_run
+from posesyn_core.pipeline.superseded import delete, restore, superseded
 from posesyn_core.pipeline.tables import Row
-from posesyn_core.recipe import parse_recipe
+from posesyn_core.recipe import load_recipe, parse_recipe
 from posesyn_core.registry import Registry
 from posesyn_core.runs.stages import run_stage
 
@@ -29,19 +32,69 @@ def test_a_changed_recipe_is_refused_once_work_depends_on_it(tmp_path: Path) -> 
     made = create_run(folder, recipe(), Registry.empty())
     create_run(folder, recipe("score.hard=7"), Registry.empty())  # nothing done yet: may change
     made.finish("score", {})
-    with pytest.raises(UserError, match=r"'score.hard' \(7 -> 9\) differs .* --restart score"):
-        create_run(folder, recipe("score.hard=9"), Registry.empty())
-    create_run(folder, recipe("score.hard=7", "machine.workers=5", "synthesize.max_frames=60"), Registry.empty())
+    create_run(folder, recipe("score.hard=9"), Registry.empty())  # scoring does not depend on it
+    with pytest.raises(UserError, match=r"'score.min_weight' \(0.5 -> 0.25\) differs .* --restart score"):
+        create_run(folder, recipe("score.min_weight=0.25"), Registry.empty())
+    made.finish("select", {})
+    with pytest.raises(UserError, match=r"'score.hard' \(9 -> 7\) differs .* --restart select"):
+        create_run(folder, recipe("score.hard=7"), Registry.empty())
+    free = ("machine.workers=5", "synthesize.max_frames=60", "name=other", 'estimator.engine="compile"')
+    create_run(folder, recipe("score.hard=9", *free), Registry.empty())
 
 
-def test_restart_deletes_that_stage_and_the_later_ones(tmp_path: Path) -> None:
+def test_restart_sets_that_stage_aside_and_the_later_ones_no_longer_count(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "run"
     made = create_run(folder, recipe(), Registry.empty())
-    for stage in ("score", "select", "caption", "export"):
+    for stage in STAGES[:-1]:
         made.finish(stage, {"n": 1})
-    create_run(folder, recipe("captioner=other"), Registry.empty(), restart="caption")
-    assert made.summary("select") == {"n": 1}
-    assert made.summary("caption") is None and made.summary("export") is None
+    weights = folder / "finetune" / "posesyn" / "weights.safetensors"
+    weights.parent.mkdir()
+    weights.write_text("hours of work")
+    (folder / "report.html").write_text("seen")
+    changed = create_run(folder, recipe("captioner=other"), Registry.empty(), restart="caption")
+    assert changed.summary("select") == {"n": 1}
+    assert not any(changed.summary(stage) for stage in STAGES[2:-1])
+    (place,) = (folder / ".superseded").iterdir()
+    assert f"lies in {str(place)!r}" in (told := capsys.readouterr().err)
+    assert "synthesize, animate, filter, export, finetune, evaluate" in told
+    assert {path.name for path in place.iterdir()} == {"recipe.toml", "caption", "report.html"}
+    assert load_recipe(place / "recipe.toml") == made.recipe
+    assert weights.read_text() == "hours of work"
+    changed.finish("caption", {"n": 1})  # as it was before
+    assert changed.summary("caption") == changed.summary("evaluate") == {"n": 1}
+
+
+def test_results_of_other_inputs_are_set_aside_when_their_stage_is_done_again(tmp_path: Path) -> None:
+    made = create_run(tmp_path / "run", recipe(), Registry.empty())
+    for stage in STAGES[:-1]:
+        made.finish(stage, {"n": 1})
+    (made.folder / "finetune" / "weights").write_text("hours of work")
+    made.frames.write_part(0, [Row("a", rejected="no person in it")])
+    made.finish("filter", {"n": 1})  # comes out otherwise
+    assert made.summary("finetune") is None and made.ledger.outdated() == ["export", "finetune", "evaluate"]
+    made.begin("finetune")
+    (place,) = (made.folder / ".superseded").iterdir()
+    assert (place / "finetune" / "weights").read_text() == "hours of work"
+    assert (place / "finetune" / "done.json").is_file() and not (made.folder / "finetune" / "done.json").exists()
+
+
+def test_what_was_set_aside_is_listed_restored_and_deleted(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    made = create_run(folder, recipe("filter.tau=80"), Registry.empty())
+    for stage in STAGES[:-1]:
+        made.finish(stage, {"n": stage})
+    create_run(folder, recipe("filter.tau=40"), Registry.empty(), restart="filter").finish("filter", {"n": 2})
+    (old,) = superseded(folder)
+    assert old.stages == ("filter",) and old.size > 0
+    replaced = restore(folder, old.folder.name)
+    again = open_run(folder, Registry.empty())
+    assert again.recipe == made.recipe and again.summary("evaluate") == {"n": "evaluate"}
+    assert replaced is not None and [one.folder for one in superseded(folder)] == [replaced]
+    with pytest.raises(UserError, match="nothing was set aside at 'x'"):
+        restore(folder, "x")
+    assert delete(folder) > 0 and superseded(folder) == []
 
 
 def test_a_folder_of_something_else_and_an_unwritable_one_are_refused(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def stored(run: Run) -> dict[str, np.ndarray]:
 
 
 def test_an_interrupted_synthesis_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage, "PART", 2)
+    monkeypatch.setattr(stage.Motions, "part", 2)
     undisturbed = hard_run(tmp_path / "undisturbed", 4, SETTINGS, CAPTIONS)
     run_stage(undisturbed, "synthesize")
     run = hard_run(tmp_path / "run", 4, SETTINGS, CAPTIONS)
@@ -64,7 +64,15 @@ def test_captions_are_used_or_rejected_each_alone(tmp_path: Path) -> None:
         "Une femme danse à côté.",
     ]
     run = hard_run(tmp_path / "run", 4, ["synthesize.max_frames=40"], captions)
-    assert run_stage(run, "synthesize") == {"motions": 4, "rejected": 2, "frames": 80}
+    assert run_stage(run, "synthesize") == {
+        "motions": 4,
+        "rejected": 2,
+        "reasons": {
+            "the caption … has no words; guidance … needs some (or …)": 1,
+            "the caption … is not in Latin letters; translate it into English": 1,
+        },
+        "frames": 80,
+    }
     assert [motion.caption for motion in run.motions.values()] == [captions[1], captions[3]]
     assert all(np.isfinite(joints).all() for joints in stored(run).values())
     empty, foreign = (reason for _, reason in run.motions.rejections())

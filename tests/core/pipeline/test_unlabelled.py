@@ -43,7 +43,9 @@ tau = 1000
 """)
     main(["run", str(tmp_path / "recipe.toml"), "--run", str(tmp_path / "run")])
     run = open_run(tmp_path / "run", Registry.discover())
-    assert run.require("score") == {"samples": 5, "rejected": 1}
+    figures = run.require("score")
+    assert (figures["samples"], figures["rejected"]) == (5, 1)
+    assert [(reason[:12], count) for reason, count in figures["reasons"].items()] == [("not an image", 1)]
     scored = list(run.scored.values())
     detector = run.registry.create(Kind.READER, "images", run.recipe.dataset.options, "dataset").config.detector
     for sample, found in zip(scored, people(4, "lab"), strict=True):

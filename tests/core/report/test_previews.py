@@ -170,5 +170,6 @@ def test_mistakes_are_sentences(make: Make, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(UserError, match=r"posesyn\[video\]"):
         list(write_previews(run, video=True))
     run.clips.write_part(0, [Row("c", rejected="no")])
+    run.finish("animate", {})
     with pytest.raises(UserError, match="no clip was drawn"):
         list(write_previews(run))

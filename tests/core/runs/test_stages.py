@@ -12,6 +12,7 @@ from attrs import frozen
 
 from posesyn_core import UserError, hookimpl
 from posesyn_core.components import Component, Kind
+from posesyn_core.errors import NothingLeft
 from posesyn_core.geometry import skeletons
 from posesyn_core.geometry.cameras import project
 from posesyn_core.method.filtering import pose_error_3d
@@ -20,7 +21,7 @@ from posesyn_core.pipeline.order import STAGES
 from posesyn_core.pipeline.run import Run, create_run
 from posesyn_core.recipe import load_recipe
 from posesyn_core.registry import Origin, Registry
-from posesyn_core.runs.stages import run_all, run_stage
+from posesyn_core.runs.stages import require_some, run_all, run_stage
 from posesyn_core.values import Keypoints, Sample
 from tests.tiny import folder_data_set
 
@@ -241,7 +242,10 @@ def test_orientation_and_reference_variants(
 
 def test_a_bad_fit_is_rejected_with_its_number(recipe: Path, tmp_path: Path, registry: Registry) -> None:
     run = started(recipe, tmp_path / "run", registry, "animate.max_residual_mm=0.01", "animate.max_frames=3")
-    assert until(run, "animate")["rejected"] == 2
+    figures = until(run, "animate")
+    assert figures["rejected"] == 2
+    with pytest.raises(NothingLeft, match=r"animate of 2 clips: 2 rejected, .*residual … mm > … mm \(2\)"):
+        require_some("animate", figures)
     assert all("residual" in reason and "mm" in reason for _, reason in run.clips.rejections())
 
 
@@ -249,6 +253,9 @@ def test_a_filter_that_keeps_nothing_is_told_before_training(recipe: Path, tmp_p
     run = started(
         recipe, tmp_path / "run", registry, REAL, "filter.tau=0.001", "finetune.steps=2", "animate.max_frames=2"
     )
+    figures = until(run, "filter")
+    with pytest.raises(NothingLeft, match=r"4 dropped, most often for: .*exceeds tau = … mm \(4\) .*--restart filter"):
+        require_some("filter", figures)
     assert until(run, "export")["frames"] == 0
     assert all(not row.verdict.keep and "exceeds tau" in row.verdict.reason for row in run.frames.values())
     with pytest.raises(UserError, match=r"raise filter\.tau"):

@@ -7,7 +7,7 @@ import pytest
 
 from posesyn_core import SampleError, UserError
 from posesyn_core.components import Captioner, Kind
-from posesyn_core.pipeline.executor import each_alone
+from posesyn_core.pipeline.work import each_alone
 from posesyn_core.registry import Registry
 from posesyn_datasets.captions import FileCaptions, FileCaptionsConfig
 from tests.tiny import people

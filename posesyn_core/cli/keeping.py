@@ -1,0 +1,50 @@
+"""``posesyn superseded``: what other settings have taken the place of."""
+
+from pathlib import Path
+
+import click
+
+from posesyn_core.registry import Registry
+
+GIGABYTE = 1e9
+
+
+@click.command(short_help="List, restore or delete what was set aside in a run.")
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--restore", "restored", metavar="TIME", help="Put back what was set aside then, with its recipe.")
+@click.option("--delete", "deleted", metavar="TIME", multiple=True, help="Delete what was set aside then for good.")
+@click.option("--delete-all", is_flag=True, help="Delete all of it for good.")
+@click.option("--yes", is_flag=True, help="Delete without asking.")
+@click.pass_obj
+def superseded(
+    registry: Registry, folder: Path, restored: str | None, deleted: tuple[str, ...], delete_all: bool, yes: bool
+) -> None:
+    """List what stages made by other settings than the present ones left in RUN/.superseded.
+
+    --restart and changed inputs set old results aside there; nothing is ever deleted unasked.
+
+    \b
+    posesyn superseded runs/mine
+    posesyn superseded runs/mine --restore 2026-05-01T120000Z
+    posesyn superseded runs/mine --delete-all
+    """
+    from posesyn_core.pipeline import superseded as places
+    from posesyn_core.pipeline.locks import run_lock
+    from posesyn_core.pipeline.run import open_run
+
+    run = open_run(folder, registry)
+    if restored is not None:
+        with run_lock(folder):
+            replaced = places.restore(run.folder, restored)
+        click.echo(f"{restored} is back" + (f"; what stood in its place is in {str(replaced)!r}" if replaced else ""))
+    elif deleted or delete_all:
+        chosen = [one for one in places.superseded(run.folder) if delete_all or one.folder.name in deleted]
+        size = sum(one.size for one in chosen) / GIGABYTE
+        question = f"Delete {', '.join(one.folder.name for one in chosen) or 'nothing'} ({size:.2f} GB) for good?"
+        if yes or click.confirm(question, abort=True):
+            with run_lock(folder):
+                freed = places.delete(run.folder, () if delete_all else deleted)
+            click.echo(f"{freed / GIGABYTE:.2f} GB are free again")
+    else:
+        for one in places.superseded(run.folder):
+            click.echo(f"{one.folder.name}  {one.size / GIGABYTE:7.2f} GB  {', '.join(one.stages)}")

@@ -1,0 +1,156 @@
+"""Which stages are complete, and what they were made from.
+
+The folder of a stage holds ``inputs.json`` (the settings and the results of earlier stages that it is made from) from
+its beginning, and ``done.json`` (its figures, and the mark of its results) from its end. A stage counts as complete
+while its inputs are what the recipe and the earlier stages say now: work of other settings is never mixed in, and it
+counts again when the old settings come back before it is done anew.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from posesyn_core.files.paths import write_atomic
+from posesyn_core.pipeline.order import BUILDS_ON, settings_of
+from posesyn_core.pipeline.seals import DamagedFile, digest, fingerprint
+from posesyn_core.pipeline.superseded import set_aside
+from posesyn_core.pipeline.tables import Table, check_remedy, part_number
+from posesyn_core.recipe import Recipe
+
+INPUTS, DONE, SEAL = "inputs.json", "done.json", "_seal"
+_CHUNK = 1 << 20
+
+
+@frozen
+class Ledger:
+    """The books of one run folder. ``tables`` are those of each stage that has any, the stage's own last."""
+
+    folder: Path
+    recipe: Recipe
+    tables: Mapping[str, Sequence[Table[Any]]]
+
+    def figures(self, stage: str) -> dict[str, Any] | None:
+        """The figures of a complete stage; None if it is not complete, or was made from something else."""
+        done = self._done(stage)
+        if done is None or self._read(stage, INPUTS) != self._inputs(stage):
+            return None
+        return {name: value for name, value in done.items() if name != SEAL}
+
+    def outdated(self) -> list[str]:
+        """The stages that were complete, but are made from something else than the run has now."""
+        begun = (stage for stage in BUILDS_ON if (self.folder / stage / DONE).exists())
+        return [stage for stage in begun if self.figures(stage) is None]
+
+    def begin(self, stage: str) -> Path | None:
+        """Open the books of a stage that is to be done or gone on with.
+
+        Results of other inputs are set aside, and the place is returned. Tables stay: their parts say themselves what
+        they are made from.
+        """
+        place, inputs = None, self._inputs(stage)
+        folder = self.folder / stage
+        if self._read(stage, INPUTS) != inputs:
+            if stage in self.tables:
+                self.reopen(stage)
+            else:
+                place = set_aside(self.folder, [folder])
+            self._write(stage, INPUTS, inputs)
+        return place
+
+    def finish(self, stage: str, figures: Mapping[str, Any]) -> None:
+        """Mark a stage complete."""
+        if self._read(stage, INPUTS) is None:
+            self._write(stage, INPUTS, self._inputs(stage))
+        tables = self.tables.get(stage, ())
+        parts = {str(table.folder.relative_to(self.folder)): len(table.parts()) for table in tables}
+        files = {} if tables else _checksums(self.folder / stage)
+        plain = json.loads(json.dumps(figures))
+        seal = {"mark": self._mark(stage), "parts": parts, "files": files, "figures": _checksum(plain)}
+        self._write(stage, DONE, {**plain, SEAL: seal})
+
+    def reopen(self, stage: str) -> None:
+        """Let a stage be gone on with: what is missing of it will be done."""
+        (self.folder / stage / DONE).unlink(missing_ok=True)
+
+    def verify(self, stage: str) -> None:
+        """DamagedFile unless the parts of a complete stage are those that were there when it was completed."""
+        seal = (self._done(stage) or {}).get(SEAL, {})
+        for table in self.tables.get(stage, ()):
+            name, numbers = str(table.folder.relative_to(self.folder)), list(map(part_number, table.parts()))
+            for number in range(seal["parts"][name]):
+                if number not in numbers[number : number + 1]:
+                    raise DamagedFile(table.part(number), "is gone", check_remedy(table.part(number)))
+            for number in numbers[seal["parts"][name] :]:
+                raise DamagedFile(table.part(number), "does not belong to the table", check_remedy(table.part(number)))
+        if seal and stage in self.tables and self._mark(stage) != seal["mark"]:
+            fault = "has parts that are not those which were written"
+            raise DamagedFile(self.folder / stage, fault, check_remedy(self.folder / stage / DONE))
+
+    def changed_files(self, stage: str) -> list[tuple[Path, str]]:
+        """(file, what is wrong with it) for the files of a complete stage without tables."""
+        stated = (self._done(stage) or {}).get(SEAL, {}).get("files", {})
+        present = _checksums(self.folder / stage) if stated else {}
+        found = [
+            (name, "is gone" if name not in present else "is not what was written")
+            for name in sorted(stated)
+            if stated[name] != present.get(name)
+        ]
+        return [(self.folder / stage / name, fault) for name, fault in found]
+
+    def _inputs(self, stage: str) -> dict[str, Any]:
+        earlier = {other: (self._done(other) or {}).get(SEAL, {}).get("mark") for other in BUILDS_ON[stage]}
+        complete = {other: mark if self.figures(other) is not None else None for other, mark in earlier.items()}
+        return {"settings": settings_of(self.recipe, stage), "from": complete}
+
+    def _mark(self, stage: str) -> str:
+        """What later stages know this one's results by: the content of its tables, else what it was made from."""
+        tables = self.tables.get(stage)
+        if tables is None:
+            return fingerprint(self._read(stage, INPUTS))
+        return fingerprint(*(seal.body for table in tables for seal in table.seals()))
+
+    def _done(self, stage: str) -> dict[str, Any] | None:
+        done = self._read(stage, DONE)
+        if done is not None and done.get(SEAL, {}).get("figures") != _checksum({**done, SEAL: None}):
+            path = self.folder / stage / DONE
+            raise DamagedFile(path, "is damaged: its figures do not agree with their checksum", check_remedy(path))
+        return done
+
+    def _read(self, stage: str, name: str) -> dict[str, Any] | None:
+        path = self.folder / stage / name
+        try:
+            found = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (ValueError, RecursionError) as error:
+            raise DamagedFile(path, "is damaged: it is no JSON", check_remedy(path)) from error
+        if not isinstance(found, dict):
+            raise DamagedFile(path, "is damaged: it is no JSON object", check_remedy(path))
+        return found
+
+    def _write(self, stage: str, name: str, content: Mapping[str, Any]) -> None:
+        write_atomic(self.folder / stage / name, json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def _checksum(figures: Mapping[str, Any]) -> str:
+    """Of figures as JSON keeps them, less their seal."""
+    plain = {name: value for name, value in figures.items() if name != SEAL}
+    return digest(json.dumps(plain, sort_keys=True).encode())
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """Of every file below a folder but for the books, by relative path."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name not in (INPUTS, DONE))
+    return {path.relative_to(folder).as_posix(): _file_digest(path) for path in sorted(files)}
+
+
+def _file_digest(path: Path) -> str:
+    hasher = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            hasher.update(chunk)
+    return hasher.hexdigest()

@@ -1,0 +1,181 @@
+"""Sealed Parquet files: what a part of a table was made of, and checksums that tell every changed bit.
+
+The footer of a part holds beside Parquet's own metadata: the ``identity`` of the work that the part is the result of,
+how many of its rows are rejections, and two checksums, of the body (all rows) and of the footer. Reading a part whole
+verifies both; reading single columns verifies the footer and, by Parquet's own checksums, the pages that are read.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Mapping, Sequence
+from functools import singledispatch
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from attrs import frozen
+
+from posesyn_core.errors import UserError
+
+IDENTITY, REJECTED_ROWS, BODY, FOOTER = (f"posesyn.{name}" for name in ("identity", "rejected", "body", "footer"))
+_DIGEST = 16
+_UNSEALED = "0" * 2 * _DIGEST
+_TAIL = 8
+"""Bytes at the end of a Parquet file: the footer's length and the magic number."""
+_MAGIC = b"PAR1"
+
+
+class DamagedFile(UserError):
+    """A file of a run is not what was written; ``path`` is the file, ``fault`` what is wrong with it."""
+
+    def __init__(self, path: Path, fault: str, remedy: str) -> None:
+        super().__init__(f"{str(path)!r} {fault}; {remedy}")
+        self.path, self.fault = path, fault
+
+
+@frozen
+class Seal:
+    """What the footer of a part says: whose results these are, and the rows' checksum."""
+
+    identity: str
+    body: str
+    rows: int
+    rejected: int
+
+
+def digest(data: bytes | bytearray | memoryview) -> str:
+    """The checksum of bytes, as hexadecimal digits."""
+    return hashlib.blake2b(data, digest_size=_DIGEST).hexdigest()
+
+
+def sealed(table: pa.Table, identity: str, rejected: int) -> bytes:
+    """The table as a sealed Parquet file; the same table and identity give the same bytes."""
+    sink = pa.BufferOutputStream()
+    places = {name: secrets.token_hex(_DIGEST).encode() for name in (BODY, FOOTER)}  # where the checksums go
+    with pq.ParquetWriter(sink, table.schema, compression="zstd", write_page_checksum=True) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata(
+            {IDENTITY: identity, REJECTED_ROWS: str(rejected), **{name: at.decode() for name, at in places.items()}}
+        )
+    data = bytes(sink.getvalue())
+    start = _footer_start(data)
+    body, footer = data[:start], data[start:]
+    footer = footer.replace(places[BODY], digest(body).encode()).replace(places[FOOTER], _UNSEALED.encode())
+    return body + footer.replace(_UNSEALED.encode(), digest(footer).encode())
+
+
+def read_seal(path: Path) -> Seal:
+    """What the footer says, verified. ValueError telling what is wrong with it, OSError if it can't be read."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - _TAIL))
+        tail = file.read()
+        length = int.from_bytes(tail[:4], "little")
+        if size < _TAIL or tail[4:] != _MAGIC or length + _TAIL > size:
+            raise ValueError("is truncated or no Parquet file")
+        file.seek(size - _TAIL - length)
+        return _verified(file.read())
+
+
+def read_sealed(path: Path) -> pa.Table:
+    """All rows, every byte verified; errors as in :func:`read_seal`."""
+    data = path.read_bytes()
+    if len(data) < _TAIL or data[-4:] != _MAGIC or (start := _footer_start(data)) < 0:
+        raise ValueError("is truncated or no Parquet file")
+    seal = _verified(data[start:])
+    if digest(memoryview(data)[:start]) != seal.body:
+        raise ValueError("is damaged: its rows do not agree with their checksum")
+    return pq.read_table(pa.BufferReader(data))
+
+
+def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
+    """Some columns, reading and verifying nothing else; errors as in :func:`read_seal`."""
+    read_seal(path)
+    try:
+        return pq.ParquetFile(path, page_checksum_verification=True).read(columns=list(columns))
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"is damaged: {error}") from error
+
+
+def _footer_start(data: bytes) -> int:
+    return len(data) - _TAIL - int.from_bytes(data[-_TAIL:-4], "little")
+
+
+def _verified(footer: bytes) -> Seal:
+    """The seal in the last bytes of a file, from where its footer starts."""
+    try:
+        metadata = pq.read_metadata(pa.BufferReader(_MAGIC + footer))
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise ValueError("is damaged: its footer can't be read") from error
+    found = metadata.metadata or {}
+    try:
+        identity, body, stated = (found[name.encode()].decode() for name in (IDENTITY, BODY, FOOTER))
+        rejected = int(found[REJECTED_ROWS.encode()])
+    except (KeyError, ValueError) as error:
+        raise ValueError("is no part of this table: it has no seal") from error
+    if digest(footer.replace(stated.encode(), _UNSEALED.encode())) != stated:
+        raise ValueError("is damaged: its footer does not agree with its checksum")
+    return Seal(identity, body, metadata.num_rows, rejected)
+
+
+def fingerprint(*values: Any) -> str:
+    """A checksum of plain values, arrays and attrs values: equal for equal ones, on every machine.
+
+    A file counts by its name and size, so that a folder may move but a picture can't be exchanged unseen.
+    """
+    hasher = hashlib.blake2b(digest_size=_DIGEST)
+    for value in values:
+        for piece in _pieces(value):
+            hasher.update(piece)
+    return hasher.hexdigest()
+
+
+@singledispatch
+def _pieces(value: Any) -> Any:
+    """The bytes that stand for a value."""
+    if attrs.has(type(value)):
+        yield type(value).__name__.encode()
+        for attribute in attrs.fields(type(value)):
+            yield attribute.name.encode()
+            yield from _pieces(getattr(value, attribute.name))
+    else:
+        yield f"{type(value).__name__}:{value!r};".encode(errors="surrogatepass")
+
+
+@_pieces.register
+def _(value: np.ndarray) -> Any:
+    yield f"{value.dtype.str}{value.shape}".encode()
+    yield np.ascontiguousarray(value).tobytes()
+
+
+@_pieces.register
+def _(value: bytes) -> Any:
+    yield f"{len(value)}:".encode()
+    yield value
+
+
+@_pieces.register
+def _(value: Path) -> Any:
+    try:
+        size = value.stat().st_size
+    except OSError:
+        size = -1
+    yield f"{value.name}:{size};".encode(errors="surrogatepass")
+
+
+@_pieces.register(tuple)
+@_pieces.register(list)
+def _(value: Sequence[Any]) -> Any:
+    yield f"{len(value)}[".encode()
+    for item in value:
+        yield from _pieces(item)
+
+
+@_pieces.register
+def _(value: Mapping) -> Any:
+    for key in sorted(value):
+        yield f"{key!r}=".encode()
+        yield from _pieces(value[key])
