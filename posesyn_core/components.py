@@ -201,6 +201,30 @@ class EstimatorAbilities(Protocol):
 
 
 @runtime_checkable
+class TrainingAugmenter(Protocol):
+    """Makes the batches of a training online, led by the estimator that is trained (``[finetune.augmenter]``)."""
+
+    def epoch(
+        self, number: int, frames: Sequence[LabelledFrame], estimator: TrainableEstimator, seed: int
+    ) -> "Iterator[Mapping[str, torch.Tensor]]":
+        """The batches of epoch ``number`` (from 0) over all ``frames``, real and synthesised.
+
+        Called when the epoch begins. Each batch is what ``estimator.training_loss`` takes; it is asked for when the
+        estimator has made a step on the one before. Every draw is to follow from ``seed``, which is the epoch's own.
+        """
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a checkpoint must hold for the next epoch to be as if there had been no interruption: tensors,
+        numbers, texts, and containers of such; {} if epochs do not depend on one another. Asked between epochs."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up what ``state_dict`` gave."""
+        ...
+
+
+@runtime_checkable
 class Captioner(Protocol):
     """Says in a sentence what the person in the image does."""
 
@@ -383,6 +407,7 @@ class Kind(StrEnum):
         *("estimator", "register_estimators", (PoseEstimator, SplitEstimator)),
         *((TrainableEstimator,), EstimatorAbilities),
     )
+    AUGMENTER = "augmenter", "register_augmenters", (TrainingAugmenter,)
     KEYPOINTS = "keypoints", "register_keypoint_estimators", (KeypointEstimator,)
     DETECTOR = "detector", "register_detectors", (PersonDetector,)
     CAPTIONER = "captioner", "register_captioners", (Captioner,)

@@ -34,6 +34,11 @@ def register_estimators() -> list[Component]:  # type: ignore[empty-body]
 
 
 @hookspec
+def register_augmenters() -> list[Component]:  # type: ignore[empty-body]
+    """Augmenters [TrainingAugmenter]: frames and the estimator in training -> batches, epoch by epoch."""
+
+
+@hookspec
 def register_keypoint_estimators() -> list[Component]:  # type: ignore[empty-body]
     """2D pose estimators [KeypointEstimator]: image -> 2D joints, to stand in for annotations."""
 

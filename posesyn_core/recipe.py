@@ -145,6 +145,9 @@ class Finetune:
     validate_every: int = option(100, "steps between validations, if the recipe has [validation]", least=1)
     patience: int = option(0, "stop after so many validations without a better one; 0 = never", least=0)
     tensorboard: bool = option(False, "write TensorBoard curves beside the weights")
+    augmenter: Choice | None = option(
+        None, "what makes the batches online, epoch by epoch, in place of random draws from the frames"
+    )
     from_scratch: bool = option(False, "start from untrained weights of the same size instead (Table 4, FS)")
     real_only: bool = option(True, "also train on the real data alone for as many steps, for comparison")
 
@@ -207,6 +210,7 @@ class Recipe:
             *((Kind.READER, choice, f"real.{at}") for at, choice in enumerate(self.real)),
             (Kind.ESTIMATOR, self.estimator, "estimator"),
             (Kind.ESTIMATOR, self.eem, "eem"),
+            (Kind.AUGMENTER, self.finetune.augmenter, "finetune.augmenter"),
             (Kind.CAPTIONER, self.captioner, "captioner"),
             (Kind.MOTION, self.motion, "motion"),
             (Kind.ESTIMATOR, self.reference, "reference"),

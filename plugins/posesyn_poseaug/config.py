@@ -78,7 +78,9 @@ class LifterConfig:
     dropout: float | None = option(
         None, "share of the values dropped in training; unset = as published", least=0, below=1
     )
-    min_joints: int = option(
-        16, "reject a sample with fewer known joints; what is missing is put at the root", least=1, most=16
+    joints: Literal["", "h36m16", "smpl16"] = option(
+        "",
+        "in which joints it answers: Human3.6M's, or SMPL's in their places (for weights that are trained on bodies or "
+        "motions); empty = as the weights say, else Human3.6M's",
     )
     device: str = option("cpu", "torch device for training: cpu, cuda, cuda:1, mps")

@@ -17,26 +17,44 @@ def _tensor(value: Any) -> Tensor:
     return value.float() if isinstance(value, Tensor) else torch.from_numpy(np.array(value, np.float32))
 
 
+def _optional(value: Any) -> Tensor | None:
+    return None if value is None else _tensor(value)
+
+
 @frozen(eq=False)
 class PoseSet:
     """N poses: ``poses`` (N, 16, 3) metres in the camera frame with their place, ``keypoints`` (N, 16, 2) on the
-    normalised screen (annotated or detected), ``cameras`` (N, 9), and whose they are: ``subjects`` (N,)."""
+    normalised screen (annotated or detected), ``cameras`` (N, 9) (None where unknown: such a set can only be measured
+    on), and whose they are: ``subjects`` (N,)."""
 
     poses: Tensor = field(converter=_tensor)
     keypoints: Tensor = field(converter=_tensor)
-    cameras: Tensor = field(converter=_tensor)
+    cameras: Tensor | None = field(converter=_optional)
     subjects: tuple[str, ...] = ()
     name: str = "poses"
 
     def __attrs_post_init__(self) -> None:
-        """UserError, naming the set, for other shapes, numbers that are none, or bones without length."""
+        """UserError, naming the set, for other shapes, numbers that are none, or bones without length; with cameras
+        also for a root that is not before them."""
         shapes = {"poses": (JOINTS, 3), "keypoints": (JOINTS, 2), "cameras": (CAMERA,)}
         for name, shape in shapes.items():
             given = getattr(self, name)
+            if given is None:
+                continue
             if given.shape != (len(self.poses), *shape):
-                raise UserError(f"{self.name}: {name} must have shape {(len(self.poses), *shape)}, not {given.shape}")
+                wanted = (len(self.poses), *shape)
+                raise UserError(f"{self.name}: {name} must have shape {wanted}, not {tuple(given.shape)}")
             check_finite(given, f"{self.name}: {name}")
         check_bones(self.poses, self.name)
+        if self.cameras is not None:
+            check_depths(self.poses, self.name)
+
+    @property
+    def known_cameras(self) -> Tensor:
+        """The cameras; UserError where they are unknown."""
+        if self.cameras is None:
+            raise UserError(f"{self.name} has no cameras, so it can be tested on but not augmented")
+        return self.cameras
 
     def __len__(self) -> int:
         return len(self.poses)
@@ -45,8 +63,8 @@ class PoseSet:
         """The poses at ``index`` (M,)."""
         subjects = tuple(self.subjects[at] for at in index.tolist()) if self.subjects else ()
         return evolve(
-            self, poses=self.poses[index], keypoints=self.keypoints[index], cameras=self.cameras[index],
-            subjects=subjects,
+            self, poses=self.poses[index], keypoints=self.keypoints[index], subjects=subjects,
+            cameras=None if self.cameras is None else self.cameras[index],
         )  # fmt: skip
 
     def of_subjects(self, names: tuple[str, ...]) -> "PoseSet":
@@ -71,6 +89,17 @@ def check_bones(poses: Tensor, what: str) -> None:
     if short.any():
         row, bone = short.nonzero()[0].tolist()
         raise UserError(f"{what}: pose {row} has a bone without length (of joint {bone + 1}); remove that pose")
+
+
+def check_depths(poses: Tensor, what: str) -> None:
+    """UserError naming the first pose whose root is not before the camera."""
+    behind = poses[:, 0, 2] <= 1e-6
+    if behind.any():
+        row = int(behind.nonzero()[0, 0])
+        depth = float(poses[row, 0, 2])
+        raise UserError(
+            f"{what}: the root of pose {row} is at depth {depth:g} m, not before the camera; remove that pose"
+        )
 
 
 def templates_of(poses: PoseSet) -> Tensor:

@@ -110,13 +110,14 @@ def load_network(name: str, weights: str, dropout: float | None = None) -> nn.Mo
     return network
 
 
-def save_network(network: nn.Module, path: Path) -> None:
-    """Write the weights, atomically: ``.tar`` in PoseAug's layout, else safetensors under the official names."""
+def save_network(network: nn.Module, path: Path, joint_set: str = "") -> None:
+    """Write the weights, atomically: ``.tar`` in PoseAug's layout, else safetensors under the official names that say
+    in which joints they answer."""
     state = plain_state(network)
     if path.suffix == ".tar":
         write_checkpoint({"epoch": 0, "model_pos": state}, path)
         return
-    write_state_dict(state, path)
+    write_state_dict(state, path, {"joint_set": joint_set} if joint_set else None)
 
 
 @frozen

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from attrs import asdict, evolve, fields
 
-from posesyn_core.components import Kind, TrainableEstimator, TrainingDefaults
+from posesyn_core.components import Kind, TrainableEstimator, TrainingAugmenter, TrainingDefaults
 from posesyn_core.drawing.truth import write_truth_sheet
 from posesyn_core.errors import UserError
 from posesyn_core.geometry.joints import labelled_frame
@@ -81,6 +81,7 @@ def _train(
             seed=run.recipe.seed,
             workers=machine.workers,
             validation=Validation(error, options.validate_every, options.patience) if held_out else None,
+            augmenter=_augmenter(run),
             tell=tell,
             label=f"finetune {variant}",
             accumulate=options.accumulate,
@@ -88,6 +89,12 @@ def _train(
             **schedule,
         )
     return {**schedule, "of_the_estimator": _unset(options)}
+
+
+def _augmenter(run: Run) -> TrainingAugmenter | None:
+    """A fresh one for each training."""
+    choice = run.recipe.finetune.augmenter
+    return None if choice is None else run.create(Kind.AUGMENTER, choice, "finetune.augmenter")
 
 
 def training_defaults(estimator: TrainableEstimator) -> TrainingDefaults:

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from attrs import asdict, frozen
 
-from posesyn_core.components import TrainableEstimator
+from posesyn_core.components import TrainableEstimator, TrainingAugmenter
 from posesyn_core.errors import UserError
 from posesyn_core.files.paths import atomic_path, write_atomic
 from posesyn_core.parallel.processes import process_place
 from posesyn_core.progress import progress
 from posesyn_core.seeds import seed_of
 from posesyn_core.training.loader import Batch, Mixture, batches
+from posesyn_core.training.online import Online
 from posesyn_core.values import LabelledFrame
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def finetune(
     seed: int,
     workers: int,
     validation: Validation | None = None,
+    augmenter: TrainingAugmenter | None = None,
     tell: Callable[[Metrics], None] = lambda metrics: None,
     label: str = "finetune",
     save_every: int = 100,
@@ -114,29 +116,34 @@ def finetune(
     """Train ``estimator`` in place; go on where an earlier call with the same arguments was interrupted.
 
     ``ratio`` is the share of synthesised frames in a batch, 0 = real ones only. ``schedule`` holds the further fields
-    of :class:`Schedule`. ``tell`` gets the metrics of every new step. On one machine a resumed training gives bit for
+    of :class:`Schedule`. ``tell`` gets the metrics of every new step. An ``augmenter`` makes the batches of all
+    frames in place of the mixture; an interrupted epoch is begun again. On one machine a resumed training gives bit for
     bit the weights of an undisturbed one. UserError if the folder holds a training with other arguments, if there is
     nothing to train on, if the device lacks the precision, if the batches of a step can't be shared evenly among the
     processes, or if the loss is no longer a number.
     """
     plan = Schedule(steps=steps, learning_rate=learning_rate, **schedule)
-    mixture = Mixture(real, synthesised, batch_size, ratio, seed)
+    online = None if augmenter is None else Online(augmenter, (*real, *synthesised), seed)
+    mixture = Mixture(real, synthesised, batch_size, ratio, seed) if online is None else online
     arguments = {**asdict(plan), "batch_size": batch_size, "ratio": ratio, "seed": seed}
     arguments |= {"real": len(real), "synthesised": len(synthesised)}
     arguments |= {} if validation is None else {"validate_every": validation.every, "patience": validation.patience}
+    arguments |= {} if augmenter is None else {"online": True}
     training = Trainer(estimator, plan, seed)
-    metrics = _resume(folder, training, arguments)
+    metrics = _resume(folder, training, arguments, online)
 
     def save() -> None:
         if not training.writes:
             return
         write_atomic(folder / METRICS, "".join(json.dumps(line) + "\n" for line in metrics))
+        epochs = {} if online is None else {"online": online.state()}
+        content = {"arguments": arguments, "step": len(metrics), **training.state(), **epochs}
         with atomic_path(folder / CHECKPOINT) as temporary, temporary.open("wb") as file:  # a path's name gets into it
-            torch.save({"arguments": arguments, "step": len(metrics), **training.state()}, file)
+            torch.save(content, file)
 
     with progress(label, steps) as shown:
         shown.advance(len(metrics))
-        for group in _steps(training, mixture, len(metrics), workers):
+        for group in _steps(training, mixture, len(metrics), workers, save):
             if validation is not None and validation.exhausted(_validated(metrics)):
                 break
             metrics.append(training.step(group))
@@ -145,7 +152,7 @@ def finetune(
             if training.writes:
                 tell(metrics[-1])
             shown.advance()
-            if len(metrics) % save_every == 0:
+            if len(metrics) % save_every == 0 and online is None:
                 save()
     save()
     estimator.network.eval()
@@ -155,9 +162,19 @@ def finetune(
     return FinetuneResult(folder / WEIGHTS, metrics)
 
 
-def _steps(training: "Trainer", mixture: Mixture, first: int, workers: int) -> Iterator[list[Batch]]:
-    """This process's batches of each step from ``first`` on: every n-th one of n processes."""
+def _steps(
+    training: "Trainer", mixture: Mixture | Online, first: int, workers: int, save: Callable[[], None]
+) -> Iterator[list[Batch]]:
+    """This process's batches of each step from ``first`` on: every n-th one of n processes.
+
+    Between the epochs of online batches, ``save`` is called.
+    """
     plan, (rank, processes) = training.schedule, training.place
+    if isinstance(mixture, Online):
+        if processes > 1:
+            raise UserError("an augmenter follows one estimator: start finetune in just one process")
+        yield from mixture.groups(training.estimator, first, plan.steps, plan.accumulate, save)
+        return
     start, end = first * plan.accumulate + rank, plan.steps * plan.accumulate
     group: list[Batch] = []
     for batch in batches(training.estimator, mixture, start, end, workers=workers, every=processes):
@@ -299,7 +316,9 @@ def _accelerator(device: torch.device, precision: str) -> "Accelerator":
         raise UserError(f"finetune.precision = {precision!r} does not run on {device}: {error}") from error
 
 
-def _resume(folder: Path, training: Trainer, arguments: Mapping[str, Any]) -> list[dict[str, float]]:
+def _resume(
+    folder: Path, training: Trainer, arguments: Mapping[str, Any], online: Online | None
+) -> list[dict[str, float]]:
     """Take up the folder's checkpoint if there is one; return the metrics of the steps that are done."""
     checkpoint = folder / CHECKPOINT
     if not checkpoint.exists():
@@ -312,5 +331,7 @@ def _resume(folder: Path, training: Trainer, arguments: Mapping[str, Any]) -> li
             f"({state['arguments'].get(changed[0])!r}, now {arguments[changed[0]]!r}); delete it or use another folder"
         )
     training.load(state)
+    if online is not None:
+        online.load(state["online"])
     lines = (folder / METRICS).read_text().splitlines()
     return [json.loads(line) for line in lines[: state["step"]]]

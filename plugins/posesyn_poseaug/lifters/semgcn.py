@@ -32,6 +32,12 @@ def neighbours() -> Tensor:
     return mask
 
 
+NEIGHBOURS = neighbours()
+EDGES = int(NEIGHBOURS.sum())
+PLACES = torch.eye(JOINTS * JOINTS)[NEIGHBOURS.flatten().nonzero()[:, 0]]
+"""(46, 256) where each learned edge stands in the flat matrix, row by row."""
+
+
 class GraphConv(nn.Module):
     """(N, 16, in) -> (N, 16, out): a joint's own features by one matrix, its neighbours' by another, weighed by a
     softmax over each row of the learned edges ``e``."""
@@ -42,15 +48,13 @@ class GraphConv(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         """Xavier's weights, all edges alike."""
         super().__init__()
-        mask = neighbours()
         self.W = nn.Parameter(torch.empty(2, inputs, outputs))
-        self.e = nn.Parameter(torch.ones(1, int(mask.sum())))
+        self.e = nn.Parameter(torch.ones(1, EDGES))
         self.bias = nn.Parameter(torch.empty(outputs))
         nn.init.xavier_uniform_(self.W, gain=1.414)
         nn.init.uniform_(self.bias, -(outputs**-0.5), outputs**-0.5)
-        edges = mask.flatten().nonzero()[:, 0]
-        self.register_buffer("places", torch.eye(JOINTS * JOINTS)[edges], persistent=False)
-        self.register_buffer("far", torch.where(mask, 0, FAR), persistent=False)
+        self.register_buffer("places", PLACES, persistent=False)
+        self.register_buffer("far", torch.where(NEIGHBOURS, 0, FAR), persistent=False)
 
     def adjacency(self) -> Tensor:
         """(16, 16): row by row the weights of a joint's neighbours and itself."""

@@ -1,0 +1,1 @@
+"""An augmenter of one's own."""

@@ -1,0 +1,58 @@
+"""Batches that an augmenter makes while the estimator is trained, epoch by epoch."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from attrs import define, field
+
+from posesyn_core.components import TrainableEstimator, TrainingAugmenter
+from posesyn_core.errors import UserError
+from posesyn_core.seeds import seed_of
+from posesyn_core.training.loader import Batch
+from posesyn_core.values import LabelledFrame
+
+
+@define
+class Online:
+    """An augmenter at work on a training's frames; ``epoch`` is the next one to begin."""
+
+    augmenter: TrainingAugmenter
+    frames: Sequence[LabelledFrame]
+    seed: int
+    epoch: int = field(default=0, init=False)
+
+    def groups(
+        self, estimator: TrainableEstimator, first: int, steps: int, accumulate: int, ended: Callable[[], None]
+    ) -> Iterator[list[Batch]]:
+        """The batches of steps ``first`` ... ``steps`` - 1, ``accumulate`` for each; ``ended`` is called after every
+        epoch, when a checkpoint is due. Batches left over at an epoch's end are dropped.
+
+        UserError if an epoch has not enough batches for a step.
+        """
+        step = first
+        while step < steps:
+            group: list[Batch] = []
+            seed, before = seed_of(self.seed, str(self.epoch), "augment"), step
+            for tensors in self.augmenter.epoch(self.epoch, self.frames, estimator, seed):
+                group.append(Batch(step * accumulate + len(group), dict(tensors), ()))
+                if len(group) == accumulate:
+                    yield group
+                    step, group = step + 1, []
+                if step == steps:
+                    return
+            if step == before:
+                raise UserError(
+                    f"the augmenter made fewer than {accumulate} batches of {len(self.frames)} frames in an epoch: "
+                    "give it more frames or smaller batches"
+                )
+            self.epoch += 1
+            ended()
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return {"epoch": self.epoch, "augmenter": self.augmenter.state_dict()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take up the state of a checkpoint."""
+        self.epoch = state["epoch"]
+        self.augmenter.load_state_dict(state["augmenter"])
