@@ -44,20 +44,18 @@ class Lifter:
 
     needs_picture: ClassVar[bool] = False
 
+    lifter: nn.Module
+    """The network without what surrounds it: (N, 16, 2) -> (N, 16, 3)."""
+
     def __init__(self, name: str, config: LifterConfig) -> None:
         """UserError if the weights can't be loaded, or were trained in other joints than the options say."""
         self.name, self.config, self.kind = name, config, LIFTERS[name]
         self.joint_set: str = _joint_set(config)
-        lifter = load_network(name, config.weights, config.dropout)
-        self.network = LifterNetwork(lifter, config.flip).to(config.device).eval()
+        self.lifter = load_network(name, config.weights, config.dropout)
+        self.network: nn.Module = LifterNetwork(self.lifter, config.flip).to(config.device).eval()
         self.training_defaults = TrainingDefaults(
             learning_rate=self.kind.augmented_rate, batch_size=1024, epochs=self.kind.epochs, decay="cosine"
         )
-
-    @property
-    def lifter(self) -> nn.Module:
-        """The network without what surrounds it: (N, 16, 2) -> (N, 16, 3)."""
-        return self.network.lifter
 
     def preprocess(self, sample: Sample) -> Prepared:
         """The sample's 2D joints on the normalised screen. SampleError if one is missing or outside the picture."""
