@@ -3,7 +3,7 @@
 from functools import partial
 from typing import TYPE_CHECKING
 
-from posesyn_core.components import Component, Kind
+from posesyn_core.components import Component, Kind, Licence
 from posesyn_core.geometry.skeletons import H36M16, SMPL24, JointSet
 from posesyn_core.hookspecs import hookimpl
 from posesyn_poseaug.config import LifterConfig, PoseAugConfig
@@ -30,6 +30,19 @@ SUMMARIES = {
     "stgcn": "ST-GCN for one frame: lifts 2D joints to 3D by graph convolutions over joints and limbs",
     "videopose": "VideoPose3D for one frame: lifts 2D joints to 3D by a deep residual MLP",
 }
+
+CODE = {
+    "semgcn": "PoseAug (MIT), SemGCN (Apache-2.0)",
+    "simplebaseline": "PoseAug (MIT), SemGCN's repository (Apache-2.0)",
+    "stgcn": "PoseAug (MIT), the authors' ST-GCN (no licence stated)",
+    "videopose": "PoseAug (MIT), described there; written without VideoPose3D's code (CC BY-NC)",
+}
+WEIGHTS = "PoseAug's: no licence of their own, trained on Human3.6M (research only); those you train: yours"
+
+
+def licence(code: str) -> Licence:
+    """Of a part whose code follows ``code``."""
+    return Licence(code=code, weights=WEIGHTS, data="as free as the weights that estimate it")
 
 
 def make_lifter(name: str, config: LifterConfig) -> "Lifter":
@@ -62,7 +75,13 @@ def register_joint_sets() -> list[JointSet]:
 def register_estimators() -> list[Component]:
     return [
         Component(
-            Kind.ESTIMATOR, name, summary, partial(make_lifter, name), LifterConfig, weights=partial(make_weights, name)
+            Kind.ESTIMATOR,
+            name,
+            summary,
+            partial(make_lifter, name),
+            LifterConfig,
+            weights=partial(make_weights, name),
+            licence=licence(CODE[name]),
         )
         for name, summary in SUMMARIES.items()
     ]
@@ -71,4 +90,6 @@ def register_estimators() -> list[Component]:
 @hookimpl
 def register_augmenters() -> list[Component]:
     summary = "PoseAug: learns from a lifter's error to bend, stretch, turn and move poses"
-    return [Component(Kind.AUGMENTER, "poseaug", summary, make_augmenter, PoseAugConfig)]
+    return [
+        Component(Kind.AUGMENTER, "poseaug", summary, make_augmenter, PoseAugConfig, licence=licence("PoseAug (MIT)"))
+    ]
