@@ -31,18 +31,14 @@ SUMMARIES = {
     "videopose": "VideoPose3D for one frame: lifts 2D joints to 3D by a deep residual MLP",
 }
 
-CODE = {
-    "semgcn": "PoseAug (MIT), SemGCN (Apache-2.0)",
-    "simplebaseline": "PoseAug (MIT), SemGCN's repository (Apache-2.0)",
-    "stgcn": "PoseAug (MIT), the authors' ST-GCN (no licence stated)",
-    "videopose": "PoseAug (MIT), described there; written without VideoPose3D's code (CC BY-NC)",
-}
-WEIGHTS = "PoseAug's: no licence of their own, trained on Human3.6M (research only); those you train: yours"
-
-
-def licence(code: str) -> Licence:
-    """Of a part whose code follows ``code``."""
-    return Licence(code=code, weights=WEIGHTS, data="as free as the weights that estimate it")
+LICENCE = Licence(
+    code=(
+        "PoseAug (MIT), from a description; the lifters' own repositories: Apache-2.0 (SemGCN, SimpleBaseline), "
+        "CC BY-NC (VideoPose3D), none stated (ST-GCN)"
+    ),
+    weights="PoseAug's: no licence of their own, trained on Human3.6M (for research only); those you train: yours",
+    data="with weights you trained yours; with PoseAug's for research, check yourself",
+)
 
 
 def make_lifter(name: str, config: LifterConfig) -> "Lifter":
@@ -81,7 +77,7 @@ def register_estimators() -> list[Component]:
             partial(make_lifter, name),
             LifterConfig,
             weights=partial(make_weights, name),
-            licence=licence(CODE[name]),
+            licence=LICENCE,
         )
         for name, summary in SUMMARIES.items()
     ]
@@ -90,6 +86,4 @@ def register_estimators() -> list[Component]:
 @hookimpl
 def register_augmenters() -> list[Component]:
     summary = "PoseAug: learns from a lifter's error to bend, stretch, turn and move poses"
-    return [
-        Component(Kind.AUGMENTER, "poseaug", summary, make_augmenter, PoseAugConfig, licence=licence("PoseAug (MIT)"))
-    ]
+    return [Component(Kind.AUGMENTER, "poseaug", summary, make_augmenter, PoseAugConfig, licence=LICENCE)]
