@@ -43,17 +43,12 @@ def _summary(rows: Sequence[Selected | None]) -> dict[str, Any]:
 
 
 def _whole(run: Run, chosen: Sequence[Selected]) -> list[Row[Selected]]:
-    """The selected with their estimates completed to whole SMPL poses, or rejected where too little is known of one.
+    """The selected with their estimates completed to whole SMPL poses; rejected if too little is known of a hard one.
 
-    Easy people whom another estimator will look at as references stay as they are. UserError if the estimator's joint
-    set is too poor.
+    An easy one stays: another estimator may look at it as a reference. UserError if the joint set is too poor.
     """
     estimates = [each.scored.estimate for each in chosen]
-    poor = [
-        at
-        for at, each in enumerate(chosen)
-        if not is_whole(each.scored.estimate) and (each.role == HARD or run.recipe.reference is None)
-    ]
+    poor = [at for at, estimate in enumerate(estimates) if not is_whole(estimate)]
     found = complete(load_body(run.recipe.body_file), [estimates[at] for at in poor]) if poor else []
     completed = dict(zip(poor, found, strict=True))
     return [_row(each, completed.get(at)) for at, each in enumerate(chosen)]
@@ -62,7 +57,7 @@ def _whole(run: Run, chosen: Sequence[Selected]) -> list[Row[Selected]]:
 def _row(selected: Selected, whole: PoseEstimate | SampleError | None) -> Row[Selected]:
     unit = selected.scored.sample.id
     if isinstance(whole, SampleError):
-        return Row(unit, rejected=str(whole))
+        return Row(unit, selected) if selected.role == EASY else Row(unit, rejected=str(whole))
     return Row(unit, evolve(selected, whole=whole))
 
 
