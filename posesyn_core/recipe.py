@@ -172,6 +172,9 @@ class Recipe:
     seed: int = option(0, "seed of every random draw", least=0)
     body: str = option("", "the SMPL file (.npz or official .pkl) of every stage; empty = the free body")
     h36m_regressor: str = option("", "J_regressor_h36m.npy: Human3.6M's joints from SMPL's mesh, for tests that use it")
+    neighbours: Literal["seen", "masked"] = option(
+        "seen", "other people in a picture: as they are, or hidden from estimators as far as labels tell where they are"
+    )
     estimator: Choice = Choice("spin")
     eem: Choice | None = option(None, "another estimator for EEM than the one that is improved (Table 4)")
     labeller: Choice | None = option(

@@ -80,6 +80,16 @@ class SmplParams:
 
 
 @frozen
+class Neighbour:
+    """Another person in a sample's picture, as far as the data set knows it."""
+
+    box: FloatArray = array((4,), "person box x0, y0, x1, y1, pixels")
+    joint_set: str  # type: ignore[misc]  # as above
+    keypoints2d: FloatArray = array(("J", 2), "labelled 2D joints, pixels of the full image")
+    confidence: FloatArray = array(("J",), "0 = not labelled, 1 = labelled and visible")
+
+
+@frozen
 class Sample:
     """One person in one image, with what a data set says of them.
 
@@ -88,7 +98,8 @@ class Sample:
     2D keypoints stay in the data set's own ``joint_set`` (a name in :mod:`posesyn_core.geometry.skeletons`); a joint
     without a label has confidence 0. ``joints3d``, ``keypoints3d`` and ``smpl`` are ground truth and present only where
     the data set has it: ``joints3d`` where its bodies are SMPL's, ``keypoints3d`` where it measured joints of its own
-    set. ``head_size`` is what PCKh scales with, in pixels.
+    set. ``head_size`` is what PCKh scales with, in pixels. ``neighbours`` are the others in the picture, where
+    the recipe wants them hidden from estimators.
     """
 
     id: str
@@ -106,6 +117,7 @@ class Sample:
         ("J", 3), "true 3D joints of ``joint_set``, metres, camera frame, NaN = unknown", optional=True
     )
     head_size: float | None = None
+    neighbours: tuple[Neighbour, ...] = ()
 
 
 @frozen
@@ -229,7 +241,8 @@ class LabelledFrame:
     those of ``confidence3d``. 3D joints are relative to the root of their set, or where that is unknown, to the middle
     of the hips (:func:`posesyn_core.geometry.skeletons.shared_root`), and so must be what is compared with them.
     :func:`posesyn_core.geometry.joints.frame_in` gives a frame in another joint set.
-    ``error_mm`` is the Eq. 6 error of the estimator that filtered the frame.
+    ``error_mm`` is the Eq. 6 error of the estimator that filtered the frame. ``neighbours`` are others in the picture
+    that are to be hidden from it.
     """
 
     id: str
@@ -247,6 +260,7 @@ class LabelledFrame:
         ("J",), "1 = in ``joints3d``, 0 = unknown; None = all of ``joints3d`` are known", optional=True
     )
     joint_set: str = "smpl24"
+    neighbours: tuple[Neighbour, ...] = ()
 
     def __attrs_post_init__(self) -> None:
         """ValueError if 2D, 3D and confidences are not of as many joints."""

@@ -160,6 +160,11 @@ def encode_png(image: Image) -> bytes:
     return _encode(".png", image, [])
 
 
+def encode_bmp(image: Image) -> bytes:
+    """BMP bytes of a uint8 RGB (H, W, 3) image: lossless, large and quick, for pictures that stay in memory."""
+    return _encode(".bmp", image, [])
+
+
 def _encode(suffix: str, image: Image, parameters: list[int]) -> bytes:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise ValueError(f"an image must be uint8 (H, W, 3), not {image.dtype} {image.shape}")

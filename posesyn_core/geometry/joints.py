@@ -92,6 +92,7 @@ def labelled_frame(sample: Sample) -> LabelledFrame:
         smpl=sample.smpl,
         source="real",
         joint_set=name,
+        neighbours=sample.neighbours,
     )
 
 

@@ -32,7 +32,7 @@ def limb_length(points: ArrayLike, name: str) -> NDArray[np.float64]:
     given = np.asarray(points, np.float64)
     names = joint_set(name).points
     pairs = [(names.index(a), names.index(b)) for a, b in LIMBS if a in names and b in names]
-    starts, ends = np.array(pairs).T
+    starts, ends = np.array(pairs, int).reshape(-1, 2).T
     lengths = np.linalg.norm(given[..., starts, :] - given[..., ends, :], axis=-1)
     known = np.isfinite(lengths)
     counts = known.sum(-1)

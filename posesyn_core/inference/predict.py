@@ -21,6 +21,7 @@ from posesyn_core.errors import PoseSynError, SampleError, UserError
 from posesyn_core.files.images import encode_png
 from posesyn_core.geometry.skeletons import joint_set
 from posesyn_core.geometry.units import limb_length, unit_of
+from posesyn_core.inference.neighbours import hidden
 from posesyn_core.values import PoseEstimate, Prepared, Sample
 
 BATCHES_AHEAD = 3
@@ -44,7 +45,7 @@ def predict(
     ``network`` is the estimator's network as an engine loaded it; None runs it eagerly where it is. On a CPU it
     computes passes of one size, so that an estimate depends on its sample alone, to the last bit. ``batches`` is read
     at most ``BATCHES_AHEAD`` batches ahead. An estimator in one piece (``predict`` alone) is simply called.
-    UserErrors are raised; any other exception rejects the samples that cause it.
+    UserErrors are raised; any other exception rejects the samples that cause it. A sample's neighbours are hidden.
     """
     if not isinstance(estimator, SplitEstimator):
         yield from (
@@ -102,7 +103,7 @@ def _ahead(
 
 def _prepare(estimator: SplitEstimator, sample: Sample) -> Prepared | SampleError:
     try:
-        return expect_one(estimator.preprocess(sample), Prepared, estimator.preprocess)
+        return expect_one(estimator.preprocess(hidden(sample)), Prepared, estimator.preprocess)
     except UserError:
         raise
     except Exception as error:  # whatever a plugin raises for one sample rejects that sample
@@ -194,9 +195,12 @@ def sound_estimates(results: Sequence[Result], method: Callable[..., Any]) -> li
 def attempt(
     function: Callable[[Sequence[Sample]], Sequence[T]], batch: Sequence[Sample], kind: type[T]
 ) -> list[T | SampleError]:
-    """Call an estimator in one piece, which returns a list of ``kind``; if it raises, sample by sample."""
+    """Call an estimator in one piece, which returns a list of ``kind``; if it raises, sample by sample.
+
+    Neighbours are hidden from it.
+    """
     try:
-        return list(expect(function(batch), kind, len(batch), function))
+        return list(expect(function([hidden(sample) for sample in batch]), kind, len(batch), function))
     except UserError:
         raise
     except Exception as error:  # as above

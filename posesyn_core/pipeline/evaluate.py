@@ -19,6 +19,7 @@ from posesyn_core.drawing.truth import write_truth_sheet
 from posesyn_core.errors import UserError
 from posesyn_core.files.images import encode_jpeg
 from posesyn_core.files.paths import write_atomic
+from posesyn_core.pipeline.entries import entries_of
 from posesyn_core.pipeline.finetune import POSESYN, weights_of
 from posesyn_core.pipeline.run import Run
 from posesyn_core.training.comparison import differences
@@ -78,7 +79,7 @@ def test_sets(run: Run) -> list[TestSet]:
         if choice.label in (known.label for known in sets):
             raise UserError(f"two test sets are called {choice.label!r}; give one of them another 'label'")
         reader = run.create(Kind.READER, choice, f"test.{at}")
-        samples = [entry for entry in reader.samples() if isinstance(entry, Sample) and _has_truth(entry)]
+        samples = [entry for entry in entries_of(run, reader) if isinstance(entry, Sample) and _has_truth(entry)]
         if not samples:
             raise UserError(f"the test set {choice.label!r} has no sample with 3D joints or a head size to measure by")
         sets.append(TestSet(choice.label, samples, getattr(reader, "protocol", EvaluationProtocol())))

@@ -13,6 +13,7 @@ from posesyn_core.components import Kind, TrainableEstimator, TrainingAugmenter,
 from posesyn_core.drawing.truth import write_truth_sheet
 from posesyn_core.errors import UserError
 from posesyn_core.geometry.joints import labelled_frame
+from posesyn_core.pipeline.entries import entries_of
 from posesyn_core.pipeline.export import kept_frames
 from posesyn_core.pipeline.run import Run
 from posesyn_core.recipe import Finetune
@@ -132,7 +133,7 @@ def _validation_samples(run: Run) -> list[Sample]:
     if run.recipe.validation is None:
         return []
     reader = run.create(Kind.READER, run.recipe.validation, "validation")
-    samples = [entry for entry in reader.samples() if isinstance(entry, Sample)]
+    samples = [entry for entry in entries_of(run, reader) if isinstance(entry, Sample)]
     solid = [sample for sample in samples if sample.joints3d is not None or sample.keypoints3d is not None]
     if not solid:
         raise UserError("the data set of [validation] has no sample with 3D joints; name one that has 3D truth")
@@ -144,7 +145,7 @@ def real_frames(run: Run) -> list[LabelledFrame]:
     frames: list[LabelledFrame] = []
     for at, choice in enumerate(run.recipe.real):
         reader = run.create(Kind.READER, choice, f"real.{at}")
-        samples = [entry for entry in reader.samples() if isinstance(entry, Sample)]
+        samples = [entry for entry in entries_of(run, reader) if isinstance(entry, Sample)]
         write_truth_sheet(samples, run.folder / "finetune", f"{choice.label}-{at}" if at else choice.label)
         frames += map(labelled_frame, samples)
     return frames

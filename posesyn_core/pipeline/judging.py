@@ -80,7 +80,16 @@ def _fault(frame: LabelledFrame, result: Result) -> str | None:
 
 
 def _as_sample(frame: LabelledFrame) -> Sample:
-    return Sample(frame.id, frame.image, frame.box, frame.joint_set, frame.joints2d, frame.confidence, frame.camera)
+    return Sample(
+        frame.id,
+        frame.image,
+        frame.box,
+        frame.joint_set,
+        frame.joints2d,
+        frame.confidence,
+        frame.camera,
+        neighbours=frame.neighbours,
+    )
 
 
 def label_frames(plan: ClipPlan, images: Sequence[Path | bytes], width: int, height: int) -> Iterator[LabelledFrame]:
@@ -100,4 +109,5 @@ def label_frames(plan: ClipPlan, images: Sequence[Path | bytes], width: int, hei
             smpl=SmplParams(plan.global_orient[at], plan.body_pose[at], plan.betas, plan.transl[at]),
             caption=plan.caption,
             source="synthesised",
+            neighbours=plan.reference.neighbours,
         )

@@ -36,15 +36,15 @@ BUILDS_ON: Mapping[str, Sequence[str]] = {
 """The stages whose results a stage reads; the report reads all."""
 
 USES: Mapping[str, Sequence[str]] = {
-    "score": ("dataset", "estimator", "eem", "labeller", "score.labels", "score.min_weight", "body"),
+    "score": ("dataset", "estimator", "eem", "labeller", "score.labels", "score.min_weight", "body", "neighbours"),
     "select": ("score.hard", "score.easy", "score.method", "seed", "body"),
     "caption": ("captioner", "body"),
     "synthesize": ("motion", "synthesize", "seed", "body"),
     "animate": ("animate", "animator", "reference", "estimator", "seed", "body"),
     "filter": ("filter",),
     "export": ("export", "body"),
-    "finetune": ("finetune", "real", "validation", "estimator", "seed", "body"),
-    "evaluate": ("test", "estimator", "h36m_regressor", "body"),
+    "finetune": ("finetune", "real", "validation", "estimator", "seed", "body", "neighbours"),
+    "evaluate": ("test", "estimator", "h36m_regressor", "body", "neighbours"),
 }
 """The recipe's sections and keys that a stage's results depend on.
 

@@ -15,6 +15,7 @@ from posesyn_core.geometry.joints import check_estimate, estimated
 from posesyn_core.geometry.skeletons import shared_root
 from posesyn_core.inference.predict import predict
 from posesyn_core.method import eem
+from posesyn_core.pipeline.entries import entries_of
 from posesyn_core.pipeline.executor import LOCAL, Executor
 from posesyn_core.pipeline.labels import Label, Labels, labels_of
 from posesyn_core.pipeline.run import Run
@@ -52,7 +53,7 @@ class Scores(Work[Entry, ScoredSample]):
         return self.run.create(Kind.READER, self.run.recipe.dataset, "dataset")
 
     def units(self) -> Iterator[Unit[Entry]]:
-        return _with_unique_ids(self.reader.samples())
+        return _with_unique_ids(entries_of(self.run, self.reader))
 
     def total(self) -> int | None:
         return len(self.reader) if isinstance(self.reader, Sized) else None

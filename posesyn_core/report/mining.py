@@ -1,20 +1,25 @@
 """What the report says of the estimator's weakness, and of the images mined for it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
+from posesyn_core.drawing.groups import Member, everybody
 from posesyn_core.drawing.sheets import LABELLED, PREDICTED, Overlay
 from posesyn_core.geometry.joints import known_joints
 from posesyn_core.method import eem
 from posesyn_core.pipeline.run import EASY, HARD, Run, Selected
 from posesyn_core.report import charts, figures
 from posesyn_core.report.figures import unit_of
-from posesyn_core.report.pictures import Card, person
+from posesyn_core.report.pictures import Card, encoded, person
+from posesyn_core.values import ScoredSample
 
-HARD_SHOWN, EASY_SHOWN = 24, 12
+HARD_SHOWN, EASY_SHOWN, GROUPS_SHOWN = 24, 12, 6
+GROUP_SIDE = 560
+"""Pixels of the longer side of a picture of several people."""
 
 
 def weakness(run: Run) -> dict[str, Any] | None:
@@ -77,6 +82,8 @@ def mined(run: Run) -> dict[str, Any]:
         "easy_total": len(easy),
         "random": run.recipe.score.method == "random",
         "joint_set": (hard or easy)[0].scored.estimate.joint_set if hard or easy else None,
+        "masked": run.recipe.neighbours == "masked",
+        "groups": [_group_card(run, members) for members in _groups(run, hard)],
         "residuals": [s.whole.residual_mm for s in (*hard, *easy) if s.whole and s.whole.residual_mm is not None],
     }
 
@@ -91,3 +98,33 @@ def _card(run: Run, selected: Selected) -> Card:
     alt = f"{sample.id} with the labelled and the predicted skeleton"
     note = f"{figures.mean_joint_error(scored):.1f} {unit_of(run)} a joint"
     return Card(person(sample, overlays, alt), f"error {scored.error:.1f}", note, sample.id)
+
+
+def _groups(run: Run, hard: Sequence[Selected]) -> list[list[ScoredSample]]:
+    """The scored people of pictures that have several, one a hard one: by the hardest, each picture's hardest first."""
+    paths = [str(selected.scored.sample.image) for selected in hard if isinstance(selected.scored.sample.image, Path)]
+    wanted = dict.fromkeys(paths)
+    people: dict[str, list[str]] = {path: [] for path in wanted}
+    for unit, path in run.scored.column("sample.image.path") if wanted else ():
+        if path in people:
+            people[path].append(unit)
+    chosen = [units for units in people.values() if len(units) > 1][:GROUPS_SHOWN]
+    scored = run.scored.pick(unit for units in chosen for unit in units)
+    return [sorted((scored[unit] for unit in units), key=lambda each: -each.error) for units in chosen]
+
+
+def _group_card(run: Run, people: Sequence[ScoredSample]) -> Card:
+    """One picture with everybody in it; the note tells who has which number."""
+    members = [
+        Member(
+            each.sample.box,
+            Overlay(each.estimate.joints2d, each.estimate.joint_set, known_joints(each.estimate, 2)),
+            f"{number}: {each.error:.0f}",
+        )
+        for number, each in enumerate(people, 1)
+    ]
+    image = people[0].sample.image
+    alt = f"{len(people)} people in {Path(str(image)).name}, as the estimator sees them"
+    note = ", ".join(f"{number} {each.sample.id}" for number, each in enumerate(people, 1))
+    picture = encoded(lambda: everybody(image, members, GROUP_SIDE), alt)
+    return Card(picture, f"{len(people)} people, errors {people[0].error:.1f} to {people[-1].error:.1f}", note)

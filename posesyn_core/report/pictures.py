@@ -1,14 +1,14 @@
 """Photographs for the report: square crops about a person with skeletons on them, as data URIs."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import frozen
 
 from posesyn_core.drawing.sheets import Overlay, tile
 from posesyn_core.errors import SampleError
 from posesyn_core.files.images import encode_jpeg
-from posesyn_core.values import LabelledFrame, Sample
+from posesyn_core.values import Image, LabelledFrame, Sample
 
 QUALITY = 80
 
@@ -35,8 +35,13 @@ class Card:
 
 def person(of: Sample | LabelledFrame, overlays: Sequence[Overlay], alt: str, side: int = 256) -> Picture:
     """The person's square crop, ``side`` pixels wide, with ``overlays``; an unreadable image gives the reason."""
+    return encoded(lambda: tile(of, overlays, side), alt)
+
+
+def encoded(draw: Callable[[], Image], alt: str) -> Picture:
+    """What ``draw`` draws; where it raises a SampleError, the reason."""
     try:
-        return Picture(alt, uri=data_uri(encode_jpeg(tile(of, overlays, side), QUALITY)))
+        return Picture(alt, uri=data_uri(encode_jpeg(draw(), QUALITY)))
     except SampleError as error:
         return Picture(alt, fault=str(error))
 

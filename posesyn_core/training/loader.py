@@ -13,6 +13,7 @@ from torch import Tensor
 from posesyn_core.components import TrainableEstimator
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.geometry.joints import frame_in
+from posesyn_core.inference.neighbours import hidden
 from posesyn_core.parallel.threads import ordered_map
 from posesyn_core.seeds import rng
 from posesyn_core.values import LabelledFrame
@@ -110,7 +111,7 @@ def _inputs(
     reasons: list[str] = []
     while len(reasons) < TRIES:
         try:
-            return estimator.training_inputs(frame_in(frame, joints), random), reasons
+            return estimator.training_inputs(hidden(frame_in(frame, joints)), random), reasons
         except SampleError as error:
             reasons.append(f"{frame.id}: {error}")
             frame = others[int(random.integers(len(others)))]
