@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.geometry import units
-from posesyn_core.geometry.skeletons import JOINT_SETS
+from posesyn_core.geometry.skeletons import JOINT_SETS, JointSet, register
 from tests.plugins.posesyn_datasets.figures import figure
 
 
@@ -49,3 +49,9 @@ def test_unknown_joints_say_nothing() -> None:
     points[:] = np.nan
     units.check_person(points, "h36m17")
     units.check_units(points[None], "h36m17", "metres", Path("a.npz"))
+
+
+def test_sets_without_limbs_tell_no_units() -> None:
+    register(JointSet("hips2", ("left_hip", "right_hip"), (-1, 0), (0, 1), "Hips alone"))
+    assert np.isnan(units.limb_length(np.ones((3, 2, 3)), "hips2")).all()
+    units.check_person(np.ones((2, 3)), "hips2")
