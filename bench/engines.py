@@ -19,7 +19,8 @@ from pathlib import Path
 
 import torch
 
-from posesyn_core.components import ExportableModule, Kind
+from posesyn_core.components import Kind
+from posesyn_core.contracts.engines import ExportableModule
 from posesyn_core.engines.batches import LoadedNetwork, load_network
 from posesyn_core.inference.predict import exportable
 from posesyn_core.inference.verification import Timing, batch_sizes, bench, present_engines

@@ -1,6 +1,7 @@
 """The components that the core itself brings, registered as any plugin registers its own."""
 
-from posesyn_core.components import Component, EngineConfig, Kind, Licence
+from posesyn_core.components import Component, Kind, Licence
+from posesyn_core.contracts.engines import EngineConfig
 from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.hookspecs import hookimpl
 from posesyn_core.method.filtering import TpeError, TpeErrorConfig

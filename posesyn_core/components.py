@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_chec
 import numpy as np
 from attrs import frozen
 
-from posesyn_core.contracts.options import option
+from posesyn_core.contracts.engines import Accelerated, Engine
 from posesyn_core.values import (
     ClipPlan,
     Detections,
@@ -302,78 +302,6 @@ class DatasetWriter(Protocol):
 
     def write(self, frames: Iterable[LabelledFrame], folder: Path) -> list[Path]:
         """Write everything below ``folder`` (which is new); return the files. Same frames, same bytes."""
-        ...
-
-
-NetworkCall = Callable[[Mapping[str, "torch.Tensor"]], Mapping[str, "torch.Tensor"]]
-
-PRECISIONS = ("fp32", "fp16", "bf16")
-"""In which an engine may compute a network; the tensors that go in and come out are float32 in each."""
-
-
-@frozen
-class ExportableModule:
-    """A torch module with all that an engine has to know to take it over.
-
-    ``example`` holds one example input per name; axis 0 of every tensor is the batch, all other axes have the
-    example's size. ``keep_fp32`` names the submodules (dotted, as in ``named_modules``) that are computed in float32
-    even in half precision, because accuracy needs it there: soft-argmax, rotation orthogonalisation, norms.
-    """
-
-    name: str
-    module: "torch.nn.Module"
-    example: Mapping[str, "torch.Tensor"]
-    keep_fp32: tuple[str, ...] = ()
-
-
-def _rising(batch: tuple[int, int]) -> str | None:
-    return None if batch[0] <= batch[1] else f"must be [smallest, largest], not {list(batch)}"
-
-
-@frozen
-class EngineConfig:
-    """The options that every engine has; an engine's own config adds to them."""
-
-    precision: Literal["fp32", "fp16", "bf16"] = option(
-        "fp32", "fp32, fp16 or bf16; parts that need it are computed in fp32 all the same"
-    )
-    device: str = option("cpu", "torch device: cpu, cuda, cuda:1, mps")
-    batch: tuple[int, int] = option(
-        (1, 64), "smallest and largest batch that the network is made ready for", least=1, check=_rising
-    )
-
-
-@runtime_checkable
-class Engine(Protocol):
-    """Runs a network: named tensors in, named tensors out."""
-
-    @property
-    def config(self) -> EngineConfig:
-        """Its options; an engine's config class derives from EngineConfig."""
-        ...
-
-    def load(self, module: ExportableModule) -> NetworkCall:
-        """Make ``module`` ready for batches in the config's range, in its precision and on its device.
-
-        The result takes tensors by name, batch first, and returns tensors on the device that those were on; floats
-        are float32 in any precision. A batch outside the range is a UserError (``engines.batches.check_batch``).
-        """
-        ...
-
-
-@runtime_checkable
-class Accelerated(Protocol):
-    """A motion generator or animator whose networks an engine can take over."""
-
-    def networks(self) -> Sequence[ExportableModule]:
-        """The networks, each with a name of its own.
-
-        An output named ``logits`` holds the scores of tokens; engines are judged by whether the same token is best.
-        """
-        ...
-
-    def use(self, calls: Mapping[str, NetworkCall]) -> None:
-        """From now on call these, by the networks' names, instead of the torch modules."""
         ...
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 from attrs import frozen
 
 from posesyn_core import option
-from posesyn_core.components import EngineConfig
+from posesyn_core.contracts.engines import EngineConfig
 
 
 @frozen

@@ -11,7 +11,7 @@ import torch
 from attrs import field, frozen
 from torch import Tensor
 
-from posesyn_core.components import ExportableModule, NetworkCall
+from posesyn_core.contracts.engines import ExportableModule, NetworkCall
 from posesyn_core.engines.batches import check_batch
 from posesyn_core.engines.cache import EngineCache
 from posesyn_core.engines.export import exported

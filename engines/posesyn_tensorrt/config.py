@@ -3,7 +3,8 @@
 from attrs import frozen
 
 from posesyn_core import option
-from posesyn_core.components import EngineConfig, Need
+from posesyn_core.components import Need
+from posesyn_core.contracts.engines import EngineConfig
 
 LIBRARIES = Need(
     "TensorRT",

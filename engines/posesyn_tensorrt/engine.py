@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from attrs import field, frozen
 
-from posesyn_core.components import ExportableModule, NetworkCall
+from posesyn_core.contracts.engines import ExportableModule, NetworkCall
 from posesyn_core.engines.cache import EngineCache, EngineKey, file_digest
 from posesyn_core.engines.export import exported
 from posesyn_core.errors import UserError

@@ -15,7 +15,7 @@ import torch
 from attrs import Factory, define
 from torch import Tensor
 
-from posesyn_core.components import ExportableModule
+from posesyn_core.contracts.engines import ExportableModule
 from posesyn_core.engines.batches import check_batch
 from posesyn_core.errors import UserError
 from posesyn_tensorrt.build import MESSAGES

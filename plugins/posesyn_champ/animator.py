@@ -34,7 +34,7 @@ from posesyn_champ.weights import load_networks
 from posesyn_champ.windows import closed_windows, open_windows
 from posesyn_core.body.guidance import guidance_maps
 from posesyn_core.body.model import load_body
-from posesyn_core.components import ExportableModule, NetworkCall
+from posesyn_core.contracts.engines import ExportableModule, NetworkCall
 from posesyn_core.engines.precision import DTYPES
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import load_image

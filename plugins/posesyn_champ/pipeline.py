@@ -18,7 +18,7 @@ from torch.nn.functional import interpolate
 
 from posesyn_champ.unet import UNet, pack, write_bank
 from posesyn_champ.windows import Windows
-from posesyn_core.components import NetworkCall
+from posesyn_core.contracts.engines import NetworkCall
 from posesyn_core.values import Image
 
 DENOISER, UNCONDITIONAL = "denoiser", "denoiser_unconditional"

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from posesyn_core.components import ExportableModule, NetworkCall
+from posesyn_core.contracts.engines import ExportableModule, NetworkCall
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.seeds import rng
 from posesyn_core.values import Motion, MotionRequest

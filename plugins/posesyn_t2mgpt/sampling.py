@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from posesyn_core.components import NetworkCall
+from posesyn_core.contracts.engines import NetworkCall
 from posesyn_t2mgpt.transformer import Prefill, Step, T2MTransformer, TransformerShape, remember
 
 PREFILL, STEP = "t2mgpt_prefill", "t2mgpt_step"

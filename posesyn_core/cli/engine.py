@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from posesyn_core.components import PRECISIONS, Engine, Kind
+from posesyn_core.components import Kind
+from posesyn_core.contracts.engines import PRECISIONS, Engine
 from posesyn_core.engines.cache import EngineCache
 from posesyn_core.recipe import Choice, parse_recipe
 from posesyn_core.registry import Registry

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from posesyn_core.pipeline.locks import run_lock
 from posesyn_core.registry import Registry
 
 GIGABYTE = 1e9
@@ -29,7 +30,6 @@ def superseded(
     posesyn superseded runs/mine --delete-all
     """
     from posesyn_core.pipeline import superseded as places
-    from posesyn_core.pipeline.locks import run_lock
     from posesyn_core.pipeline.run import open_run
 
     run = open_run(folder, registry)

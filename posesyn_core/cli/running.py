@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from posesyn_core.components import PRECISIONS
+from posesyn_core.contracts.engines import PRECISIONS
+from posesyn_core.pipeline.locks import run_lock
 from posesyn_core.pipeline.order import ENGINE_OF_STAGE, STAGES, with_engine
 from posesyn_core.recipe import Recipe, load_recipe
 from posesyn_core.registry import Registry
@@ -99,7 +100,6 @@ def run(
 
 def execute(registry: Registry, recipe: Recipe, folder: Path | None, restart: str | None = None) -> None:
     """Run all stages of ``recipe`` in ``folder`` (default runs/<name>), printing each stage's figures."""
-    from posesyn_core.pipeline.locks import run_lock
     from posesyn_core.pipeline.run import create_run
     from posesyn_core.runs.rounds import run_rounds
     from posesyn_core.runs.stages import run_all
@@ -135,7 +135,6 @@ def _stage_command(stage: str) -> click.Command:
         engine: str | None = None,
         precision: str | None = None,
     ) -> None:
-        from posesyn_core.pipeline.locks import run_lock
         from posesyn_core.pipeline.run import create_run, open_run
         from posesyn_core.runs.stages import require_some, run_stage
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from attrs import frozen
 
-from posesyn_core.components import Engine, ExportableModule, NetworkCall
+from posesyn_core.contracts.engines import Engine, ExportableModule, NetworkCall
 from posesyn_core.errors import UserError
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from posesyn_core.components import ExportableModule
+from posesyn_core.contracts.engines import ExportableModule
 from posesyn_core.engines.cache import EngineCache, EngineKey
 from posesyn_core.engines.precision import in_precision
 from posesyn_core.errors import UserError

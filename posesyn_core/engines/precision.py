@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from posesyn_core.components import PRECISIONS, ExportableModule
+from posesyn_core.contracts.engines import PRECISIONS, ExportableModule
 from posesyn_core.errors import UserError
 
 DTYPES: Mapping[str, torch.dtype] = dict(zip(PRECISIONS, (torch.float32, torch.float16, torch.bfloat16), strict=True))

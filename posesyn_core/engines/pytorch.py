@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from posesyn_core.components import EngineConfig, ExportableModule, NetworkCall
+from posesyn_core.contracts.engines import EngineConfig, ExportableModule, NetworkCall
 from posesyn_core.engines.batches import check_batch
 from posesyn_core.errors import UserError
 

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from posesyn_core.components import EngineConfig, ExportableModule, NetworkCall, PoseEstimator, SplitEstimator
+from posesyn_core.components import PoseEstimator, SplitEstimator
+from posesyn_core.contracts.engines import EngineConfig, ExportableModule, NetworkCall
 from posesyn_core.contracts.results import a_value, expect, expect_one, name_of
 from posesyn_core.engines.batches import LoadedNetwork, load_network
 from posesyn_core.engines.pytorch import TorchEngine

@@ -15,16 +15,8 @@ from attrs import define, frozen
 from numpy.typing import NDArray
 from torch import Tensor
 
-from posesyn_core.components import (
-    Accelerated,
-    Engine,
-    EngineConfig,
-    ExportableModule,
-    Kind,
-    MotionGenerator,
-    NetworkCall,
-    SplitEstimator,
-)
+from posesyn_core.components import Kind, MotionGenerator, SplitEstimator
+from posesyn_core.contracts.engines import Accelerated, Engine, EngineConfig, ExportableModule, NetworkCall
 from posesyn_core.engines.batches import LoadedNetwork, load_network
 from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.errors import SampleError, UserError

@@ -13,7 +13,6 @@ from posesyn_core.components import (
     Captioner,
     DatasetReader,
     DatasetWriter,
-    Engine,
     FrameFilter,
     KeypointEstimator,
     Kind,
@@ -22,6 +21,7 @@ from posesyn_core.components import (
     PoseEstimator,
     SplitEstimator,
 )
+from posesyn_core.contracts.engines import Engine
 from posesyn_core.errors import PoseSynWarning, UserError
 from posesyn_core.files.images import load_image
 from posesyn_core.geometry.boxes import check_box

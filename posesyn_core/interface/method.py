@@ -8,7 +8,8 @@ import numpy as np
 from posesyn_core.body.completion import complete, is_whole
 from posesyn_core.body.model import load_body
 from posesyn_core.body.planning import plan_clips, plan_fault, reference_fault
-from posesyn_core.components import Animator, Engine, FrameFilter, MotionGenerator, PoseEstimator, SplitEstimator
+from posesyn_core.components import Animator, FrameFilter, MotionGenerator, PoseEstimator, SplitEstimator
+from posesyn_core.contracts.engines import Engine
 from posesyn_core.contracts.results import expect
 from posesyn_core.engines.batches import LoadedNetwork, load_network
 from posesyn_core.errors import SampleError, UserError

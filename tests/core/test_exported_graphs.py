@@ -4,7 +4,7 @@ import onnx
 import pytest
 import torch
 
-from posesyn_core.components import ExportableModule
+from posesyn_core.contracts.engines import ExportableModule
 from posesyn_core.engines.cache import EngineCache
 from posesyn_core.engines.export import exported
 

@@ -36,7 +36,7 @@ from posesyn_champ.pipeline import (
 from posesyn_champ.unet import Denoiser, UnconditionalDenoiser, UNet, UNetSizes, pack, write_bank
 from posesyn_champ.weights import ChampWeights, Networks, load_networks
 from posesyn_champ.windows import closed_windows
-from posesyn_core.components import NetworkCall
+from posesyn_core.contracts.engines import NetworkCall
 
 CLOSE, SAMPLED = 1e-4, 1e-3
 """Of the largest number: of one pass through the networks, and of complete samplings."""

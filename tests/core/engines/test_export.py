@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from posesyn_core import UserError
-from posesyn_core.components import ExportableModule
+from posesyn_core.contracts.engines import ExportableModule
 from posesyn_core.engines import export
 from posesyn_core.engines.export import export_onnx
 

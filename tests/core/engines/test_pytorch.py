@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from posesyn_core import UserError
-from posesyn_core.components import EngineConfig, ExportableModule, Kind, NetworkCall
+from posesyn_core.components import Kind
+from posesyn_core.contracts.engines import EngineConfig, ExportableModule, NetworkCall
 from posesyn_core.engines.batches import CPU_PASS, LoadedNetwork, load_network
 from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.registry import Registry

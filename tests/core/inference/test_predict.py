@@ -9,7 +9,8 @@ import torch
 from attrs import evolve
 
 from posesyn_core import PoseEstimate, Prepared, Sample, SampleError, UserError
-from posesyn_core.components import EngineConfig, Kind, NetworkCall, SplitEstimator
+from posesyn_core.components import Kind, SplitEstimator
+from posesyn_core.contracts.engines import EngineConfig, NetworkCall
 from posesyn_core.engines.batches import LoadedNetwork
 from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.inference.predict import BATCHES_AHEAD, exportable, predict

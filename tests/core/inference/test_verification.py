@@ -9,7 +9,7 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from posesyn_core import UserError
-from posesyn_core.components import EngineConfig, ExportableModule, NetworkCall
+from posesyn_core.contracts.engines import EngineConfig, ExportableModule, NetworkCall
 from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.files.images import load_image
 from posesyn_core.inference.probe import probe_requests, probe_samples

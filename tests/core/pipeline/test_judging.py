@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 
 from posesyn_core import Component, Kind, SampleError, UserError, hookimpl
 from posesyn_core.cli import main
-from posesyn_core.components import EngineConfig, ExportableModule, NetworkCall
+from posesyn_core.contracts.engines import EngineConfig, ExportableModule, NetworkCall
 from posesyn_core.engines.batches import CPU_PASS
 from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.files.images import load_image

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from posesyn_core import UserError
-from posesyn_core.components import Engine, ExportableModule, Kind, NetworkCall
+from posesyn_core.components import Kind
+from posesyn_core.contracts.engines import Engine, ExportableModule, NetworkCall
 from posesyn_core.engines.cache import EngineCache
 from posesyn_core.engines.export import exported
 from posesyn_core.inference.probe import probe_requests

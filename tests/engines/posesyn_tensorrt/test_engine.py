@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from posesyn_core import UserError
-from posesyn_core.components import ExportableModule
+from posesyn_core.contracts.engines import ExportableModule
 from posesyn_core.engines.cache import EngineCache
 from posesyn_core.engines.export import exported
 from posesyn_tensorrt.config import TensorRTConfig

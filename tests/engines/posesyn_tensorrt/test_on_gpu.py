@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from posesyn_core import UserError
-from posesyn_core.components import ExportableModule
+from posesyn_core.contracts.engines import ExportableModule
 from posesyn_core.engines.cache import EngineCache
 from posesyn_tensorrt.config import TensorRTConfig
 from posesyn_tensorrt.engine import TensorRTEngine

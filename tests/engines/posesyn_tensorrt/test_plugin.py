@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from posesyn_core import UserError
-from posesyn_core.components import Engine, ExportableModule, Kind
+from posesyn_core.components import Kind
+from posesyn_core.contracts.engines import Engine, ExportableModule
 from posesyn_core.recipe import structure
 from posesyn_core.registry import Registry
 from posesyn_tensorrt.config import TensorRTConfig

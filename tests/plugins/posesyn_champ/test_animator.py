@@ -15,7 +15,8 @@ from posesyn_champ.animator import ChampAnimator
 from posesyn_champ.config import ChampConfig
 from posesyn_champ.pipeline import DENOISER, UNCONDITIONAL
 from posesyn_champ.plugin import register_animators
-from posesyn_core.components import Accelerated, Animator, EngineConfig, Kind
+from posesyn_core.components import Animator, Kind
+from posesyn_core.contracts.engines import Accelerated, EngineConfig
 from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import load_image

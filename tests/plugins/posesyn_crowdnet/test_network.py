@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from posesyn_core.components import ExportableModule
+from posesyn_core.contracts.engines import ExportableModule
 from posesyn_core.engines.export import export_onnx
 from posesyn_crowdnet.estimator import CrowdNet
 from posesyn_crowdnet.network import CrowdNetwork, sizes_of

@@ -6,7 +6,7 @@ import pytest
 import torch
 from attrs import evolve
 
-from posesyn_core.components import ExportableModule
+from posesyn_core.contracts.engines import ExportableModule
 from posesyn_core.engines.export import export_onnx
 from posesyn_hmr2.network import Hmr2Network, sizes_of
 from posesyn_hmr2.weights import SMALL

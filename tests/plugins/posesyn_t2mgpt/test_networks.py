@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from posesyn_core.components import Accelerated, EngineConfig, ExportableModule, NetworkCall
+from posesyn_core.contracts.engines import Accelerated, EngineConfig, ExportableModule, NetworkCall
 from posesyn_core.engines.export import export_onnx
 from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.values import MotionRequest
