@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from posesyn_core.body.model import Body, ShapeSpace, body_of_buffers
 from posesyn_core.body.skinning import pose_feature, rigid_chain, skin
 from posesyn_core.errors import UserError
-from posesyn_core.files.paths import existing_file
+from posesyn_core.files.reading import read_npy
 from posesyn_crowdnet.joints import EXTRA_HEAD_TOP, FACE_VERTICES, SMPL_VERTICES, SUPERSET
 from posesyn_crowdnet.network import BodyBuffers
 
@@ -59,20 +59,13 @@ def read_head_top(path: str, vertices: int) -> np.ndarray | None:
     """The head top's weights (V,) out of ``J_regressor_extra.npy``; None for "". UserError if they don't fit."""
     if not path:
         return None
-    rows = _read_array(existing_file(Path(path).expanduser(), "extra_regressor"))
+    rows = read_npy(Path(path).expanduser(), "extra_regressor", "an array of numbers (.npy)")
     if rows.ndim != 2 or rows.shape[1] != vertices or len(rows) <= EXTRA_HEAD_TOP:
         raise UserError(
             f"extra_regressor {path!r} has shape {rows.shape}, not (9, {vertices}) as SPIN's J_regressor_extra.npy for "
             "this body; leave the option empty to train without the head's top"
         )
     return rows[EXTRA_HEAD_TOP]
-
-
-def _read_array(path: Path) -> np.ndarray:
-    try:
-        return np.asarray(np.load(path, allow_pickle=False))
-    except (ValueError, OSError, EOFError) as error:
-        raise UserError(f"extra_regressor {str(path)!r} is not an array of numbers (.npy): {error}") from error
 
 
 class JointRegressor(nn.Module):

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from posesyn_core.errors import UserError
 from posesyn_core.files.paths import existing_file
+from posesyn_core.files.reading import read_npy, reading
 from posesyn_core.files.unpickle import load_pickle
 from posesyn_hmr2.joints import NAMES, OPENPOSE
 
@@ -17,12 +18,10 @@ def read_regressor(file: str) -> Tensor:
 
     UserError if the file is missing or holds no such matrix.
     """
-    path = existing_file(Path(file).expanduser(), "joint regressor")
-    try:
-        content = load_pickle(path) if path.suffix == ".pkl" else np.load(path, allow_pickle=False)
+    path, expected = Path(file).expanduser(), "an array of numbers (19, 6890)"
+    with reading(existing_file(path, "joint regressor"), "joint regressor", expected):
+        content = load_pickle(path) if path.suffix == ".pkl" else read_npy(path, "joint regressor", expected)
         matrix = np.asarray(content.toarray() if hasattr(content, "toarray") else content, np.float32)
-    except (ValueError, TypeError, OSError) as error:
-        raise UserError(f"joint regressor {str(path)!r} is no array of numbers: {error}") from error
     if matrix.ndim != 2 or len(matrix) != len(NAMES) - OPENPOSE:
         raise UserError(f"joint regressor {str(path)!r} has shape {matrix.shape}, not (19, 6890)")
     return torch.from_numpy(matrix)

@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files.paths import existing_file
+from posesyn_core.files.reading import read_npy
 from posesyn_hmr2.people import Person
 
 LEAST_CONFIDENCE = 0.3
@@ -54,10 +54,7 @@ class PosePrior:
 
 def load_prior(path: Path) -> PosePrior:
     """The prior of ``amass_poses_hist100_SMPL+H_G.npy``; UserError if the file holds no such histogram."""
-    try:
-        histogram = np.load(existing_file(path, "pose histogram"), allow_pickle=False)
-    except (ValueError, OSError) as error:
-        raise UserError(f"pose histogram {str(path)!r} is not a plain .npy array: {error}") from error
+    histogram = read_npy(path, "pose histogram", "a plain array (21, n, n, n)")
     if histogram.ndim != 4 or len(histogram) != len(THRESHOLDS) or len(set(histogram.shape[1:])) != 1:
         raise UserError(f"pose histogram {str(path)!r} has shape {histogram.shape}, not (21, n, n, n)")
     return PosePrior(histogram)

@@ -30,6 +30,11 @@ PERSON = 0
 Floats = NDArray[np.float32]
 
 
+def _names(shape: Sequence[int | str | None]) -> list[str]:
+    """The names of the dimensions that an ONNX file leaves open."""
+    return [size for size in shape if isinstance(size, str)]
+
+
 class OnnxDetector:
     """Runs the ONNX file; fits ``PersonDetector``."""
 
@@ -40,7 +45,7 @@ class OnnxDetector:
         self.config, self.kind = config, kind
         self.session, path = open_session(config.model, config.threads, "person detector")
         shapes = [output.shape for output in self.session.get_outputs()]
-        if [len(shape) for shape in shapes] != [3, 2] or shapes[0][2] not in (5, None):
+        if [len(shape) for shape in shapes] != [3, 2] or shapes[0][2] not in (5, None, *_names(shapes[0])):
             found = " and ".join(map(str, shapes)) or "nothing"
             raise UserError(
                 f"{str(path)!r} puts out {found}, not boxes (B, N, 5) and labels (B, N); export it with MMDeploy"

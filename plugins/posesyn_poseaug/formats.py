@@ -19,7 +19,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from posesyn_core.errors import UserError
-from posesyn_core.files.paths import existing_file
+from posesyn_core.files.reading import read_npz
 from posesyn_core.files.unpickle import load_object
 from posesyn_poseaug.camera import project, to_camera, to_screen
 from posesyn_poseaug.skeleton import JOINTS
@@ -170,11 +170,8 @@ def ground_truth_2d(poses: Floats, view: View) -> Floats:
 
 def read_test_set(path: Path) -> Arrays:
     """A test set in PoseAug's or SPIN's form, in the file's order. UserError if it is neither."""
-    try:
-        with np.load(existing_file(path, "test set"), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files if name in ("pose3d", "pose2d", "imgname", "part", "S")}
-    except ValueError as error:
-        raise UserError(f"{str(path)!r} can't be read as plain arrays: {error}") from error
+    names = ("pose3d", "pose2d", "imgname", "part", "S")
+    arrays = read_npz(path, "test set", f"an npz of plain arrays, some of {', '.join(names)}", names)
     if {"pose3d", "pose2d"} <= arrays.keys():
         return _poseaug_set(arrays["pose3d"], arrays["pose2d"], path)
     if {"imgname", "part", "S"} <= arrays.keys():

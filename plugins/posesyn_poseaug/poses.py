@@ -8,7 +8,7 @@ from attrs import evolve, field, frozen
 from torch import Tensor
 
 from posesyn_core.errors import UserError
-from posesyn_core.files.paths import existing_file
+from posesyn_core.files.reading import read_npy
 from posesyn_poseaug.camera import CAMERA
 from posesyn_poseaug.skeleton import BONES, JOINTS, LENGTH_GROUPS, bones_of, lengths_of
 
@@ -121,10 +121,7 @@ def read_templates(path: Any) -> Tensor:
 
     UserError if it is no such table, or holds a length that is no positive number.
     """
-    try:
-        table = np.load(existing_file(path, "table of bone lengths"), allow_pickle=False)
-    except ValueError as error:
-        raise UserError(f"the table of bone lengths {str(path)!r} is no plain .npy array: {error}") from error
+    table = read_npy(path, "table of bone lengths", f"a plain array (S, {BONES})")
     if table.ndim != 2 or table.shape[1] != BONES or not len(table):
         raise UserError(f"the table of bone lengths {str(path)!r} must have shape (S, {BONES}), not {table.shape}")
     if not (np.isfinite(table).all() and (table > 0).all()):

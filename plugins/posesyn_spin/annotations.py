@@ -10,7 +10,6 @@ The bodies of the first rounds of SPIN's training are tables beside it: ``<data 
 betas, or the final ones, ``<data set>.npz`` with ``pose``, ``betas`` and ``valid_fit``.
 """
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files.paths import existing_file, inside
+from posesyn_core.files.paths import inside
+from posesyn_core.files.reading import read_npy, read_npz
 from posesyn_core.geometry.skeletons import LSP14, SMPL24, convert
 from posesyn_core.values import SmplParams
 from posesyn_spin.crops import UNIT
@@ -59,11 +59,7 @@ def read_people(path: Path, images: Path, fits: Path | None = None) -> list[Pers
 
 
 def _load(path: Path, needed: Mapping[str, tuple[int, ...]]) -> Arrays:
-    try:
-        with np.load(existing_file(path, "annotation file"), allow_pickle=False) as file:
-            arrays = dict(file)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"annotation file {str(path)!r} is not an npz of plain arrays: {error}") from error
+    arrays = read_npz(path, "annotation file", "SPIN's npz, of plain arrays")
     missing = [name for name in needed if name not in arrays]
     if missing:
         raise UserError(f"annotation file {str(path)!r} has no array {missing[0]!r}; expected SPIN's npz")
@@ -116,10 +112,7 @@ def _fits(path: Path, count: int) -> tuple[NDArray, NDArray]:
         arrays = _load(path, {"pose": (72,), "betas": (10,), "valid_fit": ()})
         table, valid = np.hstack([arrays["pose"], arrays["betas"]]), arrays["valid_fit"].astype(bool)
     else:
-        try:
-            table = np.load(existing_file(path, "table of fits"), allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise UserError(f"table of fits {str(path)!r} is not a plain array: {error}") from error
+        table = read_npy(path, "table of fits", "a plain array (N, 82)")
         valid = np.ones(len(table), bool)
     if table.shape != (count, 82):
         raise UserError(f"table of fits {str(path)!r} has the shape {table.shape}, not that of its data: {(count, 82)}")

@@ -25,6 +25,7 @@ from posesyn_core.body.render import composite, diffuse, interpolate, normals, r
 from posesyn_core.errors import UserError
 from posesyn_core.files.images import encode_jpeg
 from posesyn_core.files.paths import atomic_path, existing_file, write_atomic
+from posesyn_core.files.reading import read_npz, reading
 from posesyn_core.geometry.cameras import project
 from posesyn_core.seeds import rng
 from posesyn_core.values import Camera, FloatArray, Image, Sample, SmplParams
@@ -286,11 +287,11 @@ def _cache_root(config: WorldConfig) -> Path:
 def _read_motions(config: WorldConfig) -> FloatArray:
     """Every frame (T, 22, 3) of the wanted clips; UserError if there is none."""
     path = existing_file(Path(config.motions).expanduser(), "motions file")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            joints, offsets, clip, domain = (file[name] for name in ("joints", "offsets", "clip", "domain"))
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{str(path)!r} is not an npz with joints, offsets, clip and domain: {error}") from error
+    keys = ("joints", "offsets", "clip", "domain")
+    expected = "an npz with joints, offsets, clip and domain"
+    with reading(path, "motions file", expected):
+        file = read_npz(path, "motions file", expected, keys)
+        joints, offsets, clip, domain = (file[name] for name in keys)
     wanted = np.ones(len(clip), bool) if not config.domain else domain == config.domain
     if config.clips:
         wanted &= np.isin(clip, existing_file(Path(config.clips).expanduser(), "list of clips").read_text().split())

@@ -12,7 +12,6 @@ alone, which then is a motion of its own. Its mirrored copies (names with M) are
 import json
 from collections import defaultdict
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from posesyn_core.errors import UserError
 from posesyn_core.files.paths import existing_file
+from posesyn_core.files.reading import read_npy, read_npz, reading
 from posesyn_t2mgpt.representation import FPS, JOINTS, joints_from_features
 
 SHORTEST = 2
@@ -62,19 +62,18 @@ def load_motions(path: Path, exclude: Path | None = None, split: str = "train") 
 
 
 def _read_file(path: Path, banned: set[str]) -> MotionSet:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            joints, offsets = file["joints"], file["offsets"]
-            names, clips, texts = file["names"], file["clip"], file["texts"]
-    except (OSError, KeyError, ValueError, BadZipFile) as error:
-        raise UserError(f"{str(path)!r} is not an npz of motions: {error}") from error
-    wanted = np.array([name not in banned and clip not in banned for name, clip in zip(names, clips, strict=True)])
-    return MotionSet(
-        joints=torch.from_numpy(joints),
-        starts=torch.from_numpy(offsets[:-1][wanted]),
-        lengths=torch.from_numpy(np.diff(offsets)[wanted]),
-        texts=tuple(tuple(json.loads(text)) for text in texts[wanted]),
-    )
+    keys = ("joints", "offsets", "names", "clip", "texts")
+    expected = f"an npz of motions with {', '.join(keys)}"
+    file = read_npz(path, "motions file", expected, keys)
+    with reading(path, "motions file", expected):
+        joints, offsets, names, clips, texts = (file[key] for key in keys)
+        wanted = np.array([name not in banned and clip not in banned for name, clip in zip(names, clips, strict=True)])
+        return MotionSet(
+            joints=torch.from_numpy(joints),
+            starts=torch.from_numpy(offsets[:-1][wanted]),
+            lengths=torch.from_numpy(np.diff(offsets)[wanted]),
+            texts=tuple(tuple(json.loads(text)) for text in texts[wanted]),
+        )
 
 
 def _read_folder(folder: Path, banned: set[str], split: str) -> MotionSet:
@@ -110,11 +109,9 @@ def _read_joints(folder: Path, name: str) -> np.ndarray | None:
     path = next((file for file in files if file.is_file()), None)
     if path is None:
         return None
-    try:
-        array = np.load(path, allow_pickle=False).astype(np.float32)
+    with reading(path, "motion", "an array of joints or features"):
+        array = read_npy(path, "motion", "an array of joints or features").astype(np.float32)
         motion = array if array.ndim == 3 else joints_from_features(array)
-    except (OSError, ValueError, IndexError, RuntimeError) as error:
-        raise UserError(f"{str(path)!r} is no array of joints or features: {error}") from error
     if motion.shape[1:] != (JOINTS, 3):
         raise UserError(f"{str(path)!r} holds an array of shape {array.shape}, not (T, 22, 3) or (T, 263)")
     return motion if len(motion) >= SHORTEST and np.isfinite(motion).all() else None

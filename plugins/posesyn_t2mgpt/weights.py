@@ -1,19 +1,27 @@
 """Weights on disk: the official checkpoints as they are, and sets of our own in one safetensors file."""
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from attrs import evolve, frozen
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from posesyn_core.errors import UserError
-from posesyn_core.files.checkpoints import Fit, compare, sizes_shown, write_state_dict
+from posesyn_core.files.checkpoints import (
+    Fit,
+    are_safetensors,
+    compare,
+    read_checkpoint,
+    read_metadata,
+    read_state_dict,
+    sizes_shown,
+    write_state_dict,
+)
 from posesyn_core.files.paths import atomic_path
+from posesyn_core.files.reading import read_npy, reading
 from posesyn_t2mgpt.representation import CONTACTS, FEATURES
 from posesyn_t2mgpt.statistics import Statistics
 from posesyn_t2mgpt.transformer import T2MTransformer, TransformerShape
@@ -156,11 +164,8 @@ def load_weights(name: str) -> Weights:
     tensors: dict[str, Tensor] = {}
     facts: dict[str, str] = {}
     for file in files:
-        try:
+        with reading(file, "weights"):
             found, metadata = _READERS[file.suffix](file)
-        except (OSError, ValueError, EOFError, RuntimeError, pickle.UnpicklingError, SafetensorError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"weights {str(file)!r} can't be read ({reason}); is the file complete?") from error
         if twice := found.keys() & tensors.keys():
             raise UserError(
                 f"{str(path)!r} holds {min(twice)!r} twice, once in {file.name}; leave one of the files there"
@@ -175,28 +180,26 @@ def load_weights(name: str) -> Weights:
 Read = tuple[dict[str, Tensor], Mapping[str, str]]
 
 
-def _read_safetensors(path: Path) -> Read:
-    with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-
-
 def _read_checkpoint(path: Path) -> Read:
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    layouts = [key for key in _LAYOUTS if isinstance(content, Mapping) and key in content]
-    if not layouts:
-        raise ValueError("neither 'net' nor 'trans' at its top")
-    return {name: tensor for key in layouts for name, tensor in content[key].items()}, {}
+    if are_safetensors(path):
+        return read_state_dict(path), read_metadata(path)
+    content = read_checkpoint(path)
+    layouts = [key for key in _LAYOUTS if isinstance(content, Mapping) and isinstance(content.get(key), Mapping)]
+    tensors = {name: tensor for key in layouts for name, tensor in content[key].items()}
+    if not layouts or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        raise UserError(f"weights {str(path)!r} have no tensors under 'net' or 'trans' at their top")
+    return tensors, {}
 
 
 def _read_array(path: Path) -> Read:
     name = next((name for name in _STATISTICS if path.stem.lower().endswith(name)), None)
     if name is None:
         return {}, {}
-    return {name: torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float64))}, {}
+    return {name: torch.from_numpy(read_npy(path, "statistics", "mean or std, 263 numbers").astype(np.float64))}, {}
 
 
 _READERS = {
-    ".safetensors": _read_safetensors,
+    ".safetensors": _read_checkpoint,
     ".pth": _read_checkpoint,
     ".pt": _read_checkpoint,
     ".npy": _read_array,

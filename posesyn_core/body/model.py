@@ -5,7 +5,6 @@ hand at +x. Rotations of joints are relative to the parent joint; joint order an
 """
 
 import warnings
-import zipfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -21,6 +20,7 @@ from posesyn_core.body.parts import PART_NAMES, part_labels
 from posesyn_core.body.skinning import pose_feature, rigid_chain, skin
 from posesyn_core.errors import PoseSynWarning, UserError
 from posesyn_core.files.paths import existing_file
+from posesyn_core.files.reading import read_npz
 from posesyn_core.files.unpickle import load_pickle
 from posesyn_core.geometry.skeletons import SMPL24
 
@@ -248,11 +248,7 @@ def _read_arrays(path: Path) -> dict[str, Any]:
     if path.suffix == ".pkl":
         content = load_pickle(path)
         return content if isinstance(content, dict) else {}
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"body model {str(path)!r} is not a readable .npz of plain arrays: {error}") from error
+    return read_npz(path, "body model", "SMPL's file as an .npz of plain arrays")
 
 
 def _checked(path: Path, content: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ The usual life of a file in a plugin::
 """
 
 import pickle
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -17,12 +18,14 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 from attrs import frozen
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from posesyn_core.errors import UserError
-from posesyn_core.files.paths import atomic_path, existing_file
+from posesyn_core.files.paths import atomic_path, existing_file, shown
+from posesyn_core.files.reading import reading, reason_of
+from posesyn_core.files.sniffing import ZIP, head_of, is_safetensors, not_data
 
 Sizes = TypeVar("Sizes")
 SHOWN = 3
@@ -155,7 +158,8 @@ def read_state_dict(path: Path, *keys: str) -> dict[str, Tensor]:
     content = read_checkpoint(path)
     key = next((key for key in keys if isinstance(content, Mapping) and key in content), None)
     state = content if key is None else content[key]
-    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    tensors = isinstance(state, Mapping) and all(isinstance(value, Tensor) for value in state.values())
+    if not tensors or not state or not all(isinstance(name, str) for name in state):
         under = " or ".join(repr(name) for name in keys)
         raise UserError(f"weights {str(path)!r} hold no state dict{f' under {under}' if under else ''}")
     return {name.removeprefix("module."): _widened(tensor) for name, tensor in state.items()}
@@ -172,19 +176,42 @@ def read_checkpoint(path: Path) -> Any:
     and ``_NUMBERS``) come as empty stand-ins; a file that asks for any other name is refused. UserError, one sentence
     naming the file, if it is missing, truncated, refused or of another format.
     """
-    if existing_file(path, "weights").suffix == ".safetensors":
+    if are_safetensors(path):
         return _read_safetensors(path)[0]
     try:
-        with torch.serialization.safe_globals([*_stand_ins(path)]):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([*_stand_ins(path)]), path.open("rb") as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or foreign file may raise anything
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise UserError(f"weights {str(path)!r} can't be read as tensors alone: {reason}; is it complete?") from error
+        raise UserError(f"weights {shown(path)} can't be read: {_complaint(path, error)}") from error
+
+
+def are_safetensors(path: Path) -> bool:
+    """Whether a weight file holds safetensors, by what is in it, whatever it is called. UserError if there is none."""
+    with reading(existing_file(path, "weights"), "weights"):
+        return is_safetensors(head_of(path))
+
+
+def _complaint(path: Path, error: Exception) -> str:
+    """What a file is that torch could not read, or what is wrong with it. (Torch's own advice is to trust it.)"""
+    head = head_of(path)
+    known = not_data(head)
+    if known:
+        return known
+    if isinstance(error, _Refused):
+        return str(error)
+    asked = _ASKED.search(str(error))
+    if asked:
+        return f"it asks for {asked[1]}, which is neither data nor known to be harmless"
+    if head.startswith(ZIP):
+        return "it is a PyTorch file that ends early, or is damaged: download it again"
+    if path.suffix == ".safetensors":
+        return "it is not a complete safetensors file: download it again"
+    return _NEITHER
 
 
 def read_metadata(path: Path) -> dict[str, str]:
     """What a ``.safetensors`` says of itself; nothing for other files. UserError if it can't be read."""
-    return _read_safetensors(path)[1] if existing_file(path, "weights").suffix == ".safetensors" else {}
+    return _read_safetensors(path)[1] if are_safetensors(path) else {}
 
 
 def needs_smpl(path: Path) -> bool:
@@ -200,8 +227,10 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"weights {str(path)!r} are not a complete safetensors file: {error}") from error
+    except Exception as error:  # as above
+        raise UserError(
+            f"weights {shown(path)} are not a complete safetensors file ({reason_of(error)}): download it again"
+        ) from error
 
 
 def write_state_dict(
@@ -213,6 +242,10 @@ def write_state_dict(
         stored = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in stored.items()}
     with atomic_path(path) as temporary:
         save_file(stored, temporary, metadata=dict(metadata or {}))
+
+
+class _Refused(pickle.UnpicklingError):
+    """A name in a file that is not read."""
 
 
 class _Settings:
@@ -237,20 +270,21 @@ _SETTINGS = ("omegaconf.*", "yacs.config.*", "lightning.*", "lightning_fabric.*"
              "argparse.Namespace", "collections.defaultdict", "easydict.EasyDict", "pathlib.*Path", "builtins.dict",
              "builtins.list", "builtins.tuple", "builtins.int", "builtins.float", "builtins.str", "builtins.bool",
              "builtins.object", "datetime.*")  # fmt: skip
-_ZIP = b"PK\x03\x04"
+_ASKED = re.compile(r"GLOBAL ([\w.]+)")  # how torch's reader names what it refuses
+_NEITHER = "it is neither a PyTorch file of tensors nor safetensors: is it the right file?"
 _NUMBERS = ("numpy.dtype", "numpy.ndarray", "numpy.core.multiarray.*", "numpy._core.multiarray.*")
 
 
 def _stand_ins(path: Path) -> list[tuple[Any, str]]:
     """A stand-in for each name that the file asks for and that only describes how the weights came about.
 
-    UnpicklingError for a name that is neither this nor torch's own. Files of before torch 1.6 get none.
+    _Refused for a name that is neither this nor torch's own. Files of before torch 1.6 get none.
     """
     with path.open("rb") as file:
-        if file.read(len(_ZIP)) != _ZIP:
+        if file.read(len(ZIP)) != ZIP:
             return []
     names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     refused = [name for name in names if not _matches(name, (*_SETTINGS, *_NUMBERS))]
     if refused:
-        raise pickle.UnpicklingError(f"it asks for {refused[0]}, which is neither data nor known to be harmless")
+        raise _Refused(f"it asks for {refused[0]}, which is neither data nor known to be harmless")
     return [(_Settings if _matches(name, _SETTINGS) else _Number, name) for name in names]

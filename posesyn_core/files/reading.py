@@ -73,7 +73,7 @@ def read_file(path: Path, what: str) -> bytes:
         return path.read_bytes()
 
 
-def read_text(path: Path, what: str) -> str:
+def read_text(path: Path, what: str, expected: str = "") -> str:
     """A text file in UTF-8, or with a mark that says otherwise; UserError naming it as ``what``."""
     data = read_file(path, what)
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
@@ -82,12 +82,13 @@ def read_text(path: Path, what: str) -> str:
     except UnicodeDecodeError as error:
         raise UserError(
             f"{what} {shown(path)} is not text in UTF-8 (byte {error.start} is no part of it): save it as UTF-8"
+            + (f"; expected {expected}" if expected else "")
         ) from error
 
 
 def read_json(path: Path, what: str, expected: str) -> Any:
     """The document in a JSON file; UserError naming it as ``what``, and what is ``expected``."""
-    text = read_text(path, what)
+    text = read_text(path, what, expected)
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -139,7 +140,7 @@ def _array(file: IO[bytes], size: int) -> NDArray[Any]:
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = header(file)
     if dtype.hasobject:
-        raise ValueError("it holds pickled objects, which are refused, because reading them may run code")
+        raise ValueError("it holds pickled objects; pickled objects are refused, because reading them may run code")
     count = math.prod(shape)
     if min(shape, default=0) < 0 or count * max(dtype.itemsize, 1) > size:
         raise ValueError(f"an array {shape} of {dtype} in {size} bytes")

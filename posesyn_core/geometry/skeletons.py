@@ -44,7 +44,8 @@ class JointSet:
 
     ``parents`` (J,): index of the joint that each hangs on, -1 for the root of the tree (it serves for drawing where a
     data set has no kinematic tree). ``root`` holds the joints whose mean is the root of Eq. 1 and Eq. 6: the pelvis,
-    or both hips where a set has none. ``renamed`` gives the point of a joint whose name alone would mislead.
+    or both hips where a set has none. ``renamed`` gives the point of a joint whose name alone would mislead,
+    ``aliases`` the joint (of ``joints``) that files call otherwise.
     """
 
     name: str
@@ -53,6 +54,7 @@ class JointSet:
     root: tuple[int, ...]
     description: str
     renamed: Mapping[str, str] = field(factory=dict, eq=False, repr=False)
+    aliases: Mapping[str, str] = field(factory=dict, eq=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.joints)
@@ -237,6 +239,10 @@ H36M17 = JointSet(
         "nose": "h36m_nose",
         "head": "h36m_head",
     },
+    aliases={
+        **{"root": "pelvis", "root_pelvis": "pelvis", "hip": "pelvis", "neck_base": "nose", "neck_nose": "nose"},
+        **{f"{side}_foot": f"{side}_ankle" for side in ("left", "right")},
+    },
 )
 
 H36M16 = JointSet(
@@ -250,6 +256,7 @@ H36M16 = JointSet(
     root=(0,),
     description="Human3.6M's 17 joints without the nose, as 2D-to-3D lifters have them (PoseAug, SemGCN)",
     renamed={joint: point for joint, point in H36M17.renamed.items() if joint != "nose"},
+    aliases={alias: joint for alias, joint in H36M17.aliases.items() if joint != "nose"},
 )
 
 LSP14 = JointSet(
@@ -317,6 +324,7 @@ JHMDB15 = JointSet(
     root=(5, 6),
     description="JHMDB, joints of an articulated puppet fitted to the person",
     renamed={"neck": "jhmdb_neck"},
+    aliases={"head": "face"},
 )
 
 PANOPTIC19 = JointSet(
@@ -349,6 +357,7 @@ MPI3DHP17 = JointSet(
     root=(14,),
     description="MPI-INF-3DHP, the 17 of its 28 joints that its test set has; its pelvis is the middle of the hips",
     renamed=_3DHP_RENAMED,
+    aliases={"root": "pelvis"},
 )
 
 MUCO21 = JointSet(
@@ -361,6 +370,7 @@ MUCO21 = JointSet(
         **_3DHP_RENAMED,
         **{f"{side}_{joint}": f"mpi3dhp_{side}_{joint}" for side in ("left", "right") for joint in ("hand", "toe")},
     },
+    aliases={"root": "pelvis", "thorax": "neck"},
 )
 
 _SETS: dict[str, JointSet] = {

@@ -12,7 +12,8 @@ from posesyn_core.body.model import Body
 from posesyn_core.components import PoseEstimator, SplitEstimator
 from posesyn_core.engines.batches import LoadedNetwork
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files.paths import atomic_path, existing_file
+from posesyn_core.files.paths import atomic_path
+from posesyn_core.files.reading import read_npy
 from posesyn_core.geometry.joints import estimated, places_of
 from posesyn_core.inference.predict import predict
 from posesyn_core.method import metrics
@@ -99,10 +100,7 @@ def evaluate(
 
 def load_regressor(path: Path, body: Body) -> NDArray[np.float32]:
     """Human3.6M's joint regressor (17, V) from ``J_regressor_h36m.npy``; UserError if it does not fit the body."""
-    try:
-        matrix = np.load(existing_file(path, "joint regressor"), allow_pickle=False)
-    except ValueError as error:
-        raise UserError(f"joint regressor {str(path)!r} is no plain .npy array: {error}") from error
+    matrix = read_npy(path, "joint regressor", "J_regressor_h36m.npy, a plain array (17, 6890)")
     if matrix.shape != (17, len(body.v_template)):
         raise UserError(
             f"joint regressor {str(path)!r} has shape {matrix.shape}, the body {len(body.v_template)} vertices: "

@@ -19,7 +19,7 @@ to the pelvis, metres, but no ``smpl``, so that vertex errors (MVE, NMVE) can't 
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
@@ -27,14 +27,15 @@ from attrs import NOTHING, define, field
 
 from posesyn_core import option
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files.paths import inside
+from posesyn_core.files.locating import Pictures, in_order
+from posesyn_core.files.reading import reading
 from posesyn_core.files.unpickle import load_pickle
 from posesyn_core.geometry.boxes import check_box, joint_boxes
 from posesyn_core.geometry.skeletons import SMPL24
 from posesyn_core.geometry.units import check_person, check_units
 from posesyn_core.values import Camera, EvaluationProtocol, Sample, SampleOrRejection
-from posesyn_datasets.readers.annotations import build_each, existing_root, keypoints
-from posesyn_datasets.readers.checks import expect_keys, expect_layout
+from posesyn_datasets.readers.annotations import build_each, existing_root, follow_links, keypoints
+from posesyn_datasets.readers.checks import Floats, expect_keys, expect_layout
 
 KEYS = ("imgPath", "isValid", "gt_joints_2d", "gt_joints_3d")
 EXPECTED = f"a camera dataframe of AGORA with SMPL joints, a table with {', '.join(KEYS)}"
@@ -45,8 +46,8 @@ SENSOR_MM = np.array([36.0, 20.25])
 FOCAL_LENGTHS_MM = (("hdri", 50.0), ("cam00", 18.0), ("cam01", 18.0), ("cam02", 18.0), ("cam03", 18.0), ("", 28.0))
 """By what the picture's name contains; the first that fits."""
 
-Entry = tuple[Path, Mapping[str, Any], int]
-"""The folder of the images, a row, and which of its people."""
+Entry = tuple[Pictures, Mapping[str, Any], int]
+"""The images, a row, and which of its people."""
 
 
 @define
@@ -59,6 +60,7 @@ class AgoraConfig:
 
     root: Path = option(NOTHING, "folder of the data set, with validation and validation_SMPL, or train_0 ... and SMPL")
     split: Literal["validation", "train"] = option("validation", "which images: validation or train")
+    follow_links: bool = follow_links()
 
 
 @define(slots=False)  # cached_property needs a __dict__
@@ -79,15 +81,16 @@ class AgoraReader:
         """See :class:`posesyn_core.components.DatasetReader`; by dataframe, row and person."""
         for path in self._files:
             table = expect_keys(load_pickle(path), KEYS, path, EXPECTED)
-            _check_units(table, path)
-            folder = self.config.root / _images(path)
-            expect_layout(self.config.root, [_images(path)], "agora", SOURCE)
-            yield from build_each(_people(table, folder, self.config.split), _sample)
+            with reading(path, "annotation file", EXPECTED):
+                _check_units(table, path)
+                expect_layout(self.config.root, [_images(path)], "agora", SOURCE)
+                pictures = Pictures(self.config.root / _images(path), follow_links=self.config.follow_links)
+                yield from build_each(_people(table, pictures, self.config.split), _sample)
 
     @cached_property
     def _files(self) -> list[Path]:
         root, split = existing_root(self.config.root, "agora"), self.config.split
-        files = sorted(
+        files = in_order(
             path for start in ("SMPL", f"{split}_SMPL/SMPL") for path in root.glob(f"{start}/{split}_*_withjv.pkl")
         )
         if not files:
@@ -101,23 +104,32 @@ def _images(path: Path) -> str:
     return "validation" if part.startswith("validation") else part
 
 
-def _people(table: Mapping[str, Any], folder: Path, split: str) -> Iterator[tuple[str, Entry]]:
-    """The id and the entry of everybody."""
+def _people(table: Mapping[str, Any], pictures: Pictures, split: str) -> Iterator[tuple[str, Entry]]:
+    """The id and the entry of everybody; a row that says of nobody whether they are valid counts as one."""
     for at, name in enumerate(table["imgPath"]):
         row = {key: table[key][at] for key in KEYS}
-        for person in range(len(row["isValid"])):
-            yield f"agora/{split}/{Path(str(name)).stem}-{person}", (folder, row, person)
+        count = len(row["isValid"]) if isinstance(row["isValid"], list | tuple | np.ndarray) else 1
+        for person in range(count):
+            yield f"agora/{split}/{PurePosixPath(str(name)).stem}-{person}", (pictures, row, person)
 
 
 def _check_units(table: Mapping[str, Any], path: Path) -> None:
-    people = [np.asarray(person) for row in table["gt_joints_3d"] for person in row]
-    known = [person[:JOINTS] for person in people if person.ndim == 2 and len(person) >= JOINTS]
+    people = [person for row in table["gt_joints_3d"] if isinstance(row, list | tuple | np.ndarray) for person in row]
+    known = [person[:JOINTS] for person in map(_numbers, people) if person.shape[1:] == (3,) and len(person) >= JOINTS]
     if known:
         check_units(np.stack(known), SMPL24.name, "metres", path)
 
 
+def _numbers(person: Any) -> Floats:
+    """An array; empty where there is none."""
+    try:
+        return np.asarray(person, np.float64)
+    except (TypeError, ValueError, OverflowError):  # refused one by one
+        return np.empty(0)
+
+
 def _sample(sample_id: str, entry: Entry) -> Sample:
-    folder, row, person = entry
+    pictures, row, person = entry
     if not row["isValid"][person]:
         raise SampleError("AGORA marks the person as invalid (more than 90 % occluded)")
     pixels, joints = (np.asarray(row[key][person], np.float64) for key in ("gt_joints_2d", "gt_joints_3d"))
@@ -125,7 +137,7 @@ def _sample(sample_id: str, entry: Entry) -> Sample:
         raise SampleError(f"{JOINTS} or more finite joints expected, not arrays of {pixels.shape} and {joints.shape}")
     joints = joints[:JOINTS].astype(np.float32)
     check_person(joints, SMPL24.name)
-    image, scale = _picture(folder, str(row["imgPath"]))
+    image, scale = _picture(pictures, str(row["imgPath"]))
     labels, confidence = keypoints(scale * pixels[:JOINTS], np.ones(JOINTS), JOINTS)
     box = joint_boxes(labels)
     check_box(box, *(scale * SIZE))
@@ -141,13 +153,13 @@ def _sample(sample_id: str, entry: Entry) -> Sample:
     )
 
 
-def _picture(folder: Path, name: str) -> tuple[Path, float]:
+def _picture(pictures: Pictures, name: str) -> tuple[Path, float]:
     """The picture as it was downloaded, large or small, and its scale relative to the large one."""
     for suffix, scale in ((".png", 1.0), ("_1280x720.png", 1 / 3)):
-        path = inside(folder, f"{name.removesuffix('.png')}{suffix}")
+        path = pictures.find(f"{name.removesuffix('.png')}{suffix}")
         if path.is_file():
             return path, scale
-    raise SampleError(f"the picture {name} is missing in {folder.name}")
+    raise SampleError(f"the picture {name} is missing in {pictures.root.name}")
 
 
 def _camera(name: str, scale: float) -> Camera:

@@ -1,6 +1,6 @@
 """What all readers share: finding and loading annotation files, and turning entries into samples or rejections."""
 
-import json
+import codecs
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,8 +8,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from posesyn_core import option
 from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files.locating import Pictures, in_order
 from posesyn_core.files.paths import existing_file
+from posesyn_core.files.reading import read_json, reason_of
+from posesyn_core.files.sniffing import head_of
 from posesyn_core.values import FloatArray, Sample, SampleOrRejection
 
 T = TypeVar("T")
@@ -37,7 +41,7 @@ def find_annotations(root: Path, given: str, names: Iterable[str], *, opens_with
     others = [
         path
         for folder in (root, root / "annotations")
-        for path in sorted(folder.glob("*.json"))
+        for path in in_order(folder.glob("*.json"))
         if _first_character(path) == opens_with
     ]
     if len(others) == 1:
@@ -53,42 +57,44 @@ def find_annotations(root: Path, given: str, names: Iterable[str], *, opens_with
 
 
 def _first_character(path: Path) -> str:
-    with path.open(encoding="utf-8", errors="replace") as file:
-        return file.read(64).lstrip()[:1]
+    head = head_of(path) if path.is_file() else b""
+    encoding = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    return head.decode(encoding, "replace").lstrip()[:1]
 
 
-def find_images(root: Path, given: str, names: Iterable[str]) -> Path:
-    """The image folder: ``given`` (relative to ``root``), else the first of ``names`` there is, else ``root``."""
-    if given:
-        if not (root / given).is_dir():
-            raise UserError(f"the image folder {str(root / given)!r} does not exist; check the option 'images'")
-        return root / given
-    return next((root / name for name in names if (root / name).is_dir()), root)
+def find_images(root: Path, given: str, names: Iterable[str], *, follow_links: bool = False) -> Pictures:
+    """The pictures in the image folder: ``given`` (below ``root``), else the first of ``names``, else ``root``."""
+    if given and not (root / given).is_dir():
+        raise UserError(f"the image folder {str(root / given)!r} does not exist; check the option 'images'")
+    folder = given or next((name for name in names if (root / name).is_dir()), "")
+    return Pictures(root / folder, follow_links=follow_links)
+
+
+def follow_links() -> Any:
+    """The option of readers whose annotation files name their pictures."""
+    return option(False, "whether links below root may lead out of it (to another disk, say); false = they are refused")
 
 
 def load_json(path: Path, expected: str) -> Any:
     """The document in ``path``; UserError naming the file and what is ``expected`` if it can't be read or parsed."""
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"annotation file {str(path)!r} can't be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(
-            f"annotation file {str(path)!r} is not valid JSON ({error}); expected {expected}; is it complete?"
-        ) from error
+    return read_json(path, "annotation file", expected)
 
 
 def build_each(entries: Iterable[tuple[str, T]], build: Callable[[str, T], Sample]) -> Iterator[SampleOrRejection]:
-    """``build`` a sample of every (id, entry); an entry that can't be read becomes (id, reason)."""
+    """``build`` a sample of every (id, entry); an entry that raises anything becomes (id, reason).
+
+    A UserError passes: it is about more than the entry.
+    """
     for sample_id, entry in entries:
         try:
-            yield build(sample_id, entry)
+            sample: SampleOrRejection = build(sample_id, entry)
         except SampleError as error:
-            yield sample_id, str(error)
-        except KeyError as error:
-            yield sample_id, f"malformed entry: the key {error} is missing"
-        except (TypeError, ValueError, IndexError, AttributeError, OSError) as error:
-            yield sample_id, f"malformed entry: {error}"
+            sample = sample_id, str(error)
+        except UserError:
+            raise
+        except Exception as error:  # whatever a broken entry leads to
+            sample = sample_id, f"malformed entry: {reason_of(error)}"
+        yield sample
 
 
 def as_object(entry: Any) -> dict[str, Any]:
@@ -96,6 +102,11 @@ def as_object(entry: Any) -> dict[str, Any]:
     if not isinstance(entry, dict):
         raise SampleError(f"malformed entry: an object expected, not {str(entry)[:40]!r}")
     return entry
+
+
+def key(number: Any) -> str:
+    """An id as text: some tools write 7.0 for 7, or text for a number."""
+    return str(int(number)) if isinstance(number, float) and number.is_integer() else str(number)
 
 
 def keypoints(points: ArrayLike, confidence: ArrayLike, joints: int) -> tuple[FloatArray, FloatArray]:

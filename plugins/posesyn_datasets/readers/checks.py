@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files.paths import existing_file
 from posesyn_core.values import Camera
 
 Floats = NDArray[np.float64]
@@ -24,6 +23,17 @@ def expect_layout(root: Path, names: Iterable[str], reader: str, source: str) ->
     missing = [name for name in names if not (root / name).exists()]
     if missing:
         raise UserError(f"the {reader} reader misses {', '.join(missing)} in {str(root)!r}; {source}")
+
+
+def chosen(known: Sequence[str], wanted: Sequence[str], reader: str) -> tuple[str, ...]:
+    """Those of the ``known`` parts of a data set that are ``wanted``, in their order; all if none is named.
+
+    UserError naming the known ones if a wanted one is none of them.
+    """
+    strange = [name for name in wanted if name not in known]
+    if strange:
+        raise UserError(f"the {reader} reader knows no {', '.join(strange)} in this split; it has {', '.join(known)}")
+    return tuple(name for name in known if not wanted or name in wanted)
 
 
 def expect_keys(document: Any, keys: Iterable[str], path: Path, expected: str) -> Mapping[str, Any]:
@@ -40,7 +50,7 @@ def expect_shape(value: Any, shape: Sequence[int | None], key: str, path: Path) 
     """``value`` as float64 numbers of that shape, None for any size; UserError naming file and key."""
     try:
         array = np.asarray(value, np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{key!r} in {str(path)!r} is no array of numbers: {error}") from error
     if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True)):
         wanted = " x ".join("any" if size is None else str(size) for size in shape)
@@ -49,38 +59,12 @@ def expect_shape(value: Any, shape: Sequence[int | None], key: str, path: Path) 
     return array
 
 
-def read_npz(path: Path, keys: Iterable[str], expected: str) -> dict[str, NDArray[Any]]:
-    """The arrays of an npz, plain ones only; UserError if it lacks ``keys``, is damaged or hides pickled objects."""
-    try:
-        with np.load(existing_file(path, "annotation file"), allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-    except Exception as error:  # a damaged archive may raise anything
-        raise UserError(
-            f"annotation file {str(path)!r} is not an npz of plain arrays ({error}); expected {expected}; archives "
-            "that hold pickled objects are refused, because reading them may run code"
-        ) from error
-    expect_keys(arrays, keys, path, expected)
-    return arrays
-
-
-def read_mat(path: Path, keys: Iterable[str], expected: str) -> Mapping[str, Any]:
-    """The variables of a MATLAB file up to version 7.2; UserError if it is damaged or lacks ``keys``."""
-    from scipy.io import loadmat
-
-    try:
-        variables = loadmat(existing_file(path, "annotation file"))
-    except UserError:
-        raise
-    except NotImplementedError as error:  # how scipy says that the file is HDF5
-        raise UserError(
-            f"annotation file {str(path)!r} is a MATLAB 7.3 file; save it again in MATLAB or Octave with the flag "
-            "-v7, which is what can be read here"
-        ) from error
-    except Exception as error:  # scipy raises whatever a damaged file leads it to
-        raise UserError(
-            f"annotation file {str(path)!r} is not a MATLAB file ({error}); expected {expected}; is it complete?"
-        ) from error
-    return expect_keys(variables, keys, path, expected)
+def expect_calibration(value: Any, shape: Sequence[int | None], key: str, path: Path) -> Floats:
+    """As :func:`expect_shape`, of finite numbers: a camera without them sees nothing."""
+    array = expect_shape(value, shape, key, path)
+    if not np.isfinite(array).all():
+        raise UserError(f"{key!r} in {str(path)!r} has numbers that are not finite; get the official calibration")
+    return array
 
 
 def optional_module(name: str, extra: str) -> Any:
@@ -105,9 +89,12 @@ def pinhole(focal_length: ArrayLike, principal_point: ArrayLike) -> Camera:
 
 def intrinsics(matrix: Any, path: Path) -> Camera:
     """The camera of an intrinsic matrix (3, 3), or (4, 4) with it in the corner; UserError naming the file."""
-    if matrix is None or np.shape(matrix) not in ((3, 3), (4, 4)):
+    try:
+        k = np.asarray(matrix, np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"the camera in {str(path)!r} is no matrix of numbers: {error}") from error
+    if k.shape not in ((3, 3), (4, 4)):
         raise UserError(f"the camera in {str(path)!r} is missing: a 3 x 3 intrinsic matrix expected")
-    k = np.asarray(matrix, np.float64)
     try:
         return pinhole(k[[0, 1], [0, 1]], k[:2, 2])
     except SampleError as error:

@@ -25,12 +25,14 @@ from attrs import NOTHING, define, field
 
 from posesyn_core import option
 from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files.locating import in_order
 from posesyn_core.files.paths import inside
+from posesyn_core.files.reading import reading
 from posesyn_core.files.unpickle import load_pickle
 from posesyn_core.geometry.boxes import check_box
 from posesyn_core.geometry.skeletons import SMPL24
 from posesyn_core.values import Camera, EvaluationProtocol, Sample, SampleOrRejection
-from posesyn_datasets.readers.annotations import build_each, existing_root, keypoints
+from posesyn_datasets.readers.annotations import build_each, existing_root, follow_links, keypoints
 from posesyn_datasets.readers.checks import expect_keys, expect_shape, intrinsics
 from posesyn_datasets.readers.smpl_truth import JOINTS, Bodies, Floats, in_camera
 
@@ -61,6 +63,7 @@ class EmdbConfig:
         "with them; empty = 2D labels and cameras only",
     )
     stride: int = option(1, "read every n-th frame of a sequence; 1 = all, as the official evaluation does", least=1)
+    follow_links: bool = follow_links()
 
 
 @define
@@ -81,16 +84,17 @@ class EmdbReader:
         wanted = False
         for path in self._files:
             data = expect_keys(load_pickle(path), KEYS, path, EXPECTED)
-            if self.config.subset == "all" or data[self.config.subset]:
-                wanted = True
-                yield from self._sequence(path, data)
+            with reading(path, "annotation file", EXPECTED):
+                if self.config.subset == "all" or bool(data[self.config.subset]):
+                    wanted = True
+                    yield from self._sequence(path, data)
         if not wanted:
             raise UserError(f"no sequence in {str(self.config.root)!r} belongs to {self.config.subset}; {SOURCE}")
 
     @cached_property
     def _files(self) -> list[Path]:
         root = existing_root(self.config.root, "emdb")
-        files = sorted(root.glob("P*/*/*_data.pkl"))
+        files = in_order(root.glob("P*/*/*_data.pkl"))
         if not files:
             raise UserError(f"{str(root)!r} has no sequences (P0/<sequence>/P0_<sequence>_data.pkl); {SOURCE}")
         return files
@@ -110,7 +114,7 @@ class EmdbReader:
             if at in invalid:
                 raise SampleError("EMDB marks the person box as invalid")
             check_box(boxes[at], filmed["width"], filmed["height"])
-            image = inside(path.parent, f"images/{at:05d}.jpg")
+            image = inside(path.parent, f"images/{at:05d}.jpg", follow_links=self.config.follow_links)
             box = boxes[at].astype(np.float32)
             if bodies is not None:
                 sample = bodies.sample(at, sample_id, image, camera, box)

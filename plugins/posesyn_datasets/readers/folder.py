@@ -17,7 +17,9 @@
 
 ``joint_set`` is a name in :mod:`posesyn_core.geometry.skeletons`; ``keypoints`` has a row (x, y, confidence) per joint,
 in pixels with the centre of the first pixel at (0, 0), confidence 0 = not labelled; ``box`` is x0, y0, x1, y1. ``box``
-and ``camera`` may be left out: the box is then drawn about the labelled joints. Images lie below the folder.
+and ``camera`` may be left out: the box is then drawn about the labelled joints. Images lie below the folder. Pixels are
+those of the upright picture, as a viewer shows it; with ``pixels = "stored"`` those of the file, whatever its EXIF
+orientation says.
 """
 
 from collections import Counter
@@ -31,7 +33,7 @@ from attrs import NOTHING, define
 
 from posesyn_core import option
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files.paths import inside
+from posesyn_core.files.locating import Pictures
 from posesyn_core.geometry.boxes import check_box, joint_boxes
 from posesyn_core.geometry.skeletons import JOINT_SETS
 from posesyn_core.values import Camera, Sample, SampleOrRejection
@@ -41,9 +43,11 @@ from posesyn_datasets.readers.annotations import (
     existing_root,
     find_annotations,
     find_images,
+    follow_links,
     keypoints,
     load_json,
 )
+from posesyn_datasets.readers.stored import Convention, LabelledPixels, pixels
 
 EXPECTED = (
     "an object with 'joint_set' (such as \"coco17\") and 'people', a list of objects with 'image' and 'keypoints'"
@@ -65,9 +69,11 @@ class FolderConfig:
     annotations: str = option("", "keypoint file below root; empty = keypoints.json")
     images: str = option("", "image folder below root; empty = root itself")
     split: str = option("all", "part of the sample ids: folder/<split>/<image>-<person>")
+    pixels: Convention = pixels("upright")
+    follow_links: bool = follow_links()
 
 
-@define
+@define(slots=False)  # cached_property needs a __dict__
 class FolderReader:
     """Reads the folder. Ids: ``folder/<split>/<image>-<person>``, people of an image counted from 0."""
 
@@ -104,8 +110,8 @@ class FolderReader:
         return document
 
     @cached_property
-    def _images(self) -> Path:
-        return find_images(self.config.root, self.config.images, [])
+    def _pictures(self) -> Pictures:
+        return find_images(self.config.root, self.config.images, [], follow_links=self.config.follow_links)
 
     def _sample(self, sample_id: str, entry: Any) -> Sample:
         person, joint_set = as_object(entry), self._document["joint_set"]
@@ -115,15 +121,20 @@ class FolderReader:
         joints, confidence = keypoints(rows[:, :2], rows[:, 2], len(JOINT_SETS[joint_set]))
         box = np.asarray(person["box"], np.float32) if "box" in person else joint_boxes(joints, confidence > 0)
         check_box(box, np.inf, np.inf)
-        return Sample(
+        sample = Sample(
             id=sample_id,
-            image=inside(self._images, person["image"]),
+            image=self._pictures.find(person["image"]),
             box=box,
             joint_set=joint_set,
             keypoints2d=joints,
             confidence=confidence,
             camera=_camera(person["camera"]) if "camera" in person else None,
         )
+        return self._labelled.upright(sample)
+
+    @cached_property
+    def _labelled(self) -> LabelledPixels:
+        return LabelledPixels(self.config.pixels)
 
 
 def _camera(fields: Any) -> Camera:

@@ -27,13 +27,14 @@ from attrs import NOTHING, define, field
 
 from posesyn_core import option
 from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files.locating import in_order
 from posesyn_core.geometry.skeletons import H36M17
 from posesyn_core.geometry.units import UNITS, check_units
 from posesyn_core.training.protocols import H36M_14
 from posesyn_core.values import EvaluationProtocol, SampleOrRejection
 from posesyn_datasets.readers import recordings
-from posesyn_datasets.readers.annotations import existing_root, find_images
-from posesyn_datasets.readers.checks import Floats, expect_layout, optional_module
+from posesyn_datasets.readers.annotations import existing_root, find_images, follow_links
+from posesyn_datasets.readers.checks import Floats, chosen, expect_layout, optional_module
 from posesyn_datasets.readers.npz3d import Row, read_cameras, read_people, samples
 from posesyn_datasets.readers.recordings import Recording
 
@@ -41,6 +42,7 @@ SOURCE = (
     "unpack the official archives of http://vision.imar.ro/human3.6m there, or what mmpose's preprocess_h36m.py makes "
     "of them"
 )
+PARTIAL = "or name what you have with the option subjects"
 SUBJECTS = {"train": ("S1", "S5", "S6", "S7", "S8"), "test": ("S9", "S11")}
 POSES_2D, POSES_3D = "MyPoseFeatures/D2_Positions", "MyPoseFeatures/D3_Positions_mono"
 OFFICIAL_JOINTS = 32
@@ -70,6 +72,10 @@ class Human36mConfig:
     views: Literal["protocol", "all"] = option(
         "protocol", "cameras: 'protocol' = of the test split only the frontal one (protocol 2), 'all' = all four"
     )
+    subjects: tuple[str, ...] = option(
+        (), "only these of the split's subjects, as S9; empty = all, for which all must be there"
+    )
+    follow_links: bool = follow_links()
     stride: int = option(5, "read every n-th frame of a recording, by its number; 5 = as SPIN does", least=1)
 
 
@@ -97,7 +103,7 @@ class Human36mRecordings:
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`; by subject, recording and frame."""
         config, prefix = self.config, f"human36m/{self.config.split}"
-        for subject in SUBJECTS[config.split]:
+        for subject in self._subjects:
             for path in self._poses(subject):
                 name = f"{subject}_{path.stem.replace(' ', '_')}"
                 try:
@@ -108,14 +114,18 @@ class Human36mRecordings:
                     wanted = np.arange(0, len(recording.joints), config.stride)
                     yield from recordings.samples(recording, wanted, prefix)
 
+    @property
+    def _subjects(self) -> tuple[str, ...]:
+        return chosen(SUBJECTS[self.config.split], self.config.subjects, "human36m")
+
     def _poses(self, subject: str) -> list[Path]:
         """The files of 3D poses that the protocol uses."""
         root = existing_root(self.config.root, "human36m")
         extracted = self._images is not None
         needed = [POSES_2D, POSES_3D, *([] if extracted else ["Videos"])]
-        expect_layout(root, [f"{subject}/{folder}" for folder in needed], "human36m", SOURCE)
+        expect_layout(root, [f"{subject}/{folder}" for folder in needed], "human36m", f"{SOURCE}; {PARTIAL}")
         camera = FRONTAL if self.config.split == "test" and self.config.views == "protocol" else "*"
-        found = sorted((root / subject / POSES_3D).glob(f"*.{camera}.cdf"))
+        found = in_order((root / subject / POSES_3D).glob(f"*.{camera}.cdf"))
         if not found:
             raise UserError(f"there is no recording *.{camera}.cdf in {str(root / subject / POSES_3D)!r}; {SOURCE}")
         return [path for path in found if not path.name.startswith(WHOLE_TAKE)]
@@ -173,7 +183,7 @@ class Human36mReader:
         """See :class:`posesyn_core.components.DatasetReader`; the order is that of the annotation file."""
         config = self.config
         people, cameras = self._people, read_cameras(config.root / config.cameras)
-        images = find_images(config.root, config.images, ["images"])
+        images = find_images(config.root, config.images, ["images"], follow_links=config.follow_links)
         yield from samples(people, cameras, _camera, images, H36M17.name, f"human36m/{config.split}")
 
     @cached_property
@@ -188,6 +198,8 @@ class Human36mReader:
         found = NAME.search(image)
         if found is None:
             return True
+        if self.config.subjects and found["subject"] not in self.config.subjects:
+            return False
         seen = self.config.views == "all" or self.config.split == "train" or found["camera"] == FRONTAL
         return seen and (int(found["frame"]) - 1) % self.config.stride == 0
 

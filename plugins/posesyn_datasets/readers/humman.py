@@ -24,9 +24,17 @@ from attrs import NOTHING, define, field
 
 from posesyn_core import option
 from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files.locating import in_order
+from posesyn_core.files.reading import read_npz
 from posesyn_core.values import Camera, EvaluationProtocol, Sample, SampleOrRejection
 from posesyn_datasets.readers.annotations import build_each, existing_root, load_json
-from posesyn_datasets.readers.checks import expect_keys, expect_layout, expect_shape, intrinsics, read_npz
+from posesyn_datasets.readers.checks import (
+    expect_calibration,
+    expect_keys,
+    expect_layout,
+    expect_shape,
+    intrinsics,
+)
 from posesyn_datasets.readers.smpl_truth import JOINTS, Bodies, Floats, in_camera
 
 if TYPE_CHECKING:
@@ -74,7 +82,7 @@ class HummanReader:
     @cached_property
     def _sequences(self) -> list[Path]:
         root = existing_root(self.config.root, "humman")
-        folders = sorted(path for path in root.glob(self.config.sequences) if path.is_dir())
+        folders = in_order(path for path in root.glob(self.config.sequences) if path.is_dir())
         if not folders:
             raise UserError(f"there is no sequence {self.config.sequences!r} in {str(root)!r}; {SOURCE}")
         for folder in folders:
@@ -95,13 +103,13 @@ class HummanReader:
 
     def _sequence(self, folder: Path) -> Iterator[SampleOrRejection]:
         views, extrinsics = _views(folder, self.config.cameras)
-        files = sorted((folder / "smpl_params").glob("*.npz"))[:: self.config.stride]
+        files = in_order((folder / "smpl_params").glob("*.npz"))[:: self.config.stride]
         if not files:
             raise UserError(f"the folder {str(folder / 'smpl_params')!r} has no frames (.npz); {SOURCE}")
         body = self._body
         for path in files:
             try:
-                bodies = _bodies(body, read_npz(path, KEYS, EXPECTED), extrinsics, path)
+                bodies = _bodies(body, _frame(path), extrinsics, path)
             except UserError as error:
                 yield f"humman/{folder.name}/{path.stem}", str(error)
                 continue
@@ -110,6 +118,10 @@ class HummanReader:
                 for at, (kinect, camera) in enumerate(views)
             )
             yield from build_each(named, _sample)
+
+
+def _frame(path: Path) -> Mapping[str, Any]:
+    return expect_keys(read_npz(path, "annotation file", EXPECTED), KEYS, path, EXPECTED)
 
 
 def _sample(sample_id: str, entry: tuple[Bodies, int, Path, Camera]) -> Sample:
@@ -125,15 +137,15 @@ def _sample(sample_id: str, entry: tuple[Bodies, int, Path, Camera]) -> Sample:
 def _views(folder: Path, pattern: str) -> tuple[list[View], Floats]:
     """The C cameras whose pictures are there and whose names fit the pattern, and their extrinsics (C, 4, 4)."""
     path = folder / "cameras.json"
-    pictures = sorted(found for found in (folder / "kinect_color").glob(pattern) if found.is_dir())
+    pictures = in_order(found for found in (folder / "kinect_color").glob(pattern) if found.is_dir())
     if not pictures:
         raise UserError(f"there are no pictures of {pattern!r} in {str(folder / 'kinect_color')!r}; {SOURCE}")
     names = [found.name.replace("kinect_", "kinect_color_") for found in pictures]
     calibrated = expect_keys(load_json(path, CAMERAS), names, path, CAMERAS)
     entries = [expect_keys(calibrated[name], ("K", "R", "T"), path, CAMERAS) for name in names]
     extrinsics = np.tile(np.eye(4), (len(entries), 1, 1))
-    extrinsics[:, :3, :3] = [expect_shape(entry["R"], (3, 3), "R", path) for entry in entries]
-    extrinsics[:, :3, 3] = [expect_shape(entry["T"], (3,), "T", path) for entry in entries]
+    extrinsics[:, :3, :3] = [expect_calibration(entry["R"], (3, 3), "R", path) for entry in entries]
+    extrinsics[:, :3, 3] = [expect_calibration(entry["T"], (3,), "T", path) for entry in entries]
     views = [(found, intrinsics(entry["K"], path)) for found, entry in zip(pictures, entries, strict=True)]
     return views, extrinsics
 

@@ -14,9 +14,10 @@ The puppet's joints go on outside the picture; those are taken for not labelled.
 head top: its "face" is the head's middle, so twice its distance from the neck is taken for the head size of PCKh.
 """
 
+import re
 from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
@@ -24,12 +25,24 @@ from attrs import NOTHING, define, field
 
 from posesyn_core import option
 from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files.locating import Pictures, in_order
 from posesyn_core.files.paths import inside
+from posesyn_core.files.reading import read_text, reading
 from posesyn_core.geometry.boxes import joint_boxes
+from posesyn_core.geometry.naming import Naming, naming, unnamed
 from posesyn_core.geometry.skeletons import JHMDB15
 from posesyn_core.values import EvaluationProtocol, Sample, SampleOrRejection
-from posesyn_datasets.readers.annotations import build_each, existing_root, keypoints, load_json
-from posesyn_datasets.readers.checks import Floats, expect_keys, expect_layout, expect_shape, read_mat
+from posesyn_datasets.readers.annotations import (
+    as_object,
+    build_each,
+    existing_root,
+    follow_links,
+    key,
+    keypoints,
+    load_json,
+)
+from posesyn_datasets.readers.checks import Floats, expect_keys, expect_layout, expect_shape
+from posesyn_datasets.readers.foreign import read_mat
 
 EXPECTED = "JHMDB's joint_positions.mat with 'pos_img', 2 x 15 x the number of frames"
 EXPECTED_JSON = "a COCO-style object with 'images' and 'annotations' that have 15 'keypoints'"
@@ -55,9 +68,10 @@ class JhmdbConfig:
     splits: str = option("splits", "folder of the split lists below root; sub_splits for sub-JHMDB")
     annotations: str = option("", "mmpose's JSON below root, instead of the official files")
     stride: int = option(1, "read every n-th frame of a clip; 1 = all, as the official evaluation does", least=1)
+    follow_links: bool = follow_links()
 
 
-@define
+@define(slots=False)  # cached_property needs a __dict__
 class JhmdbReader:
     """Reads JHMDB; ids: ``jhmdb/<split>/<action>/<clip>/<frame>`` (mmpose's JSON: ``.../<image>-<annotation id>``)."""
 
@@ -72,33 +86,50 @@ class JhmdbReader:
             yield from build_each(_json_entries(root / self.config.annotations, self.config.split), self._sample)
         else:
             for clip in self._clips:
-                yield from build_each(self._frames(clip), self._sample)
+                try:
+                    yield from build_each(self._frames(clip), self._sample)
+                except (UserError, SampleError) as error:  # of one clip among hundreds
+                    yield f"jhmdb/{self.config.split}/{clip}", str(error)
 
     @cached_property
     def _clips(self) -> list[str]:
         """``<action>/<clip>`` of the split."""
         root, fold = self.config.root, self.config.fold
         expect_layout(root, ["joint_positions", "Rename_Images", self.config.splits], "jhmdb", SOURCE)
-        lists = sorted((root / self.config.splits).glob(f"*_test_split{fold}.txt"))
+        folder = root / self.config.splits
+        lists = [
+            (path, found[1])
+            for path in in_order(folder.glob(f"*_test_split*{fold}.txt"))
+            if (found := re.fullmatch(rf"(.+)_test_split_?{fold}\.txt", path.name))  # sub-JHMDB's have the underscore
+        ]
         if not lists:
-            raise UserError(f"{str(root / self.config.splits)!r} has no lists <action>_test_split{fold}.txt; {SOURCE}")
+            raise UserError(f"{str(folder)!r} has no lists <action>_test_split{fold}.txt; {SOURCE}")
         return [
-            f"{path.name.removesuffix(f'_test_split{fold}.txt')}/{name.removesuffix('.avi')}"
-            for path in lists
-            for name, _, flag in (line.strip().rpartition(" ") for line in path.read_text("utf-8").splitlines())
+            f"{action}/{name.removesuffix('.avi')}"
+            for path, action in lists
+            for name, _, flag in (line.strip().rpartition(" ") for line in read_text(path, "split list").splitlines())
             if flag == FLAGS[self.config.split]
         ]
 
     def _frames(self, clip: str) -> Iterator[tuple[str, tuple[str, Floats]]]:
-        path = self.config.root / "joint_positions" / clip / "joint_positions.mat"
+        path = inside(
+            self.config.root, f"joint_positions/{clip}/joint_positions.mat", follow_links=self.config.follow_links
+        )
         variables = read_mat(path, ["pos_img"], EXPECTED)
         joints = expect_shape(variables["pos_img"], (2, len(JHMDB15), None), "pos_img", path).transpose(2, 1, 0)
         for at in range(0, len(joints), self.config.stride):
             name = f"{clip}/{at + 1:05d}"
             yield f"jhmdb/{self.config.split}/{name}", (f"Rename_Images/{name}.png", joints[at])
 
+    @cached_property
+    def _pictures(self) -> Pictures:
+        return Pictures(self.config.root, follow_links=self.config.follow_links)
+
     def _sample(self, sample_id: str, entry: tuple[str, Any]) -> Sample:
         image, joints = entry
+        if not image:
+            raise SampleError("the file lists no image with this person's image_id")
+        joints = _json_joints(*joints) if isinstance(joints, tuple) else joints
         points = np.asarray(joints, np.float64) - FIRST_PIXEL
         if points.shape != (len(JHMDB15), 2):
             raise SampleError(f"{len(JHMDB15)} joints expected, not an array of shape {points.shape}")
@@ -106,7 +137,7 @@ class JhmdbReader:
         labelled, confidence = keypoints(points, seen, len(JHMDB15))
         return Sample(
             id=sample_id,
-            image=inside(self.config.root, image),
+            image=self._pictures.find(image),
             box=joint_boxes(labelled, confidence > 0),
             joint_set=JHMDB15.name,
             keypoints2d=labelled,
@@ -122,16 +153,24 @@ def _head_size(points: Floats) -> float | None:
 
 
 def _json_entries(path: Path, split: str) -> Iterator[tuple[str, tuple[str, Any]]]:
-    """(id, (image, joints (15, 2))) of mmpose's JSON."""
-    if not path.is_file():
-        raise UserError(f"annotation file {str(path)!r} does not exist; check the option 'annotations'")
+    """(id, (image, joints (15, 2))) of mmpose's JSON, its joints by their names if it has them."""
     document = expect_keys(load_json(path, EXPECTED_JSON), ("images", "annotations"), path, EXPECTED_JSON)
-    try:
-        images = {image["id"]: str(image["file_name"]) for image in document["images"]}
-        people = [(images[person["image_id"]], person["id"], person["keypoints"]) for person in document["annotations"]]
-    except (KeyError, TypeError) as error:
-        raise UserError(f"annotation file {str(path)!r} lacks {error}; expected {EXPECTED_JSON}") from error
-    for image, number, flat in people:
-        rows = np.asarray(flat, np.float64)
-        joints = rows.reshape(-1, 3)[:, :2] if rows.size % 3 == 0 else rows
-        yield f"jhmdb/{split}/{Path(image).with_suffix('')}-{number}", (image, joints)
+    with reading(path, "annotation file", EXPECTED_JSON):
+        images = {key(image["id"]): str(image["file_name"]) for image in document["images"]}
+        people = [as_object(person) for person in document["annotations"]]
+        named = [category["keypoints"] for category in document.get("categories", ()) if category.get("keypoints")]
+    kind = naming(named[0], JHMDB15.name, wanted=JHMDB15.name) if named else unnamed(JHMDB15.name)
+    for at, person in enumerate(people):
+        image = images.get(key(person.get("image_id")), "")
+        number = key(person.get("id", f"entry-{at}"))
+        yield (
+            f"jhmdb/{split}/{PurePosixPath(image).with_suffix('') if image else 'none'}-{number}",
+            (image, (kind, person)),
+        )
+
+
+def _json_joints(kind: Naming, person: dict[str, Any]) -> Floats:
+    rows = np.asarray(person["keypoints"], np.float64)
+    if rows.size != 3 * kind.count:
+        raise SampleError(f"{kind.count} joints of 3 numbers expected, not {rows.size} numbers")
+    return kind.take(rows.reshape(kind.count, 3))[:, :2]

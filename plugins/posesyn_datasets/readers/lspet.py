@@ -21,7 +21,8 @@ from posesyn_core.geometry.boxes import joint_boxes
 from posesyn_core.geometry.skeletons import LSP14
 from posesyn_core.values import EvaluationProtocol, FloatArray, Sample, SampleOrRejection
 from posesyn_datasets.readers.annotations import build_each, existing_root, find_images, keypoints
-from posesyn_datasets.readers.checks import Floats, expect_layout, expect_shape, read_mat
+from posesyn_datasets.readers.checks import Floats, expect_layout, expect_shape
+from posesyn_datasets.readers.foreign import read_mat
 
 EXPECTED = "LSPET's joints.mat with 'joints', 14 x 3 x the number of images"
 SOURCE = "unpack lspet_dataset.zip of https://sam.johnson.io/research/lspet.html there"
@@ -65,7 +66,7 @@ class LspetReader:
 
     @cached_property
     def _images(self) -> Path:
-        return find_images(self.config.root, self.config.images, ["images"])
+        return find_images(self.config.root, self.config.images, ["images"]).root
 
     def _sample(self, sample_id: str, at: int) -> Sample:
         rows = self._joints[at]

@@ -24,7 +24,7 @@ trains with. The converted form has ``annot3`` alone: figures on its test set ar
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -39,8 +39,14 @@ from posesyn_core.geometry.skeletons import MPI3DHP17
 from posesyn_core.geometry.units import UNITS, check_units
 from posesyn_core.values import EvaluationProtocol, SampleOrRejection
 from posesyn_datasets.readers import recordings
-from posesyn_datasets.readers.annotations import existing_root, find_images
-from posesyn_datasets.readers.checks import Floats, expect_keys, expect_layout, expect_shape, optional_module, read_mat
+from posesyn_datasets.readers.annotations import existing_root, find_images, follow_links
+from posesyn_datasets.readers.checks import (
+    Floats,
+    chosen,
+    expect_layout,
+    expect_shape,
+)
+from posesyn_datasets.readers.foreign import read_hdf5, read_mat
 from posesyn_datasets.readers.npz3d import Row, read_cameras, read_people, samples
 from posesyn_datasets.readers.recordings import Recording
 
@@ -54,12 +60,15 @@ SEQUENCES = {
     "train": tuple(f"S{subject}/Seq{sequence}" for subject in range(1, 9) for sequence in (1, 2)),
     "test": tuple(f"TS{subject}" for subject in range(1, 7)),
 }
+SUBJECTS = {split: tuple(dict.fromkeys(name.partition("/")[0] for name in names)) for split, names in SEQUENCES.items()}
+PARTIAL = "or name what you have with the option subjects"
 ANNOTATIONS = {"train": "annot.mat", "test": "annot_data.mat"}
 CAMERAS = (0, 1, 2, 4, 5, 6, 7, 8)
 """The eight of fourteen that stand around the actors at the height of chest and knees, which everybody trains with."""
 KEPT = (7, 5, 14, 15, 16, 9, 10, 11, 23, 24, 25, 18, 19, 20, 4, 3, 6)
 """Which of the 28 joints of the training set are the 17 of the test set."""
 OFFICIAL_JOINTS = 28
+HDF5_KEYS = ("annot2", "annot3", "valid_frame")
 UNIVERSAL = "univ_annot3"
 """The test set's joints as the official evaluation takes them."""
 STUDIO, OUTDOORS = (2048, 2048), (1920, 1080)
@@ -82,6 +91,10 @@ class MpiInf3dhpConfig:
     annotations: str = option("", "annotation file below root; empty = the converter's")
     cameras: str = option("annotations/cameras_{split}.pkl", "camera file below root")
     images: str = option("", "image folder below root; empty = images, or root itself")
+    subjects: tuple[str, ...] = option(
+        (), "only these of the split's subjects, as S1 or TS3; empty = all, for which all must be there"
+    )
+    follow_links: bool = follow_links()
     stride: int = option(
         1, "read every n-th row of the annotation file, or frame; 1 = all valid frames (official)", least=1
     )
@@ -116,8 +129,10 @@ class MpiInf3dhpRecordings:
         split = self.config.split
         folder, file = _place(self.config), ANNOTATIONS[split]
         assert folder is not None  # else this reader is not made
-        expect_layout(folder, [f"{name}/{file}" for name in SEQUENCES[split]], "mpi_inf_3dhp", SOURCE)
-        for name in SEQUENCES[split]:
+        subjects = chosen(SUBJECTS[split], self.config.subjects, "mpi_inf_3dhp")
+        wanted = [name for name in SEQUENCES[split] if name.partition("/")[0] in subjects]
+        expect_layout(folder, [f"{name}/{file}" for name in wanted], "mpi_inf_3dhp", f"{SOURCE}; {PARTIAL}")
+        for name in wanted:
             if split == "train":
                 yield from self._filmed(folder / name, name.replace("/", "_"))
             else:
@@ -148,7 +163,7 @@ class MpiInf3dhpRecordings:
     def _tested(self, folder: Path, name: str) -> Iterator[SampleOrRejection]:
         """A sequence of the test set: its valid frames."""
         path = folder / ANNOTATIONS["test"]
-        data = _read_hdf5(path)
+        data = read_hdf5(path, HDF5_KEYS, "MPI-INF-3DHP's annot_data.mat (MATLAB 7.3)", [UNIVERSAL])
         joints = expect_shape(data["annot3"], (None, 1, 17, 3), "annot3", path)[:, 0]
         pixels = expect_shape(data["annot2"], (len(joints), 1, 17, 2), "annot2", path)[:, 0]
         universal = expect_shape(data.get(UNIVERSAL, data["annot3"]), (len(joints), 1, 17, 3), UNIVERSAL, path)[:, 0]
@@ -191,18 +206,6 @@ def _cell(cells: Any, camera: int, dimensions: int, path: Path) -> Floats:
     return rows.reshape(-1, OFFICIAL_JOINTS, dimensions)[:, list(KEPT)]
 
 
-def _read_hdf5(path: Path) -> Mapping[str, Any]:
-    """The arrays of the test set's annotations, which are MATLAB 7.3 files; UserError if it is damaged."""
-    h5py = optional_module("h5py", "hdf5")
-    keys, expected = ("annot2", "annot3", "valid_frame"), "MPI-INF-3DHP's annot_data.mat (MATLAB 7.3)"
-    try:
-        with h5py.File(path) as file:
-            arrays = {key: file[key][()] for key in (*keys, UNIVERSAL) if key in file}
-    except OSError as error:
-        raise UserError(f"annotation file {str(path)!r} is not HDF5 ({error}); expected {expected}") from error
-    return expect_keys(arrays, keys, path, expected)
-
-
 @define
 class MpiInf3dhpReader:
     """Reads what mmpose's converter makes; ids: ``mpi_inf_3dhp/<split>/<image>``."""
@@ -217,15 +220,23 @@ class MpiInf3dhpReader:
         """See :class:`posesyn_core.components.DatasetReader`; the order is that of the annotation file."""
         config = self.config
         people, cameras = self._people, read_cameras(config.root / config.cameras.format(split=config.split))
-        images = find_images(config.root, config.images, ["images"])
+        images = find_images(config.root, config.images, ["images"], follow_links=config.follow_links)
         yield from samples(people, cameras, _camera, images, MPI3DHP17.name, f"mpi_inf_3dhp/{config.split}")
+
+    def _wanted(self, image: str) -> bool:
+        """Whether it is of a wanted subject; one with a foreign name is kept, to be refused by name."""
+        return not self.config.subjects or _subject(image) in ("", *self.config.subjects)
 
     @cached_property
     def _people(self) -> list[Row]:
         root = existing_root(self.config.root, "mpi_inf_3dhp")
         annotations = self.config.annotations or FILES[self.config.split]
         expect_layout(root, [annotations, self.config.cameras.format(split=self.config.split)], "mpi_inf_3dhp", SOURCE)
-        return read_people(root / annotations, MPI3DHP17.name, lambda _: True)[:: self.config.stride]
+        return read_people(root / annotations, MPI3DHP17.name, self._wanted)[:: self.config.stride]
+
+
+def _subject(image: str) -> str:
+    return _camera(image).partition("_")[0]
 
 
 def _camera(image: str) -> str:

@@ -5,7 +5,8 @@ official release (``mpii_human_pose_v1_u12_1.mat``, as it is unpacked or directl
 for HRNet (``root/annot/train.json``, ``valid.json``, ...).
 
 Both count pixels from 1, as MATLAB does: the centre of the first pixel is (1, 1). Here it is (0, 0), so 1 is
-subtracted from all joints and centres, as HRNet's loader does.
+subtracted from all joints and centres, as HRNet's loader does. MATLAB and HRNet show pictures as they are stored,
+whatever EXIF says of their orientation; so joints are taken for those of the stored pictures (option ``pixels``).
 """
 
 from collections import Counter
@@ -15,11 +16,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from attrs import NOTHING, define
+from attrs import NOTHING, define, field, frozen
 
 from posesyn_core import option
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files.paths import inside
+from posesyn_core.files.apart import read_apart
+from posesyn_core.files.locating import Pictures
+from posesyn_core.files.reading import reading, reason_of
 from posesyn_core.geometry.boxes import joint_boxes
 from posesyn_core.values import FloatArray, Sample, SampleOrRejection
 from posesyn_datasets.readers.annotations import (
@@ -28,9 +31,11 @@ from posesyn_datasets.readers.annotations import (
     existing_root,
     find_annotations,
     find_images,
+    follow_links,
     keypoints,
     load_json,
 )
+from posesyn_datasets.readers.stored import Convention, LabelledPixels, pixels
 
 JOINTS = 16
 SCALE_UNIT = 200.0
@@ -42,6 +47,7 @@ OCCLUDED = 0.5
 FIRST_PIXEL = 1.0
 
 MAT = "mpii_human_pose_v1_u12_1.mat"
+RELEASE = "MPII's official release, the MATLAB struct RELEASE with annolist, img_train and single_person"
 HRNET = "HRNet's JSON, a list of people with 'image', 'joints', 'joints_vis', 'center' and 'scale'"
 
 Entry = dict[str, Any]
@@ -68,25 +74,30 @@ class MpiiConfig:
         "joints",
         "person box: 'joints' = about the labelled joints, 'scale' = a square of 200 px times the official scale",
     )
+    pixels: Convention = pixels("stored")
+    follow_links: bool = follow_links()
 
 
-@define
+@define(slots=False)  # cached_property needs a __dict__
 class MpiiReader:
     """Reads MPII in either form. Ids: ``mpii/<split>/<image>-<person>``, people of an image counted from 0."""
 
     config: MpiiConfig
+    _labelled: LabelledPixels = field(init=False, default=LabelledPixels("stored"))
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`; the order is that of the annotation file."""
+        self._labelled = LabelledPixels(self.config.pixels)
         yield from build_each(self._entries, self._sample)
+        self._labelled.tell(self._file)
 
     @cached_property
-    def _entries(self) -> list[tuple[str, Any]]:
+    def _file(self) -> Path:
         root, split = existing_root(self.config.root, "mpii"), self.config.split
-        path = find_annotations(
+        return find_annotations(
             root,
             self.config.annotations,
             [*(f"{place}{split}.json" for place in ("annot/", "annotations/", "annotations/mpii_", "mpii_", "")),
@@ -94,6 +105,10 @@ class MpiiReader:
             opens_with="[",
             expected=f"annot/{split}.json ({HRNET}) or the official {MAT}",
         )  # fmt: skip
+
+    @cached_property
+    def _entries(self) -> list[tuple[str, Any]]:
+        path, split = self._file, self.config.split
         people = _read_mat(path, split) if path.suffix == ".mat" else _read_json(path)
         return [
             (f"mpii/{split}/{Path(image).stem}-{index}", entry)
@@ -102,21 +117,31 @@ class MpiiReader:
         ]
 
     @cached_property
-    def _images(self) -> Path:
-        return find_images(self.config.root, self.config.images, ["images"])
+    def _pictures(self) -> Pictures:
+        return find_images(self.config.root, self.config.images, ["images"], follow_links=self.config.follow_links)
 
     def _sample(self, sample_id: str, entry: Any) -> Sample:
-        person = _as_hrnet(*entry) if isinstance(entry, tuple) else as_object(entry)
+        if isinstance(entry, Refused):
+            raise SampleError(entry.reason)
+        person = as_object(entry)
         joints, confidence = keypoints(person["joints"], person["joints_vis"], JOINTS)
         joints = np.where(confidence[:, None] > 0, joints - FIRST_PIXEL, 0)
-        return Sample(
+        sample = Sample(
             id=sample_id,
-            image=inside(self._images, person["image"]),
+            image=self._pictures.find(person["image"]),
             box=joint_boxes(joints, confidence > 0) if self.config.box == "joints" else _scale_box(person),
             joint_set="mpii16",
             keypoints2d=joints,
             confidence=confidence,
         )
+        return self._labelled.upright(sample)
+
+
+@frozen
+class Refused:
+    """Stands for an entry of the official release that is none, with the reason."""
+
+    reason: str
 
 
 def _scale_box(person: Entry) -> FloatArray:
@@ -146,27 +171,38 @@ def _read_json(path: Path) -> Iterator[Person]:
         seen[image] += 1
 
 
-def _read_mat(path: Path, split: str) -> Iterator[Person]:
+def _read_mat(path: Path, split: str) -> list[Person]:
     """The people of the official release; joints are published for its training images only."""
-    from scipy.io import loadmat
-
     if split != "train":
         raise UserError(f"{str(path)!r} has joints for the split 'train' only, not for {split!r}")
-    try:
-        release = loadmat(path, struct_as_record=False, squeeze_me=True)["RELEASE"]
-        images = np.atleast_1d(release.annolist)
-        names = [str(image.image.name) for image in images]
-        training = np.atleast_1d(release.img_train) == 1
-        alone = np.atleast_1d(release.single_person)
-    except Exception as error:  # scipy raises whatever a damaged file leads it to
-        raise UserError(
-            f"annotation file {str(path)!r} is not MPII's official release ({error}); expected the MATLAB struct "
-            "RELEASE with annolist, img_train and single_person; is the file complete?"
-        ) from error
+    with reading(path, "annotation file", RELEASE):
+        return read_apart(load_release, path)
+
+
+def load_release(path: Path) -> list[Person]:
+    """The training people of a .mat file; instead of an entry the reason why it can't be one."""
+    from scipy.io import loadmat
+
+    release = loadmat(path, struct_as_record=False, squeeze_me=True)["RELEASE"]
+    images = np.atleast_1d(release.annolist)
+    names = [str(image.image.name) for image in images]
+    training = np.atleast_1d(release.img_train) == 1
+    alone = np.atleast_1d(release.single_person)
+    people: list[Person] = []
     for number in np.flatnonzero(training):
         single = set(np.atleast_1d(alone[number]).tolist()) if len(alone) == len(images) else set()
         for index, rectangle in enumerate(np.atleast_1d(images[number].annorect)):
-            yield names[number], index, index + 1 in single, (names[number], rectangle)
+            people.append((names[number], index, index + 1 in single, _attempt(names[number], rectangle)))
+    return people
+
+
+def _attempt(image: str, rectangle: Any) -> Entry | Refused:
+    try:
+        return _as_hrnet(image, rectangle)
+    except SampleError as error:
+        return Refused(str(error))
+    except Exception as error:  # whatever a broken entry leads to
+        return Refused(f"malformed entry: {reason_of(error)}")
 
 
 def _as_hrnet(image: str, rectangle: Any) -> Entry:

@@ -13,7 +13,7 @@ Samples have these 21 joints, in 3D absolute in the camera frame, metres. It is 
 
 from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,21 @@ from attrs import NOTHING, define
 
 from posesyn_core import option
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files.paths import inside
+from posesyn_core.files.locating import Pictures
+from posesyn_core.files.reading import reading
 from posesyn_core.geometry.boxes import check_box
 from posesyn_core.geometry.skeletons import MUCO21
 from posesyn_core.geometry.units import UNITS, check_person, check_units
 from posesyn_core.values import Sample, SampleOrRejection
-from posesyn_datasets.readers.annotations import as_object, build_each, existing_root, find_images, keypoints, load_json
+from posesyn_datasets.readers.annotations import (
+    as_object,
+    build_each,
+    existing_root,
+    find_images,
+    follow_links,
+    keypoints,
+    load_json,
+)
 from posesyn_datasets.readers.checks import expect_keys, expect_layout, pinhole
 
 FILE = "MuCo-3DHP.json"
@@ -44,6 +53,7 @@ class MucoConfig:
     root: Path = option(NOTHING, "folder of the data set, with MuCo-3DHP.json and unaugmented_set")
     images: str = option("", "image folder below root; empty = root itself")
     nearest: bool = option(False, "only the person nearest to the camera in every image (as 3DCrowdNet trains)")
+    follow_links: bool = follow_links()
 
 
 @define
@@ -55,11 +65,11 @@ class MucoReader:
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`; the order is that of the annotation file."""
         images, people = self._document
-        root = find_images(self.config.root, self.config.images, [])
+        pictures = find_images(self.config.root, self.config.images, [], follow_links=self.config.follow_links)
         chosen = _nearest(people) if self.config.nearest else people
 
         def build(sample_id: str, entry: Any) -> Sample:
-            return _sample(sample_id, as_object(entry), images, root)
+            return _sample(sample_id, as_object(entry), images, pictures)
 
         yield from build_each(((_sample_id(at, person, images), person) for at, person in enumerate(chosen)), build)
 
@@ -76,14 +86,16 @@ class MucoReader:
         poses = [pose for pose in map(_pose, people) if pose is not None]
         if poses:
             check_units(np.stack(poses), MUCO21.name, "millimetres", path)
-        return {image["id"]: image for image in document["images"] if isinstance(image, dict) and "id" in image}, people
+        with reading(path, "annotation file", EXPECTED):
+            images = document["images"]
+            return {image["id"]: image for image in images if isinstance(image, dict) and "id" in image}, people
 
 
 def _pose(person: Any) -> Any:
     """``keypoints_cam`` if it is as it must be, else None."""
     try:
         pose = np.asarray(person["keypoints_cam"], np.float64)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     return pose if pose.shape == (len(MUCO21), 3) else None
 
@@ -93,7 +105,7 @@ def _nearest(people: list[Any]) -> list[Any]:
     pelvis, best, broken = MUCO21.joints.index("pelvis"), dict[Any, tuple[float, int]](), list[int]()
     for at, person in enumerate(people):
         pose = _pose(person)
-        if pose is None or "image_id" not in person:
+        if pose is None or not isinstance(person.get("image_id"), int | str) or np.isnan(pose[pelvis, 2]):
             broken.append(at)
         else:
             best[person["image_id"]] = min(best.get(person["image_id"], (np.inf, at)), (float(pose[pelvis, 2]), at))
@@ -104,11 +116,13 @@ def _sample_id(at: int, person: Any, images: dict[Any, Any]) -> str:
     """The id of an annotation, however broken: what it lacks is replaced by its place in the file."""
     if not isinstance(person, dict):
         return f"muco/train/entry-{at}"
-    name = images.get(person.get("image_id"), {}).get("file_name", person.get("image_id"))
-    return f"muco/train/{Path(str(name)).with_suffix('')}-{person.get('id', f'entry-{at}')}"
+    number = person.get("image_id")
+    image = images.get(number, {}) if isinstance(number, int | str) else {}
+    name = PurePosixPath(str(image.get("file_name") or number))
+    return f"muco/train/{name.parent / name.stem}-{person.get('id', f'entry-{at}')}"
 
 
-def _sample(sample_id: str, person: dict[str, Any], images: dict[Any, Any], root: Path) -> Sample:
+def _sample(sample_id: str, person: dict[str, Any], images: dict[Any, Any], pictures: Pictures) -> Sample:
     image = images.get(person["image_id"])
     if image is None:
         raise SampleError(f"the file lists no image with the id {person['image_id']!r}")
@@ -125,7 +139,7 @@ def _sample(sample_id: str, person: dict[str, Any], images: dict[Any, Any], root
     check_box(box, image.get("width", np.inf), image.get("height", np.inf))
     return Sample(
         id=sample_id,
-        image=inside(root, image["file_name"]),
+        image=pictures.find(image["file_name"]),
         box=box,
         joint_set=MUCO21.name,
         keypoints2d=points,

@@ -7,20 +7,21 @@ whose place is known, so it does not count here. Beside it a pickle of cameras b
 """
 
 from collections.abc import Callable, Hashable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files.paths import inside
+from posesyn_core.files.locating import Pictures
+from posesyn_core.files.reading import read_npz
 from posesyn_core.files.unpickle import load_pickle
 from posesyn_core.geometry.boxes import joint_boxes
 from posesyn_core.geometry.skeletons import joint_set
 from posesyn_core.geometry.units import check_person, check_units
 from posesyn_core.values import Camera, Sample, SampleOrRejection
 from posesyn_datasets.readers.annotations import build_each, keypoints
-from posesyn_datasets.readers.checks import Floats, expect_keys, expect_shape, pinhole, read_npz
+from posesyn_datasets.readers.checks import Floats, expect_keys, expect_shape, pinhole
 
 EXPECTED = "mmpose's npz with 'imgname', 'part' (N, J, 3) and 'S' (N, J, 4)"
 Row = tuple[str, Floats, Floats]
@@ -29,7 +30,10 @@ Row = tuple[str, Floats, Floats]
 
 def read_people(path: Path, joints: str, keep: Callable[[str], bool]) -> list[Row]:
     """The rows whose image name is to be kept; UserError if the file is malformed or not in metres."""
-    arrays = read_npz(path, ("imgname", "part", "S"), EXPECTED)
+    keys = ("imgname", "part", "S")
+    arrays = expect_keys(read_npz(path, "annotation file", EXPECTED, keys), keys, path, EXPECTED)
+    if arrays["imgname"].ndim != 1:
+        raise UserError(f"'imgname' in {str(path)!r} is no list of names; expected {EXPECTED}")
     count, size = len(arrays["imgname"]), len(joint_set(joints))
     flat = expect_shape(arrays["part"], (count, size, 3), "part", path)
     solid = expect_shape(arrays["S"], (count, size, 4), "S", path)
@@ -48,7 +52,7 @@ def read_cameras(path: Path) -> dict[Hashable, Any]:
 
 
 def samples(
-    people: list[Row], cameras: dict[Hashable, Any], camera_of: Callable[[str], Hashable], images: Path,
+    people: list[Row], cameras: dict[Hashable, Any], camera_of: Callable[[str], Hashable], images: Pictures,
     joints: str, prefix: str,
 ) -> Iterator[SampleOrRejection]:  # fmt: skip
     """A sample of every row; ids: ``<prefix>/<image name without suffix>``."""
@@ -60,9 +64,15 @@ def samples(
             raise SampleError(f"the camera {name!r} is missing from the camera file")
         truth = np.where((solid[:, :3] != 0).any(1, keepdims=True), solid[:, :3], np.nan)
         camera = pinhole(cameras[name]["f"], cameras[name]["c"])
-        return person(sample_id, inside(images, image), flat, truth, camera, joints)
+        return person(sample_id, images.find(image), flat, truth, camera, joints)
 
-    yield from build_each(((f"{prefix}/{Path(row[0]).with_suffix('')}", row) for row in people), build)
+    yield from build_each(((f"{prefix}/{_stem(row[0])}", row) for row in people), build)
+
+
+def _stem(image: str) -> str:
+    """An image's name without its suffix."""
+    name = PurePosixPath(image)
+    return str(name.parent / name.stem)
 
 
 def person(sample_id: str, image: Path | bytes, flat: Floats, truth: Floats, camera: Camera, joints: str) -> Sample:

@@ -28,12 +28,14 @@ from numpy.typing import NDArray
 
 from posesyn_core import option
 from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files.locating import in_order
+from posesyn_core.files.reading import reading
 from posesyn_core.geometry.boxes import check_box, joint_boxes
 from posesyn_core.geometry.skeletons import PANOPTIC19
 from posesyn_core.geometry.units import UNITS, check_person, check_units
 from posesyn_core.values import Camera, EvaluationProtocol, Sample, SampleOrRejection
 from posesyn_datasets.readers.annotations import as_object, build_each, existing_root, keypoints, load_json
-from posesyn_datasets.readers.checks import expect_keys, expect_layout, expect_shape, intrinsics
+from posesyn_datasets.readers.checks import expect_calibration, expect_keys, expect_layout, intrinsics
 
 POSES, IMAGES = "hdPose3d_stage1_coco19", "hdImgs"
 JOINTS = len(PANOPTIC19)
@@ -100,7 +102,7 @@ class PanopticReader:
     @cached_property
     def _sequences(self) -> list[Path]:
         root = existing_root(self.config.root, "panoptic")
-        folders = sorted(path for path in root.glob(self.config.sequences) if path.is_dir())
+        folders = in_order(path for path in root.glob(self.config.sequences) if path.is_dir())
         if not folders:
             raise UserError(f"there is no sequence {self.config.sequences!r} in {str(root)!r}; {SOURCE}")
         for folder in folders:
@@ -110,14 +112,14 @@ class PanopticReader:
 
 def _frames(folder: Path) -> list[Path]:
     """A sequence's files of poses; UserError if there are none, or they are not in centimetres."""
-    files = sorted((folder / POSES).glob("body3DScene_*.json"))
+    files = in_order((folder / POSES).glob("body3DScene_*.json"))
     if not files:
         raise UserError(f"the folder {str(folder / POSES)!r} has no body3DScene_*.json; {SOURCE}")
     tasted = []
     for path in files[:: max(1, len(files) // TASTED)]:
         try:
             tasted += [_joints(body)[0] for body in _bodies(path)]
-        except (UserError, SampleError, KeyError, TypeError, ValueError):
+        except Exception:  # whatever a broken file leads to
             continue  # refused one by one when it is read
     if tasted:
         check_units(np.stack(tasted), PANOPTIC19.name, "centimetres", folder / POSES)
@@ -144,13 +146,14 @@ def _joints(body: Any) -> tuple[Floats, NDArray[np.bool_]]:
 def _views(folder: Path, pattern: str) -> list[View]:
     """The cameras whose pictures are there and whose names fit the pattern; UserError if none does."""
     path = folder / f"calibration_{folder.name}.json"
-    entries = expect_keys(load_json(path, EXPECTED), ["cameras"], path, EXPECTED)["cameras"]
-    calibrated = {
-        entry["name"]: entry
-        for entry in (expect_keys(entry, CAMERA_KEYS, path, EXPECTED) for entry in entries)
-        if entry["type"] == "hd"
-    }
-    pictures = sorted(found for found in (folder / IMAGES).glob(pattern) if found.is_dir())
+    with reading(path, "annotation file", EXPECTED):
+        entries = expect_keys(load_json(path, EXPECTED), ["cameras"], path, EXPECTED)["cameras"]
+        calibrated = {
+            str(entry["name"]): entry
+            for entry in (expect_keys(entry, CAMERA_KEYS, path, EXPECTED) for entry in entries)
+            if entry["type"] == "hd"
+        }
+    pictures = in_order(found for found in (folder / IMAGES).glob(pattern) if found.is_dir())
     if not pictures:
         raise UserError(f"there are no pictures of the cameras {pattern!r} in {str(folder / IMAGES)!r}; {SOURCE}")
     missing = [found.name for found in pictures if found.name not in calibrated]
@@ -162,12 +165,12 @@ def _views(folder: Path, pattern: str) -> list[View]:
 def _view(folder: Path, entry: Mapping[str, Any], path: Path) -> View:
     return View(
         folder=folder,
-        size=expect_shape(entry["resolution"], (2,), "resolution", path),
+        size=expect_calibration(entry["resolution"], (2,), "resolution", path),
         camera=intrinsics(entry["K"], path),
-        matrix=expect_shape(entry["K"], (3, 3), "K", path),
-        distortion=expect_shape(entry["distCoef"], (5,), "distCoef", path),
-        rotation=expect_shape(entry["R"], (3, 3), "R", path),
-        translation=expect_shape(entry["t"], (3, 1), "t", path)[:, 0],
+        matrix=expect_calibration(entry["K"], (3, 3), "K", path),
+        distortion=expect_calibration(entry["distCoef"], (5,), "distCoef", path),
+        rotation=expect_calibration(entry["R"], (3, 3), "R", path),
+        translation=expect_calibration(entry["t"], (3, 1), "t", path)[:, 0],
     )
 
 
@@ -175,6 +178,8 @@ def _people(sequence: str, path: Path, views: list[View]) -> Iterator[SampleOrRe
     """The people of a frame in every view; a frame that can't be read is one rejection."""
     frame = path.stem.removeprefix("body3DScene_")
     try:
+        if not frame.isdecimal():
+            raise UserError(f"{path.name!r} has no frame's number in its name")
         bodies = _bodies(path)
     except UserError as error:
         yield f"panoptic/{sequence}/{frame}", str(error)

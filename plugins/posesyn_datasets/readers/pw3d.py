@@ -24,17 +24,20 @@ from attrs import NOTHING, define, field
 
 from posesyn_core import option
 from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files.locating import in_order
 from posesyn_core.files.paths import inside
+from posesyn_core.files.reading import reading
 from posesyn_core.files.unpickle import load_pickle
 from posesyn_core.geometry.units import check_units
 from posesyn_core.training.protocols import H36M_14
 from posesyn_core.values import EvaluationProtocol, FloatArray, Sample, SampleOrRejection
-from posesyn_datasets.readers.annotations import build_each, existing_root
+from posesyn_datasets.readers.annotations import build_each, existing_root, follow_links
 from posesyn_datasets.readers.checks import expect_keys, expect_layout, expect_shape, intrinsics
 from posesyn_datasets.readers.smpl_truth import JOINTS, Bodies, Floats, in_camera
 
+ACTORS = ("poses", "trans", "jointPositions", "betas", "genders", "poses2D", "campose_valid")
 KEYS = (
-    *("poses", "trans", "jointPositions", "betas", "genders", "poses2D", "campose_valid"),
+    *ACTORS,
     *("cam_poses", "cam_intrinsics"),
 )
 EXPECTED = f"a sequence of 3DPW, a dictionary with {', '.join(KEYS)}"
@@ -55,6 +58,7 @@ class Pw3dConfig:
     root: Path = option(NOTHING, "folder of the data set, with imageFiles and sequenceFiles")
     split: Literal["train", "validation", "test"] = option("test", "which sequences: train, validation or test")
     stride: int = option(1, "read every n-th frame of a sequence; 1 = all, as the official evaluation does", least=1)
+    follow_links: bool = follow_links()
     box: Literal["joints", "detected"] = option(
         "joints", "person box: 'joints' = about the true joints, 'detected' = tight about OpenPose's (as SPIN does)"
     )
@@ -76,13 +80,14 @@ class Pw3dReader:
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`; by sequence name, actor and frame."""
         for path in self._files:
-            yield from self._sequence(path)
+            with reading(path, "annotation file", EXPECTED):
+                yield from self._sequence(path)
 
     @cached_property
     def _files(self) -> list[Path]:
         root, folder = existing_root(self.config.root, "3dpw"), f"sequenceFiles/{self.config.split}"
         expect_layout(root, ["imageFiles", folder], "3dpw", SOURCE)
-        files = sorted((root / folder).glob("*.pkl"))
+        files = in_order((root / folder).glob("*.pkl"))
         if not files:
             raise UserError(f"the folder {str(root / folder)!r} has no sequences (.pkl); {SOURCE}")
         return files
@@ -94,11 +99,13 @@ class Pw3dReader:
 
         def build(sample_id: str, entry: tuple[Bodies, Floats, int]) -> Sample:
             bodies, detections, at = entry
-            image = inside(self.config.root, f"imageFiles/{path.stem}/image_{at:05d}.jpg")
+            image = inside(
+                self.config.root, f"imageFiles/{path.stem}/image_{at:05d}.jpg", follow_links=self.config.follow_links
+            )
             box = _detected_box(detections[at]) if self.config.box == "detected" else None
             return bodies.sample(at, sample_id, image, camera, box)
 
-        for actor in range(len(data["poses"])):
+        for actor in range(_actors(data, path)):
             bodies = _bodies(data, actor, extrinsics, path)
             detections = expect_shape(data["poses2D"][actor], (len(extrinsics), 3, DETECTED), "poses2D", path)
             valid = expect_shape(data["campose_valid"][actor], (len(extrinsics),), "campose_valid", path) != 0
@@ -106,6 +113,16 @@ class Pw3dReader:
             frames = frames[frames % self.config.stride == 0]
             name = f"3dpw/{self.config.split}/{path.stem}"
             yield from build_each(((f"{name}/{at:05d}-{actor}", (bodies, detections, int(at))) for at in frames), build)
+
+
+def _actors(data: Any, path: Path) -> int:
+    """How many people the sequence has; UserError unless every list has as many."""
+    counts = {key: len(data[key]) for key in ACTORS}
+    if len(set(counts.values())) > 1:
+        raise UserError(
+            f"{str(path)!r} does not describe its actor {min(counts.values())} in every list; expected {EXPECTED}"
+        )
+    return counts["poses"]
 
 
 def _bodies(data: Any, actor: int, extrinsics: Floats, path: Path) -> Bodies:

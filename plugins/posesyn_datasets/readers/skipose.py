@@ -13,20 +13,21 @@ in the camera frame, relative to the pelvis; ``2D`` (N, 34) as shares of the pic
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from attrs import NOTHING, define, field
 from numpy.typing import NDArray
 
 from posesyn_core import option
-from posesyn_core.errors import SampleError, UserError
+from posesyn_core.errors import SampleError
 from posesyn_core.geometry.boxes import check_box, joint_boxes
 from posesyn_core.geometry.skeletons import H36M17
 from posesyn_core.geometry.units import check_person, check_units
 from posesyn_core.values import EvaluationProtocol, Sample, SampleOrRejection
 from posesyn_datasets.readers.annotations import build_each, existing_root, keypoints
-from posesyn_datasets.readers.checks import expect_keys, expect_layout, expect_shape, pinhole
+from posesyn_datasets.readers.checks import expect_layout, expect_shape, pinhole
+from posesyn_datasets.readers.foreign import read_hdf5
 
 JOINTS = len(H36M17)
 SIDE = 256
@@ -63,7 +64,9 @@ class SkiPoseReader:
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`; in the order of the label file."""
         labels = self._labels
-        numbers = np.stack([labels[key] for key in ("seq", "cam", "frame")], -1).astype(int)
+        numbers = (
+            np.nan_to_num(np.stack([labels[key] for key in ("seq", "cam", "frame")], -1)).clip(-1, 1e9).astype(int)
+        )
         names = [f"seq_{seq:03d}/cam_{cam:02d}/image_{frame:06d}" for seq, cam, frame in numbers]
         yield from build_each(
             ((f"skipose/{self.config.split}/{name}", (name, at)) for at, name in enumerate(names)), self._sample
@@ -77,8 +80,8 @@ class SkiPoseReader:
     def _labels(self) -> dict[str, NDArray[np.float64]]:
         expect_layout(existing_root(self.config.root, "skipose"), [f"{self.config.split}/labels.h5"], "skipose", SOURCE)
         path = self._folder / "labels.h5"
-        arrays = expect_keys(_read(path), KEYS, path, EXPECTED)
-        count = len(arrays["3D"])
+        arrays = read_hdf5(path, KEYS, EXPECTED)
+        count = len(np.atleast_1d(arrays["3D"]))
         labels = {key: expect_shape(arrays[key], (count,), key, path) for key in ("seq", "cam", "frame")}
         labels["3D"] = expect_shape(arrays["3D"], (count, 3 * JOINTS), "3D", path).reshape(count, JOINTS, 3)
         labels["2D"] = expect_shape(arrays["2D"], (count, 2 * JOINTS), "2D", path).reshape(count, JOINTS, 2)
@@ -107,14 +110,3 @@ class SkiPoseReader:
             camera=pinhole(matrix[[0, 1], [0, 1]], matrix[:2, 2]),
             keypoints3d=joints.astype(np.float32),
         )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The arrays of an HDF5 file that the reader needs; UserError if it is damaged."""
-    import h5py
-
-    try:
-        with h5py.File(path) as file:
-            return {key: file[key][()] for key in KEYS if key in file}
-    except OSError as error:
-        raise UserError(f"annotation file {str(path)!r} is not HDF5 ({error}); expected {EXPECTED}") from error

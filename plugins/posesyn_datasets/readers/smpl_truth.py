@@ -14,6 +14,8 @@ from posesyn_core.values import Camera, FloatArray, Sample, SmplParams
 
 Floats = NDArray[np.float64]
 JOINTS = 24
+SKEWED = 0.1
+"""How far R R^T may be from the identity: more is no rotation, but another matrix or damage."""
 
 
 @frozen(eq=False)
@@ -36,8 +38,8 @@ class Bodies:
         SampleError if the body is not finite, no person's, or not in front of the camera.
         """
         joints, pose = self.joints[at], self.pose[at].astype(np.float32)
-        if not (np.isfinite(joints).all() and np.isfinite(pose).all()):
-            raise SampleError("the body has numbers that are not finite")
+        if not all(np.isfinite(part).all() for part in (joints, pose, self.betas, self.transl[at])):
+            raise SampleError("the body, or its camera, has numbers that are not finite, or no rotation")
         check_person(joints, "smpl24")
         if (joints[:, 2] <= 0).any():
             raise SampleError("the body is not in front of the camera")
@@ -67,8 +69,15 @@ def in_camera(extrinsics: Floats, joints: Floats, pose: Floats, betas: Floats, t
     from scipy.spatial.transform import Rotation
 
     rotations, offsets = extrinsics[:, :3, :3], extrinsics[:, :3, 3]
+    usable = np.isfinite(extrinsics).all((1, 2)) & np.isfinite(pose).all((1, 2)) & np.isfinite(transl).all(1)
+    usable &= (
+        np.abs(np.nan_to_num(rotations) @ np.nan_to_num(rotations).transpose(0, 2, 1) - np.eye(3)).max((1, 2)) < SKEWED
+    )
+    rotations = np.where(usable[:, None, None], rotations, np.eye(3))
     seen = np.einsum("nij,nkj->nki", rotations, joints) + offsets[:, None]
     turned = pose.copy()
-    turned[:, 0] = (Rotation.from_matrix(rotations) * Rotation.from_rotvec(pose[:, 0])).as_rotvec()
+    orient = np.where(usable[:, None], pose[:, 0], 0)
+    turned[:, 0] = (Rotation.from_matrix(rotations) * Rotation.from_rotvec(orient)).as_rotvec()
+    turned[~usable] = np.nan  # the frame is refused when it is asked for
     resting_pelvis = joints[:, 0] - transl
     return Bodies(seen, turned, betas, seen[:, 0] - resting_pelvis, gender)

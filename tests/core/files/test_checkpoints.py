@@ -108,7 +108,7 @@ def test_a_tampered_file_is_refused_and_runs_nothing(
     monkeypatch.chdir(tmp_path)
     content = {"model": network.state_dict(), "extra": payload}
     torch.save(content, tmp_path / "evil.pt", _use_new_zipfile_serialization=not legacy)
-    with pytest.raises(UserError, match=r"evil\.pt.* can't be read as tensors alone"):
+    with pytest.raises(UserError, match=r"evil\.pt.* can't be read: it asks for"):
         read_checkpoint(tmp_path / "evil.pt")
     assert not (tmp_path / "touched").exists()
 
@@ -190,3 +190,36 @@ def test_published_weights_need_smpl_and_ours_say_so(
     torch.save(network.state_dict(), tmp_path / "w.pt")
     assert needs_smpl(tmp_path / "w.safetensors") is expected
     assert needs_smpl(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("page.pt", "web page"),
+        ("pointer.pt", "git lfs pull"),
+        ("targz.pt", "gzip archive"),
+        ("half.pt", "ends early"),
+        ("empty.pt", "zero bytes"),
+    ],
+)
+def test_bad_downloads_are_named_for_what_they_are(shared: Path, name: str, reason: str) -> None:
+    with pytest.raises(UserError, match=reason) as caught:
+        read_state_dict(shared / "field/bad-downloads" / name)
+    assert name in str(caught.value)
+    assert "weights_only" not in str(caught.value)
+
+
+def test_what_a_weight_file_is_called_does_not_matter(tmp_path: Path) -> None:
+    state = {"a": torch.arange(3.0)}
+    save_file(state, tmp_path / "a.pth")
+    torch.save({"model": state}, tmp_path / "b.safetensors")
+    for name in ("a.pth", "b.safetensors"):
+        assert torch.equal(read_state_dict(tmp_path / name, "model")["a"], state["a"])
+    assert read_metadata(tmp_path / "b.safetensors") == {}
+
+
+def test_a_checkpoint_that_asks_for_code_is_refused_in_our_words(tmp_path: Path) -> None:
+    (tmp_path / "evil.pt").write_bytes(b"cos\nsystem\n(Vecho\ntR.")  # torch's format of before 1.6
+    with pytest.raises(UserError, match=r"evil\.pt") as caught:
+        read_state_dict(tmp_path / "evil.pt")
+    assert "weights_only" not in str(caught.value)

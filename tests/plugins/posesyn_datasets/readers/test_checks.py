@@ -8,7 +8,9 @@ import pytest
 import scipy.io
 
 from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files.reading import read_npz
 from posesyn_datasets.readers import checks
+from posesyn_datasets.readers.foreign import read_mat
 
 
 class Code:
@@ -21,17 +23,17 @@ class Code:
 def test_an_archive_with_code_is_refused_and_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.savez(tmp_path / "a.npz", S=np.array([Code()], object))
     (tmp_path / "b.npz").write_bytes(pickle.dumps(Code()))
-    for name in ("a.npz", "b.npz"):
-        with pytest.raises(UserError, match=rf"{name}.*pickled objects are refused"):
-            checks.read_npz(tmp_path / name, ["S"], "SPIN's npz")
+    for name, reason in (("a.npz", "pickled objects are refused"), ("b.npz", "not a zip file")):
+        with pytest.raises(UserError, match=rf"{name}.*{reason}"):
+            read_npz(tmp_path / name, "annotations", "SPIN's npz")
     assert capsys.readouterr().out == ""
 
 
 def test_missing_keys_and_files_are_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", S=np.zeros(3))
-    assert checks.read_npz(tmp_path / "a.npz", ["S"], "")["S"].tolist() == [0, 0, 0]
+    arrays = read_npz(tmp_path / "a.npz", "annotations", "")
     with pytest.raises(UserError, match=r"a\.npz.*lacks 'part', 'scale'; expected SPIN's"):
-        checks.read_npz(tmp_path / "a.npz", ["S", "part", "scale"], "SPIN's npz")
+        checks.expect_keys(arrays, ["S", "part", "scale"], tmp_path / "a.npz", "SPIN's npz")
     with pytest.raises(UserError, match=r"the x reader misses b, c/d in .*; get it there"):
         checks.expect_layout(tmp_path, ["a.npz", "b", "c/d"], "x", "get it there")
     with pytest.raises(UserError, match="holds no dictionary"):
@@ -40,13 +42,13 @@ def test_missing_keys_and_files_are_named(tmp_path: Path) -> None:
 
 def test_mat_files(tmp_path: Path) -> None:
     scipy.io.savemat(tmp_path / "a.mat", {"joints": np.eye(3)})
-    assert np.array_equal(checks.read_mat(tmp_path / "a.mat", ["joints"], "")["joints"], np.eye(3))
+    assert np.array_equal(read_mat(tmp_path / "a.mat", ["joints"], "")["joints"], np.eye(3))
     (tmp_path / "b.mat").write_bytes((tmp_path / "a.mat").read_bytes()[:150])
-    with pytest.raises(UserError, match=r"b\.mat.*not a MATLAB file.*complete"):
-        checks.read_mat(tmp_path / "b.mat", ["joints"], "joints")
+    with pytest.raises(UserError, match=r"b\.mat.*is not a MATLAB file.*complete"):
+        read_mat(tmp_path / "b.mat", ["joints"], "joints")
     (tmp_path / "c.mat").write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(512))
     with pytest.raises(UserError, match=r"c\.mat.*MATLAB 7\.3.*-v7"):
-        checks.read_mat(tmp_path / "c.mat", ["joints"], "joints")
+        read_mat(tmp_path / "c.mat", ["joints"], "joints")
 
 
 def test_shapes_are_checked() -> None:

@@ -1,6 +1,7 @@
 """The JHMDB reader on a small instance of the official layout and on real frames in mmpose's."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -84,17 +85,20 @@ def test_what_is_missing_or_wrong_is_said(root: Path) -> None:
     with pytest.raises(UserError, match=r"misses joint_positions, splits in .*jhmdb\.is\.tue"):
         read(root)
     write(root, {"walk/a": clip()[:, :13]}, {"walk/a": 2})
-    with pytest.raises(UserError, match=r"'pos_img' in .*walk/a.* must be 2 x 15 x any, not 2 x 13 x 3"):
-        read(root)
+    write(root, {"walk/b": clip()}, {"walk/b": 2})
+    (root / "splits/walk_test_split1.txt").write_text("a.avi 2\nb.avi 2\n")
+    refused, *good = read(root)
+    assert refused[0] == "jhmdb/test/walk/a"
+    assert re.search("'pos_img' in .*walk/a.* must be 2 x 15 x any, not 2 x 13 x 3", refused[1])
+    assert all(isinstance(sample, Sample) for sample in good)
     with pytest.raises(UserError, match=r"no lists <action>_test_split3\.txt"):
         read(root, fold=3)
     (root / "joint_positions/walk/a/joint_positions.mat").unlink()
-    with pytest.raises(UserError, match=r"joint_positions\.mat' does not exist"):
-        read(root)
-    with pytest.raises(UserError, match=r"a\.json' does not exist; check the option 'annotations'"):
+    assert "joint_positions.mat' does not exist" in read(root)[0][1]
+    with pytest.raises(UserError, match=r"a\.json' does not exist; check the path"):
         read(root, annotations="a.json")
     (root / "a.json").write_text(json.dumps({"images": [{"id": 1}], "annotations": []}))
-    with pytest.raises(UserError, match=r"a\.json' lacks 'file_name'"):
+    with pytest.raises(UserError, match=r"a\.json' .*'file_name' is missing"):
         read(root, annotations="a.json")
 
 

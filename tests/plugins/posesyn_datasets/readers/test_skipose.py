@@ -107,7 +107,7 @@ def test_damaged_and_foreign_files_are_named(root: Path, photo: bytes) -> None:
     with pytest.raises(UserError, match=r"labels\.h5.*lacks 'cam_intrinsic'"):
         read(root)
     (root / "test/labels.h5").write_bytes(b"no HDF5")
-    with pytest.raises(UserError, match=r"labels\.h5.*is not HDF5"):
+    with pytest.raises(UserError, match=r"labels\.h5.*it is not HDF5"):
         read(root)
 
 

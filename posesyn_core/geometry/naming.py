@@ -1,0 +1,113 @@
+"""Joints by the names that files give them: which registered joint set they are of, and in which order they stand."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from posesyn_core.errors import UserError
+from posesyn_core.geometry.skeletons import JOINT_SETS, JointSet, joint_set
+
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=\b[LR])(?=[A-Z][a-z])")
+_OTHER = re.compile(r"[^a-z0-9]+")
+_SIDES = {"l": "left", "r": "right", "left": "left", "right": "right"}
+
+
+@frozen(eq=False)
+class Naming:
+    """What the joints in a file are: J of the joint set ``joints``, of which joint k stands at ``places[k]`` in the
+    file, or nowhere (-1). The file has ``count`` joints.
+    """
+
+    joints: JointSet
+    places: NDArray[np.intp]
+    count: int
+
+    def take(self, rows: NDArray) -> NDArray:
+        """Rows (count, ...) of the file in the order of the set (J, ...); 0 for a joint that the file lacks."""
+        taken = rows[self.places]
+        taken[self.places < 0] = 0
+        return taken
+
+
+def plain(name: str) -> str:
+    """A joint's name as joint sets spell it: "LShoulder", "l-shoulder" and "Shoulder L" are "left_shoulder"."""
+    words = [word for word in _OTHER.sub("_", _CAMEL.sub("_", name.strip()).lower()).split("_") if word]
+    for at in (0, -1):
+        if len(words) > 1 and words[at] in _SIDES:
+            side = _SIDES[words.pop(at)]
+            return "_".join([side, *words])
+    return "_".join(words)
+
+
+def naming(names: Sequence[str], preferred: str, *, wanted: str = "") -> Naming:
+    """The set that joints of these names are of.
+
+    It is ``wanted`` if given, else ``preferred`` if it has all of them, else the set that has them and no others, else
+    the smallest that has all of them.
+
+    UserError if there is none, or if the smallest would be a guess: sets that have all of the names, but mean different
+    points of the body by them.
+    """
+    if wanted:
+        found = _places(joint_set(wanted), names)
+        if found is None:
+            raise UserError(f"the joints {_unknown(joint_set(wanted), names)} are none of the joint set {wanted!r}")
+        return Naming(joint_set(wanted), found, len(names))
+    fitting = {known.name: places for known in JOINT_SETS.values() if (places := _places(known, names)) is not None}
+    if not fitting:
+        near = min(JOINT_SETS.values(), key=lambda known: (len(_unknown(known, names)), len(known)))
+        raise UserError(
+            f"the file has joints of no known joint set: {', '.join(map(str, names))}; the nearest set, {near.name!r}, "
+            f"lacks {', '.join(_unknown(near, names))} (known sets: {', '.join(JOINT_SETS)})"
+        )
+    exact = [name for name in fitting if len(joint_set(name)) == len(names)]
+    if preferred in fitting:
+        chosen = preferred
+    elif exact:
+        chosen = exact[0]
+    else:
+        chosen = min(fitting, key=lambda name: len(joint_set(name)))
+        meant = {name: _points(joint_set(name), places) for name, places in fitting.items()}
+        if len(set(meant.values())) > 1:
+            raise UserError(
+                f"the joints {', '.join(map(str, names))} may be those of {' or '.join(fitting)}, which mean different "
+                "points by them: say which with the option joint_set"
+            )
+    return Naming(joint_set(chosen), fitting[chosen], len(names))
+
+
+def unnamed(name: str) -> Naming:
+    """That of a file without names: all joints of the set, in its order."""
+    joints = joint_set(name)
+    return Naming(joints, np.arange(len(joints)), len(joints))
+
+
+def _spellings(joints: JointSet) -> Mapping[str, int]:
+    """Where a joint stands in the set, by all the names that it may have in a file."""
+    aliases = {name: joints.joints.index(joint) for name, joint in joints.aliases.items()}
+    return aliases | {joint: at for at, joint in enumerate(joints.joints)}
+
+
+def _places(joints: JointSet, names: Sequence[str]) -> NDArray[np.intp] | None:
+    """(J,) where each joint of the set is among the names, -1 = nowhere; None if a name is not of the set, or twice."""
+    spellings = _spellings(joints)
+    found = [spellings.get(plain(str(name)), -1) for name in names]
+    if -1 in found or len(set(found)) < len(found):
+        return None
+    places = np.full(len(joints), -1)
+    places[found] = np.arange(len(found))
+    return places
+
+
+def _points(joints: JointSet, places: NDArray[np.intp]) -> tuple[str, ...]:
+    """The points of the body that the file's joints are, in its order."""
+    known = np.flatnonzero(places >= 0)
+    return tuple(joints.points[at] for at in known[np.argsort(places[known])])
+
+
+def _unknown(joints: JointSet, names: Sequence[str]) -> list[str]:
+    spellings = _spellings(joints)
+    return [str(name) for name in names if plain(str(name)) not in spellings]
