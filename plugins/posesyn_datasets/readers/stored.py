@@ -7,18 +7,16 @@ these tell which it was; otherwise an option decides, and such pictures are coun
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from attrs import define, evolve, field
 
 from posesyn_core import option
 from posesyn_core.errors import PoseSynWarning, SampleError
+from posesyn_core.files.upright import UPRIGHT, Storage
 from posesyn_core.geometry.skeletons import joint_set
 from posesyn_core.values import Sample
-
-if TYPE_CHECKING:
-    from posesyn_core.files.upright import Storage
 
 Convention = Literal["upright", "stored"]
 
@@ -41,7 +39,7 @@ class LabelledPixels:
 
     convention: Convention
     undecided: int = 0
-    _last: "tuple[Path, tuple[Any, Any], Storage | None]" = field(init=False, default=(Path(), (None, None), None))
+    _last: tuple[Path, tuple[Any, Any], Storage | None] = field(init=False, default=(Path(), (None, None), None))
 
     def upright(self, sample: Sample, announced: tuple[Any, Any] = (None, None)) -> Sample:
         """The sample with box and joints in pixels of the upright picture.
@@ -55,10 +53,9 @@ class LabelledPixels:
         storage = self._last[2]
         return sample if storage is None else turned(sample, storage)
 
-    def _turn(self, image: Path, announced: tuple[Any, Any]) -> "Storage | None":
+    def _turn(self, image: Path, announced: tuple[Any, Any]) -> Storage | None:
         """How to turn the picture's labels; None if they are as they should be."""
         from posesyn_core.files.images import storage_of  # loads OpenCV
-        from posesyn_core.files.upright import UPRIGHT
 
         try:
             storage = storage_of(image)
@@ -85,7 +82,7 @@ class LabelledPixels:
             )
 
 
-def turned(sample: Sample, storage: "Storage") -> Sample:
+def turned(sample: Sample, storage: Storage) -> Sample:
     """A sample labelled on the stored picture, as it is on the upright one. Joints without a label stay 0."""
     order = storage.order(joint_set(sample.joint_set))
     confidence = sample.confidence[order]

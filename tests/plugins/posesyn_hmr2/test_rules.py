@@ -75,7 +75,7 @@ def test_a_histogram_is_read_and_checked(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"hist\.npy.*\(20, 4, 4, 4\)"):
         load_prior(path)
     path.write_bytes(b"no array")
-    with pytest.raises(UserError, match=r"plain \.npy"):
+    with pytest.raises(UserError, match=r"expected a plain array"):
         load_prior(path)
     with pytest.raises(UserError, match="does not exist"):
         load_prior(tmp_path / "none.npy")

@@ -88,7 +88,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path: Path, monkeypatch: pytest.
     torch.save({"model": Payload()}, tmp_path / "evil.pt")
     (tmp_path / "plain.pt").write_bytes(pickle.dumps({"model": Payload()}))
     for name in ("evil.pt", "plain.pt"):
-        with pytest.raises(UserError, match="can't be read as tensors alone"):
+        with pytest.raises(UserError, match="can't be read: it"):
             load_network(str(tmp_path / name))
     assert not (tmp_path / "touched").exists()
 

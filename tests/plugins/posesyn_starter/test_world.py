@@ -159,7 +159,7 @@ def test_poses_can_come_from_motions(tmp_path):
         ({"count": 0}, "count"),
         ({"motions": "nowhere.npz"}, "nowhere.npz"),
         ({"motions": "MADE", "domain": "lab", "clips": "CLIPS"}, "no motion"),
-        ({"motions": "CLIPS"}, "is not an npz"),
+        ({"motions": "CLIPS"}, "expected an npz"),
         ({"folder": "CLIPS/below"}, "cache"),
     ],
 )

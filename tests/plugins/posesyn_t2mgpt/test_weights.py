@@ -82,10 +82,10 @@ Spoil = Callable[[Path], object]
         (lambda folder: np.save(folder / "std.npy", np.full(263, 0.36)), "HumanML3D's own Std.npy.*25 times"),
         (lambda folder: np.save(folder / "t2m_std.npy", np.ones(263)), "'std' twice, once in t2m_std.npy"),
         (lambda folder: (folder / "net_last.pth").unlink(), "add the VQ-VAE's checkpoint"),
-        (lambda folder: _truncate(folder / "net_last.pth"), "net_last.pth.* is the file complete"),
-        (lambda folder: (folder / "net_last.pth").write_bytes(b""), "net_last.pth.* is the file complete"),
-        (lambda folder: (folder / "std.npy").write_bytes(b"?"), "std.npy.* is the file complete"),
-        (lambda folder: torch.save({"model": {}}, folder / "net_last.pth"), "neither 'net' nor 'trans'"),
+        (lambda folder: _truncate(folder / "net_last.pth"), "net_last.pth.*ends early"),
+        (lambda folder: (folder / "net_last.pth").write_bytes(b""), "net_last.pth.*zero bytes"),
+        (lambda folder: (folder / "std.npy").write_bytes(b"?"), "std.npy.*is it complete"),
+        (lambda folder: torch.save({"model": {}}, folder / "net_last.pth"), "no tensors under 'net' or 'trans'"),
         (lambda folder: torch.save([Path("x")], folder / "net_last.pth"), "net_last.pth"),
         (lambda folder: _resize(folder / "net_last.pth", "vqvae.decoder.model.6.bias"), "does not fit.*model.6.bias"),
         (lambda folder: _resize(folder / "net_last.pth", "vqvae.encoder.model.0.weight", 16, 251, 3), "model.0.weight"),
@@ -103,7 +103,7 @@ def test_truncated_safetensors(weights_file: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(weights_file.read_bytes())
     _truncate(copy)
-    with pytest.raises(UserError, match=r"copy\.safetensors.* is the file complete"):
+    with pytest.raises(UserError, match=r"copy\.safetensors.*not a complete safetensors"):
         load_weights(str(copy))
 
 

@@ -109,7 +109,13 @@ def test_broken_frames_are_refused_and_the_next_one_read(root: Path, photo: byte
     (root / NAME / "smpl_params/000012.npz").write_bytes(b"PK")
     (root / NAME / "kinect_color/kinect_000/000018.png").unlink()
     *bad, good = read(root, smpl=smpl, cameras="kinect_000")
-    reasons = ["'body_pose'.*must be 69, not 63", "not finite", "not a zip file", "000018.png is missing", "not in front"]
+    reasons = [
+        "'body_pose'.*must be 69, not 63",
+        "not finite",
+        "no.* zip file",
+        "000018.png is missing",
+        "not in front",
+    ]
     assert isinstance(good, Sample)
     assert len(bad) == len(reasons)
     for entry, reason in zip(bad, reasons, strict=True):
