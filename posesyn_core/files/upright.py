@@ -23,6 +23,11 @@ _STEPS: Mapping[int, tuple[bool, bool, bool]] = {
 """By EXIF's number: exchange the axes, then mirror in x, then in y, to see the stored picture as it is meant."""
 
 
+def orientation(exchanged: bool, mirror_x: bool, mirror_y: bool) -> int:
+    """EXIF's number of the orientation that is seen right after exchanging the axes, then mirroring in x, then in y."""
+    return next(tag for tag, steps in _STEPS.items() if steps == (exchanged, mirror_x, mirror_y))
+
+
 def known(tag: Any) -> int:
     """EXIF's number of an orientation, 1 for anything that is none."""
     return tag if isinstance(tag, int) and tag in _STEPS else UPRIGHT

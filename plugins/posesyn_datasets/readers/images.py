@@ -10,10 +10,10 @@ from posesyn_core import option
 from posesyn_core.components import PersonDetector
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.values import SampleOrRejection
-from posesyn_datasets.readers.annotations import existing_root
-from posesyn_datasets.readers.unlabelled import DETECTOR, Picture, PictureOrRejection, people
+from posesyn_datasets.readers.annotations import existing_root, follow_links
+from posesyn_datasets.readers.unlabelled import DETECTOR, Picture, PictureOrRejection, people, sorted_out
 
-SUFFIXES = {".avif", ".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+SUFFIXES = {".avif", ".bmp", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 DEEPFASHION_FOLDERS = ("Img/img_highres", "Img/img", "img_highres", "img")
 
 
@@ -29,6 +29,7 @@ class ImagesConfig:
         None, "JSON with the people's boxes by picture (path below root); empty = the whole picture is one person's"
     )
     detector: PersonDetector | None = option(None, DETECTOR)
+    follow_links: bool = follow_links()
 
 
 @define
@@ -46,6 +47,7 @@ class DeepFashionConfig:
         None, "JSON with the people's boxes by picture (path below img); empty = the whole picture is one person's"
     )
     detector: PersonDetector | None = option(None, DETECTOR)
+    follow_links: bool = follow_links()
 
 
 @define(slots=False)  # cached_property needs a __dict__
@@ -56,16 +58,17 @@ class ImagesReader:
     dataset: str = "images"
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self._files) + len(self._found[1])
 
     def samples(self) -> Iterator[SampleOrRejection]:
-        """See :class:`posesyn_core.components.DatasetReader`; by path."""
+        """See :class:`posesyn_core.components.DatasetReader`; what is not read, then by path, in natural order."""
         yield from people(self.dataset, self._pictures(), self.config.boxes, self.config.detector)
 
     def _pictures(self) -> Iterator[PictureOrRejection]:
         from posesyn_core.files.images import decode_image, read_encoded, upright_size
 
         folder = self._folder
+        yield from self._found[1]
         for path in self._files:
             name = path.relative_to(folder).as_posix()
             try:
@@ -79,11 +82,19 @@ class ImagesReader:
         return existing_root(self.config.root, self.dataset)
 
     @cached_property
-    def _files(self) -> list[Path]:
-        files = sorted(path for path in self._folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-        if not files:
+    def _found(self) -> tuple[list[Path], list[tuple[str, str]]]:
+        """The pictures, and what else is there."""
+        config = self.config
+        found = sorted_out(
+            self.dataset, self._folder, SUFFIXES, "picture", follow_links=config.follow_links, boxes=config.boxes
+        )
+        if not found[0]:
             raise UserError(f"there is no picture ({', '.join(sorted(SUFFIXES))}) in the folder {str(self._folder)!r}")
-        return files
+        return found
+
+    @property
+    def _files(self) -> list[Path]:
+        return self._found[0]
 
 
 class DeepFashionReader(ImagesReader):

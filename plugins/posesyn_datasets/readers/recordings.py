@@ -18,7 +18,7 @@ from posesyn_core.values import Camera, Sample, SampleOrRejection
 from posesyn_datasets.readers.annotations import build_each
 from posesyn_datasets.readers.checks import Floats, pinhole
 from posesyn_datasets.readers.npz3d import person
-from posesyn_datasets.readers.video import JPEG_QUALITY, decoded
+from posesyn_datasets.readers.video import JPEG_QUALITY, decoded, fault
 
 FITTED = 200
 """Frames that the camera is fitted to, spread over the recording."""
@@ -102,13 +102,12 @@ def _pictures(recording: Recording, wanted: NDArray[np.intp]) -> Iterator[tuple[
     if recording.video is None:
         yield from ((int(at), Path(recording.pictures.format(at + 1))) for at in wanted)
         return
-    from av import FFmpegError
 
     from posesyn_core.files.images import encode_jpeg
 
     numbers = set(wanted.tolist())
     try:
-        for at, image in decoded(recording.video, numbers.__contains__):
+        for at, image in decoded(recording.video, numbers.__contains__, as_stored=True):
             yield at, encode_jpeg(image, JPEG_QUALITY)
-    except (FFmpegError, OSError) as error:
-        yield 0, SampleError(f"the video {recording.video.name} can't be decoded: {error.strerror}")
+    except Exception as error:  # whatever a damaged file leads FFmpeg and its binding to
+        yield 0, SampleError(f"the video {recording.video.name} can't be decoded: {fault(error)}")

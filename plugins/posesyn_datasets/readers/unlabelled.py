@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike
 
 from posesyn_core.components import PersonDetector
 from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files.locating import files_below, in_order
 from posesyn_core.files.paths import existing_file
 from posesyn_core.geometry.boxes import check_box
 from posesyn_core.geometry.skeletons import SMPL24
@@ -36,6 +37,10 @@ from posesyn_datasets.readers.annotations import build_each, load_json
 LOOKED_AT = 8
 """Pictures that a detector is given together."""
 DETECTOR = "component that finds the people, by name and options (see `posesyn plugins`); empty = none"
+
+BESIDE = {".csv", ".db", ".htm", ".html", ".ini", ".json", ".jsonl", ".log", ".mat", ".md", ".npy", ".npz", ".parquet",
+          ".pdf", ".pkl", ".toml", ".tsv", ".txt", ".xml", ".yaml", ".yml"}  # fmt: skip
+"""Suffixes of what usually lies beside pictures and videos."""
 
 Boxes = Mapping[str, list[Any]]
 
@@ -51,6 +56,28 @@ class Picture:
 
 
 PictureOrRejection = Picture | tuple[str, str]
+
+
+def sorted_out(
+    dataset: str, folder: Path, suffixes: set[str], what: str, *, follow_links: bool, boxes: Path | None
+) -> tuple[list[Path], list[tuple[str, str]]]:
+    """The files below a folder that are read, by their suffix, in natural order; and (id, reason) of those that aren't.
+
+    Hidden files, the file of ``boxes``, and what is ``BESIDE`` pictures by its suffix are neither.
+    """
+    found = in_order(files_below(folder, follow_links=follow_links))
+    read = [path for path in found if path.suffix.lower() in suffixes]
+    left = [
+        path
+        for path in found
+        if path.suffix.lower() not in suffixes | BESIDE and not _hidden(path.relative_to(folder)) and path != boxes
+    ]
+    reason = f"not read, because its name is no {what}'s ({', '.join(sorted(suffixes))}): convert it, or rename it"
+    return read, [(f"{dataset}/{path.relative_to(folder).as_posix()}", reason) for path in left]
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def people(

@@ -5,31 +5,37 @@ PyAV decodes them. A sampled frame is handed on as JPEG bytes, which a run keeps
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import NOTHING, define
+from numpy.typing import NDArray
 
 from posesyn_core import option
 from posesyn_core.components import PersonDetector
-from posesyn_core.errors import UserError
+from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files.locating import in_order
 from posesyn_core.files.paths import existing_file, inside
+from posesyn_core.files.reading import read_text, reason_of
+from posesyn_core.files.upright import Storage, orientation
 from posesyn_core.values import Image, SampleOrRejection
-from posesyn_datasets.readers.annotations import existing_root
+from posesyn_datasets.readers.annotations import existing_root, follow_links
 from posesyn_datasets.readers.checks import expect_layout
-from posesyn_datasets.readers.unlabelled import DETECTOR, Picture, PictureOrRejection, people
+from posesyn_datasets.readers.unlabelled import DETECTOR, Picture, PictureOrRejection, people, sorted_out
 
 if TYPE_CHECKING:
     from av import VideoFrame
 
-SUFFIXES = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"}
+SUFFIXES = {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts",
+            ".webm", ".wmv"}  # fmt: skip
 JPEG_QUALITY = 95
-QUARTER = 90
 
-Named = Iterator[tuple[str, Path]]
-"""Videos with their names, by which samples and the box file call them."""
+ODDEST_PIXEL = (0.1, 10.0)
+"""Aspect ratios of pixels beyond these are damage."""
+
+Named = Iterator[tuple[str, Path | str]]
+"""Videos with their names, by which samples and the box file call them; or an id, and why that file is not read."""
 
 
 def _stride() -> int:
@@ -42,7 +48,7 @@ def _stride() -> int:
 class VideoConfig:
     """Which videos to read; they have no labels: set ``score.labels = "estimated_2d"`` or ``"estimated_3d"``.
 
-    ``root`` is one video file, or a folder of them at any depth (.mp4, .avi, .mov, .mkv, .webm, .m4v, .mpg, .mpeg).
+    ``root`` is one video file, or a folder of them at any depth (.mp4, .avi, .mov, .mkv, .webm and others).
     """
 
     root: Path = option(NOTHING, "a video file, or a folder of videos at any depth")
@@ -51,6 +57,7 @@ class VideoConfig:
         None, "JSON with the people's boxes by frame ('<video>/<number>'); empty = the whole frame is one person's"
     )
     detector: PersonDetector | None = option(None, DETECTOR)
+    follow_links: bool = follow_links()
 
 
 @define
@@ -68,6 +75,7 @@ class Ucf101Config:
         None, "JSON with the people's boxes by frame ('<action>/<video>/<number>'); empty = the whole frame is one's"
     )
     detector: PersonDetector | None = option(None, DETECTOR)
+    follow_links: bool = follow_links()
 
 
 @define
@@ -79,17 +87,27 @@ class VideoReader:
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`; by name, then by frame."""
         config = self.config
-        frames = chain.from_iterable(_frames("video", name, path, config.stride) for name, path in self._videos())
-        yield from people("video", frames, config.boxes, config.detector)
+        yield from people("video", self._frames(), config.boxes, config.detector)
+
+    def _frames(self) -> Iterator[PictureOrRejection]:
+        for name, found in self._videos():
+            if isinstance(found, str):
+                yield name, found
+            else:
+                yield from _frames("video", name, found, self.config.stride)
 
     def _videos(self) -> Named:
         root = self.config.root.expanduser()
         if root.is_file():
             yield root.name, root
             return
-        files = sorted(path for path in existing_root(root, "video").rglob("*") if path.suffix.lower() in SUFFIXES)
+        folder, config = existing_root(root, "video"), self.config
+        files, skipped = sorted_out(
+            "video", folder, SUFFIXES, "video", follow_links=config.follow_links, boxes=config.boxes
+        )
         if not files:
             raise UserError(f"there is no video ({', '.join(sorted(SUFFIXES))}) in the folder {str(root)!r}")
+        yield from skipped
         yield from ((path.relative_to(root).as_posix(), path) for path in files)
 
 
@@ -105,7 +123,11 @@ class Ucf101Reader:
 
     def _frames(self) -> Iterator[PictureOrRejection]:
         for name in self._names:
-            path = inside(self._folder, name)
+            try:
+                path = inside(self._folder, name, follow_links=self.config.follow_links)
+            except SampleError as error:
+                yield f"ucf101/{name}", str(error)
+                continue
             if path.is_file():
                 yield from _frames("ucf101", name, path, self.config.stride)
             else:
@@ -120,10 +142,10 @@ class Ucf101Reader:
         root = existing_root(self.config.root, "ucf101")
         expect_layout(root, ["UCF-101"], "ucf101", "unpack UCF101.rar there")
         if self.config.split == "all":
-            names = [path.relative_to(self._folder).as_posix() for path in sorted(self._folder.glob("*/*.avi"))]
+            names = [path.relative_to(self._folder).as_posix() for path in in_order(self._folder.glob("*/*.avi"))]
         else:
             listed = existing_file(root / "ucfTrainTestlist" / f"{self.config.split}.txt", "split list")
-            names = [line.split()[0] for line in listed.read_text().splitlines() if line.strip()]
+            names = [line.split()[0] for line in read_text(listed, "split list").splitlines() if line.strip()]
         if not names:
             raise UserError(f"there is no video <action>/v_*.avi of the split {self.config.split!r} in {str(root)!r}")
         return names
@@ -131,8 +153,6 @@ class Ucf101Reader:
 
 def _frames(dataset: str, name: str, path: Path, stride: int) -> Iterator[PictureOrRejection]:
     """Every ``stride``-th frame; (id, reason) for a video, or the rest of one, that can't be decoded."""
-    from av import FFmpegError
-
     from posesyn_core.files.images import encode_jpeg
 
     at = -1
@@ -141,24 +161,60 @@ def _frames(dataset: str, name: str, path: Path, stride: int) -> Iterator[Pictur
             height, width = image.shape[:2]
             encoded = encode_jpeg(image, JPEG_QUALITY)
             yield Picture(f"{name}/{at:06d}", encoded, (width, height), image.copy)
-    except FFmpegError as error:
-        yield f"{dataset}/{name}", f"the video can't be decoded{f' after frame {at}' * (at >= 0)}: {error.strerror}"
+    except Exception as error:  # whatever a damaged file leads FFmpeg and its binding to
+        yield f"{dataset}/{name}", f"the video can't be decoded{f' after frame {at}' * (at >= 0)}: {fault(error)}"
     else:
         if at < 0:
             yield f"{dataset}/{name}", "the file has no video frames"
 
 
-def decoded(path: Path, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Image]]:
-    """(number, upright RGB image) of the frames whose number is ``wanted``. FFmpegError if the file is no video."""
+def fault(error: Exception) -> str:
+    """Why a video can't be decoded, in a clause."""
+    return str(getattr(error, "strerror", None) or reason_of(error))
+
+
+def decoded(path: Path, wanted: Callable[[int], bool], *, as_stored: bool = False) -> Iterator[tuple[int, Image]]:
+    """(number, RGB image) of the frames whose number is ``wanted``.
+
+    As players show them: with square pixels, turned and mirrored as the file says; or as they are stored. SampleError
+    if a frame is larger than any picture may be; FFmpegError and others if the file is no video.
+    """
     import av
 
-    with av.open(str(path)) as container:
+    from posesyn_core.files.images import MAX_PIXELS
+
+    if not path.is_file():
+        raise SampleError("it does not exist, or is no regular file")
+    with av.open(str(path), metadata_errors="replace") as container:
         for stream in container.streams.video[:1]:
+            aspect = float(stream.sample_aspect_ratio or 1)
+            if stream.codec_context.width * stream.codec_context.height > MAX_PIXELS:
+                raise SampleError(f"its frames have more than {MAX_PIXELS / 1e6:.0f} million pixels")
             for number, frame in enumerate(container.decode(stream)):
                 if wanted(number):
-                    yield number, _upright(frame)
+                    pixels = frame.to_ndarray(format="rgb24")
+                    yield number, pixels if as_stored else _as_shown(pixels, aspect, _matrix(frame))
 
 
-def _upright(frame: "VideoFrame") -> Image:
-    """Its pixels as players show them: a phone's recording says by how much to turn it, in degrees anticlockwise."""
-    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / QUARTER)))
+def _matrix(frame: "VideoFrame") -> NDArray[np.int32] | None:
+    """The linear part (2, 2) of the frame's display matrix, a row for x and one for y of the stored frame; or None."""
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            return np.frombuffer(bytes(data), np.int32).reshape(3, 3)[:2, :2]
+    return None
+
+
+def _as_shown(stored: Image, aspect: float, matrix: NDArray[np.int32] | None) -> Image:
+    """A frame with square pixels, turned as its display matrix says (to the nearest quarter) and mirrored."""
+    import cv2
+
+    height, width = stored.shape[:2]
+    if ODDEST_PIXEL[0] < aspect < ODDEST_PIXEL[1] and aspect != 1:  # the shorter side is stretched: nothing gets lost
+        size = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+        stored = cv2.resize(stored, size, interpolation=cv2.INTER_LINEAR)
+    if matrix is None or not matrix.any():
+        return stored
+    (xx, xy), (yx, yy) = matrix.tolist()
+    exchanged = abs(xx) + abs(yy) < abs(xy) + abs(yx)
+    tag = orientation(exchanged, (yx if exchanged else xx) < 0, (xy if exchanged else yy) < 0)
+    return Storage(tag, stored.shape[1], stored.shape[0]).pixels(stored)

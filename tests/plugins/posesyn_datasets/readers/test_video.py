@@ -1,6 +1,8 @@
 """Unlabelled videos."""
 
 import json
+import struct
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from posesyn_core import Sample, UserError
 from posesyn_core.files.images import load_image
 from posesyn_core.values import SampleOrRejection
-from posesyn_datasets.readers.video import Ucf101Config, Ucf101Reader, VideoConfig, VideoReader
+from posesyn_datasets.readers.video import Ucf101Config, Ucf101Reader, VideoConfig, VideoReader, decoded
 from tests.plugins.posesyn_datasets.overlays import drawn
 
 SIZE = (64, 48)
@@ -130,3 +132,72 @@ def test_a_real_video(shared: Path) -> None:
         image = load_image(sample.image)
         assert image.shape == (1920, 1080, 3)
         assert image.std() > 20
+
+
+def colours(image: np.ndarray) -> str:
+    """The quarters of a picture, from the top left: r, g, b or w."""
+    names = {"r": (255, 0, 0), "g": (0, 255, 0), "b": (0, 0, 255), "w": (255, 255, 255)}
+    height, width = image.shape[:2]
+    points = [image[y, x].astype(int) for y in (height // 4, 3 * height // 4) for x in (width // 4, 3 * width // 4)]
+    return "".join(min(names, key=lambda name: np.abs(point - names[name]).sum()) for point in points)
+
+
+def write_quarters(path: Path, aspect: tuple[int, int] = (1, 1)) -> None:
+    """Three frames of 64 x 48, red, green, blue and white from the top left."""
+    image = np.zeros((48, 64, 3), np.uint8)
+    image[:24, :32], image[:24, 32:], image[24:, :32], image[24:, 32:] = (255, 0, 0), (0, 255, 0), (0, 0, 255), 255
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(*aspect)
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+
+
+@pytest.mark.parametrize(
+    ("matrix", "seen", "size"),
+    [
+        ((1, 0, 0, 1), "rgbw", (64, 48)),
+        ((0, 1, -1, 0), "brwg", (48, 64)),  # a quarter turn clockwise
+        ((-1, 0, 0, -1), "wbgr", (64, 48)),
+        ((0, -1, 1, 0), "gwrb", (48, 64)),
+        ((-1, 0, 0, 1), "grwb", (64, 48)),  # a front camera's mirror image
+        ((1, 0, 0, -1), "bwrg", (64, 48)),
+        ((0, 1, 1, 0), "rbgw", (48, 64)),
+        ((0, -1, -1, 0), "wgbr", (48, 64)),
+    ],
+)
+def test_frames_are_turned_and_mirrored_as_players_show_them(
+    tmp_path: Path, matrix: tuple[int, ...], seen: str, size: tuple[int, int]
+) -> None:
+    write_quarters(tmp_path / "a.mp4")
+    data = bytearray((tmp_path / "a.mp4").read_bytes())
+    at = data.index(b"tkhd") + 4 + 40  # where the track's header has its matrix: a b u c d v x y w
+    a, b, c, d = (round(65536 * value) for value in matrix)
+    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    (tmp_path / "a.mp4").write_bytes(data)
+    _, image = next(decoded(tmp_path / "a.mp4", lambda _: True))
+    assert (colours(image), image.shape[1::-1]) == (seen, size)
+    _, stored = next(decoded(tmp_path / "a.mp4", lambda _: True, as_stored=True))
+    assert colours(stored) == "rgbw"
+
+
+@pytest.mark.parametrize(("aspect", "size"), [((4, 3), (85, 48)), ((8, 9), (64, 54)), ((1, 1), (64, 48))])
+def test_pixels_are_made_square(tmp_path: Path, aspect: tuple[int, int], size: tuple[int, int]) -> None:
+    write_quarters(tmp_path / "a.mp4", aspect)
+    _, image = next(decoded(tmp_path / "a.mp4", lambda _: True))
+    assert (colours(image), image.shape[1::-1]) == ("rgbw", size)
+
+
+def test_what_is_not_read_is_counted_and_videos_come_in_natural_order(tmp_path: Path) -> None:
+    for name in ("clip10.mp4", "clip2.mp4"):
+        write_quarters(tmp_path / name)
+    for name in ("film.rm", "notes.txt", ".hidden.xyz", "photo.heic"):
+        (tmp_path / name).touch()
+    found = list(VideoReader(VideoConfig(tmp_path)).samples())
+    skipped = {entry[0]: entry[1] for entry in found if isinstance(entry, tuple)}
+    assert skipped.keys() == {"video/film.rm", "video/photo.heic"}
+    assert "is no video's" in skipped["video/film.rm"]
+    ids = [entry.id for entry in found if isinstance(entry, Sample)]
+    assert ids == ["video/clip2.mp4/000000-0", "video/clip10.mp4/000000-0"]
