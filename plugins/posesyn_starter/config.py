@@ -20,6 +20,9 @@ class WorldConfig:
     image_size: int = option(224, "width and height of the images in pixels", least=32, most=4096)
     motions: str = option("", "npz of motions (joints, offsets, clip, domain) to take poses from; empty = procedural")
     domain: Literal["", "lab", "wild"] = option("", "use only the motions of this domain; empty = all")
+    mixed: bool = option(
+        False, "trunk and limbs of different frames of the motions put together, and the body leant over any way"
+    )
     clips: str = option("", "text file with the names of the clips to use, one a line; empty = all")
     body: str = option("", "the SMPL file (.npz or official .pkl) of the people; empty = the free body")
     folder: str = option("", "where images are kept; empty = $POSESYN_CACHE/world or ~/.cache/posesyn/world")

@@ -44,6 +44,9 @@ JPEG_QUALITY = 93
 
 SUPERSAMPLING = 2
 
+LIMBS = ([0, 3, 6, 9], [1, 4, 7, 10], [12, 15, 17, 19, 21], [13, 16, 18, 20, 22])
+"""Rows of ``body_pose``, which begins at joint 1: left and right leg, left and right arm."""
+
 
 @frozen(eq=False)
 class People:
@@ -124,6 +127,21 @@ def place_people(
     )
 
 
+def mix_poses(root: FloatArray, body_pose: FloatArray, generator: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """Poses that nobody took, of limbs that somebody moved: each limb from another of the N, and the whole leant over.
+
+    ``root`` (N, 3) and ``body_pose`` (N, 23, 3) axis-angles, y up. The lean is about a level axis, by up
+    to half a turn.
+    """
+    mixed = body_pose.copy()
+    for limb in LIMBS:
+        mixed[:, limb] = body_pose[generator.permutation(len(root))][:, limb]
+    way, angle = generator.uniform(-np.pi, np.pi, len(root)), generator.uniform(0, np.pi, len(root))
+    lean = np.stack([np.cos(way), np.zeros_like(way), np.sin(way)], axis=1) * angle[:, None]
+    leant = Rotation.from_rotvec(lean) * Rotation.from_rotvec(root)
+    return leant.as_rotvec().astype(np.float32), mixed
+
+
 def draw_view(people: People, k: int, generator: np.random.Generator) -> View:
     """The k-th person's view with a random light from above, coloured a little."""
     up = people.up[k]
@@ -173,6 +191,8 @@ class WorldReader:
     """Reads the world, drawing what is not there yet."""
 
     def __init__(self, config: WorldConfig) -> None:
+        if config.mixed and not config.motions:
+            raise UserError("the world's 'mixed' puts frames of motions together: name their file in 'motions'")
         self.config = config
         self.name = f"world/{config.part}-{config.split}"
         self.motion = _read_motions(config) if config.motions else None
@@ -190,6 +210,8 @@ class WorldReader:
             key.update(existing_file(Path(self.config.body).expanduser(), "body model").read_bytes())
         if self.motion is not None:
             key.update(self.motion.tobytes())
+            if self.config.mixed:
+                key.update(b"mixed")
         return key.hexdigest()
 
     def samples(self) -> Iterator[Sample]:
@@ -248,6 +270,8 @@ class WorldReader:
             joints = self.motion[generator.integers(len(self.motion), size=CHUNK)]
             fit = fit_smpl(self.body, torch.from_numpy(joints[:, None]), betas=torch.from_numpy(betas))
             root, body_pose = fit.global_orient[:, 0].float().numpy(), fit.body_pose[:, 0].float().numpy()
+            if config.mixed:
+                root, body_pose = mix_poses(root, body_pose, generator)
             lift = np.zeros(CHUNK, np.float32)
         return place_people(self.body, root, body_pose, betas, lift, config.part, config.image_size, generator)
 

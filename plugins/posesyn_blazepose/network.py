@@ -1,0 +1,178 @@
+"""BlazePose's landmark networks (lite, full, heavy): a crop of 256 pixels -> 39 landmarks, flag, heatmaps, person mask.
+
+Layer for layer the graphs ``pose_landmark_*.tflite``. Landmarks 0..32 are the pose, 33 and 34 say where the next crop
+lies, the others are not used.
+"""
+
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+
+from posesyn_blazepose.blocks import Backbone, BackboneSizes, Convolution, Residual, Separable, doubled
+
+SIZE = 256
+"""Pixels of the crop's side."""
+CELLS = 64
+"""Cells of the heatmaps' side."""
+LANDMARKS = 39
+REACH = 4
+"""Cells about a landmark in which its heatmap refines it: a window of 9 x 9."""
+SURE = 0.5
+"""The heatmap's probability from which it does."""
+
+
+@frozen
+class Sizes:
+    """``lateral``: channels of the feature pyramid; ``tower``: (channels, residual blocks) of the maps of 1/8, 1/16 and
+    1/32 between pyramid and regressor (heavy alone); ``width``: the regressor's channels; ``depths``: its residual blocks
+    at 4 x 4 and at 2 x 2; ``plain_half``: whether the mask's finest lateral is a residual block (lite alone)."""
+
+    backbone: BackboneSizes
+    lateral: int
+    width: int
+    depths: tuple[int, int]
+    tower: tuple[tuple[int, int], ...] = ()
+    residual_half: bool = False
+
+
+SIZES = {
+    "lite": Sizes(BackboneSizes((8, 16, 24, 40, 56, 96), (1, 1, 2, 2, 3)), 32, 192, (2, 3), residual_half=True),
+    "full": Sizes(BackboneSizes((16, 24, 32, 64, 88, 144), (1, 1, 2, 2, 3)), 48, 288, (4, 5)),
+    "heavy": Sizes(
+        BackboneSizes((24, 32, 56, 112, 160, 272), (3, 3, 5, 5, 7), narrow=2),
+        48, 288, (7, 7), tower=((96, 6), (192, 7), (288, 7)),
+    ),
+}  # fmt: skip
+
+
+class Pyramid(nn.Module):
+    """The backbone's maps brought together at 1/4 of the size."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        widths = sizes.backbone.widths
+        self.laterals = nn.ModuleList(Separable(widths[at], sizes.lateral) for at in (1, 2, 4))
+        self.top = Separable(sizes.backbone.top, sizes.lateral)
+
+    def forward(self, quarter: Tensor, eighth: Tensor, sixteenth: Tensor, top: Tensor) -> Tensor:
+        """Maps of falling size -> (B, lateral, S / 4, S / 4)."""
+        laterals = [lateral(x) for lateral, x in zip(self.laterals, (quarter, eighth, sixteenth), strict=True)]
+        x = self.top(top)
+        for lateral in reversed(laterals):
+            x = doubled(x) + lateral
+        return x
+
+
+class Mask(nn.Module):
+    """Which pixels show the person."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        width = sizes.backbone.widths[0]
+        self.finest = Residual(width) if sizes.residual_half else Separable(width, 8)
+        self.reduce = Separable(sizes.lateral, 8)
+        self.half_blocks = nn.Sequential(Residual(8), Residual(8))
+        self.full_blocks = nn.Sequential(Residual(8), Residual(8))
+        self.out = Convolution(8, 1, 3, active=False)
+
+    def forward(self, half: Tensor, pyramid: Tensor) -> Tensor:
+        """Maps of S / 2 and S / 4 -> logits (B, S, S)."""
+        lateral = self.finest(half)
+        x = self.half_blocks(doubled(self.reduce(pyramid)) + lateral)
+        return self.out(self.full_blocks(doubled(x)))[:, 0]
+
+
+class Tower(nn.Module):
+    """heavy's way from the pyramid down to 1/32, the backbone's maps of 1/8 and 1/16 added on it."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        widths = sizes.backbone.widths
+        self.laterals = nn.ModuleList(
+            Separable(widths[at], channels) for at, (channels, _) in zip((2, 4), sizes.tower[:2], strict=True)
+        )
+        inputs, levels = sizes.lateral, []
+        for channels, depth in sizes.tower:
+            levels.append(
+                nn.Sequential(Residual(inputs, channels, stride=2), *(Residual(channels) for _ in range(depth)))
+            )
+            inputs = channels
+        self.levels = nn.ModuleList(levels)
+
+    def forward(self, pyramid: Tensor, eighth: Tensor, sixteenth: Tensor) -> Tensor:
+        """-> (B, the last level's channels, S / 32, S / 32)."""
+        first, second = (lateral(x) for lateral, x in zip(self.laterals, (eighth, sixteenth), strict=True))
+        x = self.levels[0](pyramid) + first
+        return self.levels[2](self.levels[1](x) + second)
+
+
+class Regressor(nn.Module):
+    """The last maps -> landmarks in the crop and in the world, and whether there is a person."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        width = sizes.width
+        self.top = Separable(sizes.backbone.top, width)
+        blocks: list[nn.Module] = []
+        for depth in sizes.depths:
+            blocks += [Residual(width, stride=2), *(Residual(width) for _ in range(depth))]
+        self.blocks = nn.Sequential(*blocks)
+        self.landmarks = nn.Conv2d(width, LANDMARKS * 5, 2)
+        self.world = nn.Conv2d(width, LANDMARKS * 3, 2)
+        self.flag = nn.Conv2d(width, 1, 2)
+
+    def forward(self, hidden: Tensor) -> dict[str, Tensor]:
+        """(B, width, 2, 2) -> ``landmarks`` (B, 39, 5), ``world`` (B, 39, 3), ``flag`` (B,)."""
+        return {
+            "landmarks": self.landmarks(hidden).reshape(-1, LANDMARKS, 5),
+            "world": self.world(hidden).reshape(-1, LANDMARKS, 3),
+            "flag": torch.sigmoid(self.flag(hidden)).flatten(),
+        }
+
+
+class LandmarkNetwork(nn.Module):
+    """One crop -> everything that BlazePose says of it."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        """Random weights."""
+        super().__init__()
+        self.sizes = sizes
+        self.backbone = Backbone(sizes.backbone)
+        self.pyramid = Pyramid(sizes)
+        self.mask = Mask(sizes)
+        self.tower = Tower(sizes) if sizes.tower else None
+        self.heatmaps = Convolution(sizes.lateral, LANDMARKS, active=False)
+        self.regressor = Regressor(sizes)
+
+    def forward(self, images: Tensor, mask: bool = False) -> dict[str, Tensor]:
+        """Crops (B, 3, 256, 256), RGB in 0..1.
+
+        ``landmarks`` (B, 39, 5): x, y, z in pixels of the crop, logits of visibility and presence, unrefined; ``flag``
+        (B,) probability of a person; ``heatmaps`` (B, 39, 64, 64) logits; ``world`` (B, 39, 3) metres from the middle of the
+        hips; with ``mask`` its logits (B, 256, 256).
+        """
+        half, quarter, eighth, sixteenth, top = self.backbone(images)
+        pyramid = self.pyramid(quarter, eighth, sixteenth, top)
+        masks = {"mask": self.mask(half, pyramid)} if mask else {}
+        x = self.tower(pyramid, eighth, sixteenth) if self.tower is not None else None
+        heatmaps = self.heatmaps(pyramid)
+        last = self.regressor.top(top)
+        hidden = self.regressor.blocks(last if x is None else x + last)
+        return {**self.regressor(hidden), "heatmaps": heatmaps, **masks}
+
+
+def refined(landmarks: Tensor, heatmaps: Tensor) -> Tensor:
+    """x and y of landmarks (B, 39, 5) moved to the centre of what their heatmap (B, 39, 64, 64) shows about them.
+
+    In a window of 9 x 9 cells about the landmark's own; only where the heatmap is sure. As a sum over the whole map with a
+    weight that is 0 outside the window, so that it can be exported and learnt through.
+    """
+    cells = torch.arange(CELLS, device=landmarks.device, dtype=landmarks.dtype)
+    own = (landmarks[..., :2].detach() * (CELLS / SIZE)).trunc()
+    near = ((cells - own[..., None]).abs() <= REACH).to(landmarks.dtype)
+    shown = torch.sigmoid(heatmaps) * near[..., 0, None, :] * near[..., 1, :, None]
+    total = shown.sum((2, 3))
+    columns, rows = (shown.sum(2) * cells).sum(-1), (shown.sum(3) * cells).sum(-1)
+    places = torch.stack([columns, rows], -1) / total.clamp(min=1e-6)[..., None] * (SIZE / CELLS)
+    sure = (shown.amax((2, 3)) >= SURE)[..., None]
+    return torch.cat([torch.where(sure, places, landmarks[..., :2]), landmarks[..., 2:]], -1)

@@ -1,0 +1,51 @@
+"""The starter's training loss: plain distances, each term averaged over what is labelled."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from posesyn_blazepose.network import SIZE
+from posesyn_blazepose.starter_network import FOCAL_LENGTH
+
+HIPS = [1, 2]
+WEIGHTS = {"joints": 10.0, "rotations": 2.0, "betas": 0.02}
+FIRST = 0.5
+"""The share of the first stage's answer in the loss."""
+
+
+def starter_loss(answer: Mapping[str, Tensor], batch: Mapping[str, Tensor], keypoints: float) -> dict[str, Tensor]:
+    """The terms of the second stage's answer, unweighted, and under "loss" the weighted sum of both stages'.
+
+    ``batch`` holds the labels as ``posesyn_blazepose.views.labels`` makes them; ``keypoints`` is the weight of the 2D
+    joints. Frames of which only these are known (real photographs) may bring a weight of theirs: ``weight2d`` (B,).
+    """
+    terms = _terms(answer, batch)
+    weights = WEIGHTS | {"keypoints2d": keypoints}
+    first = _terms(
+        {name.removeprefix("first_"): value for name, value in answer.items() if name.startswith("first_")}, batch
+    )
+    total = torch.stack([weights[name] * (terms[name] + FIRST * first[name]) for name in terms]).sum()
+    return {"loss": total, **terms}
+
+
+def _terms(answer: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    known2d, known3d = batch["keypoints2d"][..., 2], batch["joints3d"][..., 3]
+    apart = answer["points"] * (FOCAL_LENGTH / (SIZE / 2)) - batch["keypoints2d"][..., :2]
+    distance2d = apart.square().sum(-1).add(1e-8).sqrt()
+    weight = batch.get("weight2d", torch.ones_like(known2d[:, 0]))
+    joints = answer["joints"] - answer["joints"][:, HIPS].mean(1, keepdim=True)
+    truth = batch["joints3d"][..., :3] - batch["joints3d"][:, HIPS, :3].mean(1, keepdim=True)
+    distance3d = (joints - truth).square().sum(-1).add(1e-8).sqrt()
+    turned = (answer["rotmat"] - batch["rotmat"]).square().sum((-1, -2)).add(1e-8).sqrt().mean(1)
+    return {
+        "keypoints2d": _mean(distance2d.clamp(max=2), known2d * weight[:, None]),
+        "joints": _mean(distance3d, known3d),
+        "rotations": _mean(turned, batch["has_smpl"]),
+        "betas": _mean((answer["betas"] - batch["shape"]).square().mean(1), batch["has_smpl"]),
+    }
+
+
+def _mean(values: Tensor, weights: Tensor) -> Tensor:
+    """The mean of values where there are weights, over the batch; 0 if there are none."""
+    return (values * weights).sum() / (weights > 0).sum().clamp(min=1)

@@ -1,0 +1,192 @@
+"""SMPL from BlazePose's eyes: the starter estimator's network.
+
+"full" looks at the crop as published and stays as it is: its landmarks, in the picture and in metres, lose nothing. A
+second copy of its last layers (``Tail``) and a head of fully connected layers learn what landmarks don't say: how the
+bones are turned about themselves, the body's shape, and where GHUM's joints and SMPL's differ. The head looks twice: its
+first answer is posed and projected, and a second stage corrects it by the distance to the landmarks.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from posesyn_blazepose.network import SIZE, SIZES, LandmarkNetwork, refined
+from posesyn_core.body.model import Body
+from posesyn_core.geometry.rotations import six_d_to_matrix
+
+FOCAL_LENGTH = 768.0
+"""Of the crop's camera, in its pixels; its principal point is the crop's middle."""
+POSE = 33
+"""Landmarks of the pose."""
+PAIRS = (
+    (11, 16), (12, 17), (13, 18), (14, 19), (15, 20), (16, 21), (23, 1), (24, 2), (25, 4), (26, 5), (27, 7), (28, 8),
+    (31, 10), (32, 11), (19, 22), (20, 23),
+)  # fmt: skip
+"""Landmarks and the joints of SMPL next to them: shoulders, elbows, wrists, hips, knees, ankles, toes, fingers."""
+SEEN, JOINTS = (list(column) for column in zip(*PAIRS, strict=True))
+HIDDEN = 512
+TAIL = 4 * SIZES["full"].width
+"""Numbers that the tail says of a crop."""
+
+
+class Tail(nn.Module):
+    """The last layers of "full", from the last residual block of its backbone to what its regressor reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        full = LandmarkNetwork(SIZES["full"])
+        self.expand, self.top, self.blocks = full.backbone.expand, full.regressor.top, full.regressor.blocks
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, 144, 8, 8) -> (B, 1152)."""
+        return self.blocks(self.top(self.expand(features))).flatten(1)
+
+
+class Block(nn.Module):
+    """A residual block of two fully connected layers."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)
+
+
+class Skeleton(nn.Module):
+    """Forward kinematics of SMPL's 24 joints, level by level of the tree."""
+
+    template: Tensor
+    shapes: Tensor
+
+    def __init__(self, body: Body) -> None:
+        super().__init__()
+        self.register_buffer("template", body.rest_template.clone())
+        self.register_buffer("shapes", body.rest_shapedirs.clone())
+        self.parents = body.parents.tolist()
+
+    def forward(self, rotations: Tensor, betas: Tensor) -> Tensor:
+        """Rotations (B, 24, 3, 3), betas (B, 10) -> joints (B, 24, 3) from the pelvis, metres."""
+        rest = self.template + torch.einsum("jak,bk->bja", self.shapes, betas)
+        turned, placed = [rotations[:, 0]], [torch.zeros_like(rest[:, 0])]
+        for joint, parent in enumerate(self.parents[1:], 1):
+            bone = (rest[:, joint] - rest[:, parent])[..., None]
+            placed.append(placed[parent] + (turned[parent] @ bone)[..., 0])
+            turned.append(turned[parent] @ rotations[:, joint])
+        return torch.stack(placed, 1)
+
+
+def body_frame(world: Tensor) -> Tensor:
+    """World landmarks (B, 33, 3) -> (B, 3, 3), whose columns are the body's axes: to its left, up, to its front."""
+    up = world[:, 11] + world[:, 12] - world[:, 23] - world[:, 24]
+    left = world[:, 11] - world[:, 12] + world[:, 23] - world[:, 24]
+    up = nn.functional.normalize(up, dim=-1)
+    front = nn.functional.normalize(torch.linalg.cross(left, up), dim=-1)
+    return torch.stack([torch.linalg.cross(up, front), up, front], -1)
+
+
+def placed(joints: Tensor, points: Tensor, weights: Tensor) -> Tensor:
+    """Where the body stands (B, 3): joints (B, J, 3) metres whose projections come nearest to ``points`` (B, J, 2).
+
+    Points in focal lengths from the crop's middle, ``weights`` (B, J). The linear least squares X + tx = u (Z + tz), y
+    alike, in closed form: tx and ty are means once tz is known.
+    """
+    share = (weights / weights.sum(1, keepdim=True).clamp(min=1e-6))[..., None]
+    ray = joints[..., :2] - points * joints[..., 2:]
+    middle, far = (points * share).sum(1), (ray * share).sum(1)
+    away = points - middle[:, None]
+    spread = (away.square() * share).sum((1, 2)).clamp(min=1e-5)
+    depth = ((ray - far[:, None]) * away * share).sum((1, 2)) / spread
+    depth = depth.clamp(1.0, 50.0)
+    return torch.cat([middle * depth[:, None] - far, depth[:, None]], 1)
+
+
+class Head(nn.Module):
+    """What the eyes see -> SMPL's rotations, shape, and where the body stands before the crop's camera."""
+
+    def __init__(self, skeleton: Skeleton) -> None:
+        super().__init__()
+        self.skeleton = skeleton
+        seen = POSE * (3 + 3 + 2) + TAIL
+        self.enter = nn.Linear(seen, HIDDEN)
+        self.trunk = nn.Sequential(Block(HIDDEN), Block(HIDDEN), Block(HIDDEN))
+        numbers = 24 * 6 + 10 + 3
+        self.first = nn.Linear(HIDDEN, numbers)
+        self.enter_again = nn.Linear(HIDDEN + numbers + 24 * 3 + len(PAIRS) * 3, HIDDEN)
+        self.trunk_again = nn.Sequential(Block(HIDDEN), Block(HIDDEN))
+        self.second = nn.Linear(HIDDEN, numbers)
+        identity = torch.tensor([1.0, 0, 0, 0, 1, 0]).repeat(24)
+        self.register_buffer("mean", torch.cat([identity, torch.zeros(13)]))
+        self.register_buffer("hidden_scale", torch.ones(TAIL))
+        for layer in (self.first, self.second):
+            nn.init.xavier_uniform_(layer.weight, gain=0.1)
+            nn.init.zeros_(layer.bias)
+
+    mean: Tensor
+    hidden_scale: Tensor
+
+    def forward(self, landmarks: Tensor, world: Tensor, hidden: Tensor) -> dict[str, Tensor]:
+        """``landmarks`` (B, 39, 5) refined, ``world`` (B, 39, 3), ``hidden`` (B, 1152): see :meth:`_answer`.
+
+        The keys of the first stage's answer begin with "first_".
+        """
+        frame = body_frame(world[:, :POSE])
+        body = world[:, :POSE] @ frame
+        sure = torch.sigmoid(landmarks[:, :POSE, 3:])
+        pixels = landmarks[:, :POSE, :3] / (SIZE / 2)
+        # where a landmark lies in the crop says little; how it lies to the others much
+        middle = pixels[:, 23:25].mean(1, keepdim=True)
+        seen = [body.flatten(1), (pixels - middle).flatten(1), sure.flatten(1), hidden * self.hidden_scale]
+        points = (landmarks[:, SEEN, :2] - SIZE / 2) / FOCAL_LENGTH
+        weights = sure[:, SEEN].prod(-1) + 0.02
+        x = self.trunk(self.enter(torch.cat(seen, 1)))
+        numbers = self.mean + self.first(x)
+        first = self._answer(numbers, frame, points, weights)
+        apart = (first["points"][:, JOINTS] - points) * 10
+        state = [x, numbers, (first["joints"] @ frame).flatten(1), apart.flatten(1), weights]
+        y = self.trunk_again(self.enter_again(torch.cat(state, 1)))
+        second = self._answer(numbers + self.second(y), frame, points, weights)
+        return {**{f"first_{name}": value for name, value in first.items()}, **second}
+
+    def _answer(self, numbers: Tensor, frame: Tensor, points: Tensor, weights: Tensor) -> dict[str, Tensor]:
+        """``rotmat`` (B, 24, 3, 3) in the crop's frame, ``betas`` (B, 10), ``transl`` (B, 3) of the pelvis in metres,
+        ``joints`` (B, 24, 3) from the pelvis, ``points`` (B, 24, 2) their projections in focal lengths."""
+        six_d, betas, moved = numbers.split([24 * 6, 10, 3], 1)
+        rotations = six_d_to_matrix(six_d.unflatten(1, (24, 6)), "columns")
+        rotations = torch.cat([(frame @ rotations[:, 0])[:, None], rotations[:, 1:]], 1)
+        joints = self.skeleton(rotations, betas)
+        place = placed(joints[:, JOINTS], points, weights)
+        depth = place[:, 2:] * torch.exp(0.1 * moved[:, 2:])
+        transl = torch.cat([(place[:, :2] / place[:, 2:] + 0.02 * moved[:, :2]) * depth, depth], 1)
+        absolute = joints + transl[:, None]
+        seen = absolute[..., :2] / absolute[..., 2:].clamp(min=0.2)
+        return {"rotmat": rotations, "betas": betas, "transl": transl, "joints": joints, "points": seen}
+
+
+class StarterNetwork(nn.Module):
+    """Crops in, bodies out."""
+
+    def __init__(self, body: Body) -> None:
+        """Random weights."""
+        super().__init__()
+        self.eyes = LandmarkNetwork(SIZES["full"])
+        self.tail = Tail()
+        self.head = Head(Skeleton(body))
+
+    def see(self, images: Tensor) -> dict[str, Tensor]:
+        """What is never trained: ``features`` (B, 144, 8, 8), refined ``landmarks`` (B, 39, 5), ``world`` (B, 39, 3)."""
+        eyes = self.eyes
+        half, quarter, eighth, sixteenth, deep = eyes.backbone.levels(images)
+        top = eyes.backbone.expand(deep)
+        heatmaps = eyes.heatmaps(eyes.pyramid(quarter, eighth, sixteenth, top))
+        said = eyes.regressor(eyes.regressor.blocks(eyes.regressor.top(top)))
+        return {"features": deep, "landmarks": refined(said["landmarks"], heatmaps), "world": said["world"]}
+
+    def understand(self, seen: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What :meth:`see` gives -> the head's answer."""
+        return self.head(seen["landmarks"], seen["world"], self.tail(seen["features"]))
+
+    def look(self, images: Tensor) -> dict[str, Tensor]:
+        """Crops (B, 3, 256, 256), RGB in 0..1 -> the head's answer."""
+        return self.understand(self.see(images))
