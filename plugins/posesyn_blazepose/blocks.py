@@ -129,19 +129,13 @@ class Backbone(nn.Module):
         self.groups = nn.ModuleList(groups)
         self.expand = nn.Sequential(Convolution(sizes.widths[5], sizes.top), depthwise(sizes.top))
 
-    def levels(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """(B, 3, S, S) -> maps (B, width, S / 2, S / 2) to (B, width, S / 32, S / 32), the last before its expansion."""
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """(B, 3, S, S) -> maps (B, width, S / 2, S / 2) to (B, top, S / 32, S / 32)."""
         half = self.stem(images)
         quarter = self.groups[0](half)
         eighth = self.groups[1](quarter)
         sixteenth = self.groups[3](self.groups[2](eighth))
-        return half, quarter, eighth, sixteenth, self.groups[4](sixteenth)
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """As :meth:`levels`, the last map expanded: (B, top, S / 32, S / 32)."""
-        *levels, deep = self.levels(images)
-        half, quarter, eighth, sixteenth = levels
-        return half, quarter, eighth, sixteenth, self.expand(deep)
+        return half, quarter, eighth, sixteenth, self.expand(self.groups[4](sixteenth))
 
 
 def doubled(x: Tensor) -> Tensor:

@@ -24,11 +24,11 @@ VARIANTS = ("detector", *SIZES)
 def convert(path: Path) -> tuple[str, Mapping[str, Tensor]]:
     """The variant of a .tflite file, and its weights under our names. UserError if it is none of BlazePose's."""
     convolutions = read_convolutions(path)
-    shapes = [tuple(convolution.weight.shape) for convolution in convolutions]
+    shapes = [convolution.weight.shape for convolution in convolutions]
     for variant in VARIANTS:
         network = network_of(variant)
         names = in_order(network, DETECTOR_SIZE if variant == "detector" else SIZE)
-        if shapes == [tuple(network.get_submodule(name).weight.shape) for name in names]:
+        if shapes == [_weight(network, name).shape for name in names]:
             parts = {
                 f"{name}.{part}": torch.from_numpy(getattr(convolution, part).copy())
                 for name, convolution in zip(names, convolutions, strict=True)
@@ -36,6 +36,10 @@ def convert(path: Path) -> tuple[str, Mapping[str, Tensor]]:
             }
             return variant, parts
     raise UserError(f"{str(path)!r} holds none of BlazePose's networks: {', '.join(VARIANTS)}")
+
+
+def _weight(network: nn.Module, name: str) -> Tensor:
+    return network.get_parameter(f"{name}.weight")
 
 
 def in_order(network: nn.Module, size: int) -> list[str]:
@@ -66,7 +70,7 @@ FIRST_OF_TOWER, FIRST_OF_MASK = "tower.levels.0.0.branch.", "mask.reduce."
 
 
 def _as_published(called: list[str]) -> list[str]:
-    moved = tuple(f"{name}." for names in AFTER.values() for name in names) + (FIRST_OF_TOWER,)
+    moved = (*(f"{name}." for names in AFTER.values() for name in names), FIRST_OF_TOWER)
     order = []
     for name in called:
         if name.startswith(moved):

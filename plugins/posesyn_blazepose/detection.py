@@ -18,8 +18,8 @@ LARGEST_LOGIT = 100.0
 
 @frozen(eq=False)
 class Found:
-    """N people, surest first: ``scores`` (N,), ``points`` (N, 6, 2): the face box's corners, then the middle of the hips,
-    a point on the circle about the whole body, and the same two of the upper body; pixels of the picture."""
+    """N people, surest first: ``scores`` (N,), ``points`` (N, 6, 2): the face box's corners, then the middle of the
+    hips, a point on the circle about the whole body, and the same two of the upper body; pixels of the picture."""
 
     scores: Floats
     points: Floats

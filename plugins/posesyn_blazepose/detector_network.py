@@ -1,4 +1,5 @@
-"""BlazePose's person detector: a picture of 224 pixels -> for 2254 anchors a face box, four points of the body, a score.
+"""BlazePose's person detector: a picture of 224 pixels -> for 2254 anchors a face box, four points of the body, a
+score.
 
 Layer for layer the graph ``pose_detection.tflite``.
 """
@@ -50,7 +51,10 @@ class DetectorNetwork(nn.Module):
         for head, level in zip(self.heads, (y, x, top), strict=True):
             spread = cells_of_blocks(level)
             found.append(
-                [_by_anchor(branch(spread), numbers) for branch, numbers in zip(head, (1, NUMBERS), strict=True)]
+                [
+                    _by_anchor(branch(spread), numbers)
+                    for branch, numbers in zip(head.children(), (1, NUMBERS), strict=True)
+                ]
             )
         scores, boxes = (torch.cat([level[k] for level in found], 1) for k in (0, 1))
         return {"scores": scores[..., 0], "boxes": boxes}

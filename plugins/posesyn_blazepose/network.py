@@ -24,8 +24,9 @@ SURE = 0.5
 @frozen
 class Sizes:
     """``lateral``: channels of the feature pyramid; ``tower``: (channels, residual blocks) of the maps of 1/8, 1/16 and
-    1/32 between pyramid and regressor (heavy alone); ``width``: the regressor's channels; ``depths``: its residual blocks
-    at 4 x 4 and at 2 x 2; ``plain_half``: whether the mask's finest lateral is a residual block (lite alone)."""
+    1/32 between pyramid and regressor (heavy alone); ``width``: the regressor's channels; ``depths``: its residual
+    blocks at 4 x 4 and at 2 x 2; ``plain_half``: whether the mask's finest lateral is a residual block (lite
+    alone)."""
 
     backbone: BackboneSizes
     lateral: int
@@ -148,8 +149,8 @@ class LandmarkNetwork(nn.Module):
         """Crops (B, 3, 256, 256), RGB in 0..1.
 
         ``landmarks`` (B, 39, 5): x, y, z in pixels of the crop, logits of visibility and presence, unrefined; ``flag``
-        (B,) probability of a person; ``heatmaps`` (B, 39, 64, 64) logits; ``world`` (B, 39, 3) metres from the middle of the
-        hips; with ``mask`` its logits (B, 256, 256).
+        (B,) probability of a person; ``heatmaps`` (B, 39, 64, 64) logits; ``world`` (B, 39, 3) metres from the middle
+        of the hips; with ``mask`` its logits (B, 256, 256).
         """
         half, quarter, eighth, sixteenth, top = self.backbone(images)
         pyramid = self.pyramid(quarter, eighth, sixteenth, top)
@@ -164,8 +165,8 @@ class LandmarkNetwork(nn.Module):
 def refined(landmarks: Tensor, heatmaps: Tensor) -> Tensor:
     """x and y of landmarks (B, 39, 5) moved to the centre of what their heatmap (B, 39, 64, 64) shows about them.
 
-    In a window of 9 x 9 cells about the landmark's own; only where the heatmap is sure. As a sum over the whole map with a
-    weight that is 0 outside the window, so that it can be exported and learnt through.
+    In a window of 9 x 9 cells about the landmark's own; only where the heatmap is sure. As a sum over the whole map
+    with a weight that is 0 outside the window, so that it can be exported and learnt through.
     """
     cells = torch.arange(CELLS, device=landmarks.device, dtype=landmarks.dtype)
     own = (landmarks[..., :2].detach() * (CELLS / SIZE)).trunc()

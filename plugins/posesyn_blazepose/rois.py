@@ -1,7 +1,7 @@
 """The square of a picture that BlazePose looks at: its place, its side and its turn.
 
-A point p of the picture lies at s R^T (p - centre) / side + s / 2 in a crop of s pixels; R turns clockwise on the screen
-by ``rotation``. Squares are arrays (..., 4): x and y of the centre, side, rotation (pixels, radians).
+A point p of the picture lies at s R^T (p - centre) / side + s / 2 in a crop of s pixels; R turns clockwise on the
+screen by ``rotation``. Squares are arrays (..., 4): x and y of the centre, side, rotation (pixels, radians).
 """
 
 import numpy as np
@@ -13,6 +13,8 @@ Floats = NDArray[np.float64]
 
 MARGIN = 1.25
 """The square's side over the diameter of the circle about the body, or over the longer side of a person's box."""
+FIRST_MARGIN = 1.5
+"""The first look's square over the longer side of the person's box: a second one finds its own size."""
 STEADY = (0.3, 3.0)
 """By how much a square's side may change from one look to the next."""
 

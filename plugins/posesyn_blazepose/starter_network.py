@@ -2,8 +2,8 @@
 
 "full" looks at the crop as published and stays as it is: its landmarks, in the picture and in metres, lose nothing. A
 second copy of its last layers (``Tail``) and a head of fully connected layers learn what landmarks don't say: how the
-bones are turned about themselves, the body's shape, and where GHUM's joints and SMPL's differ. The head looks twice: its
-first answer is posed and projected, and a second stage corrects it by the distance to the landmarks.
+bones are turned about themselves, the body's shape, and where GHUM's joints and SMPL's differ. The head looks twice:
+its first answer is posed and projected, and a second stage corrects it by the distance to the landmarks.
 """
 
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from posesyn_blazepose.looks import POSE, Cropper, first_square, guarded, refuse_coarse, to_wide, turns
 from posesyn_blazepose.network import SIZE, SIZES, LandmarkNetwork, refined
+from posesyn_blazepose.views import BODY_MARGIN, HIPS, LEAST_TORSO, SHOULDERS
 from posesyn_core.body.model import Body
 from posesyn_core.geometry.rotations import six_d_to_matrix
 
 FOCAL_LENGTH = 768.0
 """Of the crop's camera, in its pixels; its principal point is the crop's middle."""
-POSE = 33
-"""Landmarks of the pose."""
 PAIRS = (
     (11, 16), (12, 17), (13, 18), (14, 19), (15, 20), (16, 21), (23, 1), (24, 2), (25, 4), (26, 5), (27, 7), (28, 8),
     (31, 10), (32, 11), (19, 22), (20, 23),
@@ -31,16 +31,15 @@ TAIL = 4 * SIZES["full"].width
 
 
 class Tail(nn.Module):
-    """The last layers of "full", from the last residual block of its backbone to what its regressor reads."""
+    """The last residual blocks of "full", from the map of 8 x 8 to what its regressor reads."""
 
     def __init__(self) -> None:
         super().__init__()
-        full = LandmarkNetwork(SIZES["full"])
-        self.expand, self.top, self.blocks = full.backbone.expand, full.regressor.top, full.regressor.blocks
+        self.blocks = LandmarkNetwork(SIZES["full"]).regressor.blocks
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, 144, 8, 8) -> (B, 1152)."""
-        return self.blocks(self.top(self.expand(features))).flatten(1)
+        """(B, 288, 8, 8) -> (B, 1152)."""
+        return self.blocks(features).flatten(1)
 
 
 class Block(nn.Module):
@@ -164,6 +163,15 @@ class Head(nn.Module):
         return {"rotmat": rotations, "betas": betas, "transl": transl, "joints": joints, "points": seen}
 
 
+class AimUpright(nn.Module):
+    """Where the second look goes: the body that the first one found, turned upright."""
+
+    def forward(self, points: Tensor, squares: Tensor) -> Tensor:
+        """Joints (B, 24, 2) in focal lengths of the crops of ``squares`` (B, 4) -> squares (B, 4)."""
+        wide = to_wide(points * FOCAL_LENGTH + SIZE / 2, squares)
+        return guarded(squares, square_of_body(wide, squares))
+
+
 class StarterNetwork(nn.Module):
     """Crops in, bodies out."""
 
@@ -173,15 +181,17 @@ class StarterNetwork(nn.Module):
         self.eyes = LandmarkNetwork(SIZES["full"])
         self.tail = Tail()
         self.head = Head(Skeleton(body))
+        self.cropper, self.aim = Cropper(), AimUpright()
 
     def see(self, images: Tensor) -> dict[str, Tensor]:
-        """What is never trained: ``features`` (B, 144, 8, 8), refined ``landmarks`` (B, 39, 5), ``world`` (B, 39, 3)."""
+        """What is never trained: ``features`` (B, 288, 8, 8), refined ``landmarks`` (B, 39, 5), ``world`` (B, 39,
+        3)."""
         eyes = self.eyes
-        half, quarter, eighth, sixteenth, deep = eyes.backbone.levels(images)
-        top = eyes.backbone.expand(deep)
+        _, quarter, eighth, sixteenth, top = eyes.backbone(images)
         heatmaps = eyes.heatmaps(eyes.pyramid(quarter, eighth, sixteenth, top))
-        said = eyes.regressor(eyes.regressor.blocks(eyes.regressor.top(top)))
-        return {"features": deep, "landmarks": refined(said["landmarks"], heatmaps), "world": said["world"]}
+        features = eyes.regressor.top(top)
+        said = eyes.regressor(eyes.regressor.blocks(features))
+        return {"features": features, "landmarks": refined(said["landmarks"], heatmaps), "world": said["world"]}
 
     def understand(self, seen: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What :meth:`see` gives -> the head's answer."""
@@ -190,3 +200,29 @@ class StarterNetwork(nn.Module):
     def look(self, images: Tensor) -> dict[str, Tensor]:
         """Crops (B, 3, 256, 256), RGB in 0..1 -> the head's answer."""
         return self.understand(self.see(images))
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Wide crops (B, 3, 448, 448), RGB in 0..1 -> the answer of the second look, at a crop turned upright.
+
+        ``rotmat`` (B, 24, 3, 3), ``betas`` (B, 10) and ``transl`` (B, 3), the pelvis's place in metres, before the
+        second crop's camera; ``square`` (B, 4) is that crop's, in pixels of the wide one.
+        """
+        refuse_coarse(self.eyes.heatmaps.weight)
+        first = first_square(images)
+        square = self.aim(self.look(self.cropper(images, first))["points"], first)
+        answer = self.look(self.cropper(images, square))
+        return {**{name: answer[name] for name in ("rotmat", "betas", "transl")}, "square": square}
+
+
+def square_of_body(points: Tensor, before: Tensor) -> Tensor:
+    """The upright square (B, 4) about joints (B, 24, 2): ``posesyn_blazepose.views.square_of_body`` in torch."""
+    torso = points[:, SHOULDERS].mean(1) - points[:, HIPS].mean(1)
+    length = torso.square().sum(-1).add(1e-6).sqrt()
+    angle = torch.atan2(torso[:, 0], -torso[:, 1])
+    angle = torch.where(length < LEAST_TORSO * before[:, 2], torch.zeros_like(angle), angle)
+    turn = turns(torch.stack([angle, angle, angle, angle], -1))
+    aligned = points @ turn
+    low, high = aligned.amin(1), aligned.amax(1)
+    side = (high - low).amax(-1, keepdim=True) * BODY_MARGIN
+    centre = (turn @ ((low + high) / 2)[..., None])[..., 0]
+    return torch.cat([centre, side, angle[:, None]], -1)

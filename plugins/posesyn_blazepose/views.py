@@ -1,4 +1,5 @@
-"""How the starter's training looks at a person: crops as its two looks take them, and as pictures vary; labels in step."""
+"""How the starter's training looks at a person: crops as its two looks take them, and as pictures vary; labels in
+step."""
 
 import cv2
 import numpy as np
@@ -7,12 +8,10 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from posesyn_blazepose.network import SIZE
-from posesyn_blazepose.rois import Floats, crop_matrix, square_of_box, turns
+from posesyn_blazepose.rois import FIRST_MARGIN, Floats, crop_matrix, square_of_box, turns
 from posesyn_core.geometry.skeletons import SMPL24
 from posesyn_core.values import FloatArray, Image, LabelledFrame, SmplParams
 
-FIRST_MARGIN = 1.5
-"""The first look's square over the longer side of the person's box."""
 BODY_MARGIN = 1.45
 """The second look's square over the longer side of the box about the joints, along the body."""
 SHOULDERS, HIPS = [16, 17], [1, 2]
@@ -22,9 +21,10 @@ LEAST_TORSO = 0.1
 
 @frozen
 class Augmentation:
-    """``scale`` and ``shift`` (of the side) are deviations of the square; ``turn`` degrees of deviation; ``whirl`` is the
-    share of first looks turned by any angle; ``second`` the share of second looks; ``colour`` how much channels and
-    brightness vary; ``occlusion`` the share of crops of which parts are hidden; ``blur`` of those that are coarse."""
+    """``scale`` and ``shift`` (of the side) are deviations of the square; ``turn`` degrees of deviation; ``whirl`` is
+    the share of first looks turned by any angle; ``second`` the share of second looks; ``colour`` how much channels
+    and brightness vary; ``occlusion`` the share of crops of which parts are hidden; ``blur`` of those that are
+    coarse."""
 
     scale: float = 0.1
     shift: float = 0.04
@@ -59,7 +59,8 @@ class View:
 
 
 def square_of_body(points: Floats, known: NDArray[np.bool_]) -> Floats | None:
-    """The upright square (4,) about joints (24, 2) of SMPL as the second look takes it; None if the torso is unknown."""
+    """The upright square (4,) about joints (24, 2) of SMPL as the second look takes it; None if the torso is
+    unknown."""
     torso = points[SHOULDERS].mean(0) - points[HIPS].mean(0)
     angle = np.arctan2(torso[0], -torso[1]) if known[SHOULDERS + HIPS].all() else 0.0
     cos, sin = np.cos(angle), np.sin(angle)
@@ -120,7 +121,8 @@ def labels(frame: LabelledFrame, view: View) -> dict[str, NDArray[np.float32]]:
     """What the loss needs of one view of a person.
 
     ``keypoints2d`` (24, 3): x, y with the crop as -1..1, and confidence; ``joints3d`` (24, 4): x, y, z in metres, and
-    confidence; ``rotmat`` (24, 3, 3); ``shape`` (10,); ``has_smpl`` () is 0 or 1. What is unknown is 0 (rotations: identity).
+    confidence; ``rotmat`` (24, 3, 3); ``shape`` (10,); ``has_smpl`` () is 0 or 1. What is unknown is 0 (rotations:
+    identity).
     """
     order = SMPL24.flip if view.flipped else np.arange(24)
     matrix, known = view.matrix(), frame.labels3d()[order]

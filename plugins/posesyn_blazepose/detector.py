@@ -1,0 +1,128 @@
+"""BlazePose's person detector as a PersonDetector: everyone in the picture, small people too.
+
+MediaPipe looks at the whole picture, and goes on with the first person. Here the picture is also looked at in parts,
+which overlap; the landmarks then say whether somebody is there, how large, and who was found twice.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from posesyn_blazepose.config import DetectorConfig
+from posesyn_blazepose.detection import letterboxed, people
+from posesyn_blazepose.detector_network import SIZE
+from posesyn_blazepose.looker import Seen, look_twice
+from posesyn_blazepose.rois import Floats, square_of_points
+from posesyn_blazepose.weights import load_detector, load_landmarks
+from posesyn_core.values import Detections, Image
+
+OVERLAP = 1.15
+"""A part's side over its share of the picture's, so that people at its edges are whole in the next."""
+SAME_PLACE, SAME_SIDE = 0.15, 2.0
+"""Squares whose centres are nearer than that share of a side, and of similar size, are one person's before any look."""
+SAME_PERSON = 0.12
+"""The mean distance of the landmarks, of a square's side, below which two people are one."""
+SURE = 0.4
+"""Visibility x presence from which a landmark counts for the box."""
+LEAST_SURE = 6
+"""Landmarks that somebody must show to be found."""
+SIDE, TOP = 0.08, 0.14
+"""How far the box reaches beyond the landmarks, as shares of their longer extent; the top is that of the head."""
+HEAD = slice(0, 11)
+
+
+class BlazePoseDetector:
+    """Finds the people of pictures."""
+
+    def __init__(self, config: DetectorConfig) -> None:
+        """UserError if the weights can't be loaded."""
+        self.config = config
+        self.network = load_detector().to(config.device)
+        self.landmarks = load_landmarks(config.weights).to(config.device)
+        self.first = load_landmarks("lite").to(config.device)
+        for network in (self.network, self.landmarks, self.first):
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def find_people(self, images: Sequence[Image]) -> list[Detections]:
+        """The people of each picture, surest first."""
+        return [self._find(image) for image in images]
+
+    def _find(self, image: Image) -> Detections:
+        squares, scores = self._candidates(image)
+        if not len(squares):
+            return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+        seen = look_twice((self.first, self.landmarks), [image] * len(squares), squares)
+        boxes, kept = [], []
+        for at in _different(seen, np.flatnonzero(seen.flag >= self.config.min_presence)):
+            box = _box(seen, at, image)
+            if box is not None:
+                boxes.append(box)
+                kept.append(scores[at])
+        return Detections(np.array(boxes, np.float32).reshape(-1, 4), np.array(kept, np.float32))
+
+    def _candidates(self, image: Image) -> tuple[Floats, Floats]:
+        """Squares (N, 4) that may show a person, and their scores, surest first; those of the same place left out."""
+        found: list[tuple[float, Floats]] = []
+        for place, part in _parts(image, self.config.tiles):
+            pixels = torch.from_numpy(letterboxed(part)).permute(2, 0, 1)[None].float() / (255 / 2) - 1
+            assert pixels.shape[-1] == SIZE
+            with torch.inference_mode():
+                said = self.network(pixels.to(next(self.network.parameters()).device))
+            here = people(said["scores"][0].cpu().numpy(), said["boxes"][0].cpu().numpy(), part, self.config.min_score)
+            squares = square_of_points(here.points[:, 2] + place, here.points[:, 3] + place)
+            found += zip(here.scores, squares, strict=True)
+        found.sort(key=lambda one: -one[0])
+        kept: list[tuple[float, Floats]] = []
+        for score, square in found:
+            if not any(_same_place(square, other) for _, other in kept):
+                kept.append((float(score), square))
+        return np.array([square for _, square in kept]).reshape(-1, 4), np.array([score for score, _ in kept])
+
+
+def _parts(image: Image, tiles: int) -> Iterator[tuple[Floats, Image]]:
+    """The picture, and its parts of 1/2, 1/3 ... of its longer side: the place (2,) of the first pixel, and the
+    pixels."""
+    height, width = image.shape[:2]
+    yield np.zeros(2), image
+    for count in range(2, tiles + 1):
+        side = min(max(height, width), int(max(height, width) / count * OVERLAP))
+        for top in _starts(height, side):
+            for left in _starts(width, side):
+                yield np.array([left, top], float), np.ascontiguousarray(image[top : top + side, left : left + side])
+
+
+def _starts(length: int, side: int) -> list[int]:
+    """Where parts of ``side`` begin that cover ``length``, each overlapping the next by a third or more."""
+    count = max(1, int(np.ceil(length / side * 1.5)))
+    return sorted({int(start) for start in np.linspace(0, max(length - side, 0), count)})
+
+
+def _same_place(one: Floats, other: Floats) -> bool:
+    apart, ratio = np.hypot(*(one[:2] - other[:2])), one[2] / other[2]
+    return bool(apart < SAME_PLACE * one[2] and 1 / SAME_SIDE < ratio < SAME_SIDE)
+
+
+def _different(seen: Seen, candidates: np.ndarray) -> list[int]:
+    """Those of the candidates (surest first) whose landmarks are not another's before them."""
+    kept: list[int] = []
+    for at in candidates:
+        apart = [np.linalg.norm(seen.points[at] - seen.points[k], axis=1).mean() for k in kept]
+        sides = [min(seen.rois[at, 2], seen.rois[k, 2]) for k in kept]
+        if all(distance >= SAME_PERSON * side for distance, side in zip(apart, sides, strict=True)):
+            kept.append(int(at))
+    return kept
+
+
+def _box(seen: Seen, at: int, image: Image) -> Floats | None:
+    """The box (4,) about what is seen of a person, inside the picture; None if that is too little."""
+    last = np.array([image.shape[1] - 1, image.shape[0] - 1], float)
+    points, sure = seen.points[at], seen.visibility[at] * seen.presence[at] >= SURE
+    sure &= (points >= 0).all(1) & (points <= last).all(1)
+    if sure.sum() < LEAST_SURE:
+        return None
+    low, high = points[sure].min(0), points[sure].max(0)
+    extent = (high - low).max()
+    low = low - extent * np.array([SIDE, TOP if sure[HEAD].any() else SIDE])
+    box = np.concatenate([np.clip(low, 0, last), np.clip(high + extent * SIDE, 0, last)])
+    return box if (box[2:] > box[:2]).all() else None

@@ -1,0 +1,51 @@
+"""BlazePose as a 2D labeller, and who of a picture's pixels is the person."""
+
+from collections.abc import Sequence
+
+import torch
+from numpy.typing import NDArray
+
+from posesyn_blazepose.config import LabellerConfig
+from posesyn_blazepose.joints import BLAZEPOSE33
+from posesyn_blazepose.looker import Seen, look_twice, mask_in_picture
+from posesyn_blazepose.rois import FIRST_MARGIN, square_of_box
+from posesyn_blazepose.weights import load_landmarks
+from posesyn_core.files.images import load_image
+from posesyn_core.geometry.boxes import check_box
+from posesyn_core.values import FloatArray, Image, Keypoints, Sample
+
+
+class BlazePoseLabeller:
+    """A KeypointEstimator that can also tell masks."""
+
+    joint_set = BLAZEPOSE33.name
+
+    def __init__(self, config: LabellerConfig) -> None:
+        """UserError if the weights can't be loaded."""
+        self.network = load_landmarks(config.weights).to(config.device)
+        self.first = load_landmarks("lite").to(config.device)
+        for network in (self.network, self.first):
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def detect(self, samples: Sequence[Sample]) -> list[Keypoints]:
+        """The landmarks of the person in each sample's box; confidence = visibility x presence."""
+        seen = self._look([load_image(sample.image) for sample in samples], samples)
+        return [
+            Keypoints(points, visibility * presence)
+            for points, visibility, presence in zip(seen.points, seen.visibility, seen.presence, strict=True)
+        ]
+
+    def masks(self, samples: Sequence[Sample]) -> list[FloatArray]:
+        """Per sample (H, W): how surely each pixel of its picture shows the person in its box, 0..1."""
+        images = [load_image(sample.image) for sample in samples]
+        seen = self._look(images, samples, masks=True)
+        logits = seen.masks
+        assert logits is not None
+        return [mask_in_picture(*one) for one in zip(logits, seen.rois, images, strict=True)]
+
+    def _look(self, images: Sequence[Image], samples: Sequence[Sample], *, masks: bool = False) -> Seen:
+        boxes: list[NDArray] = []
+        for image, sample in zip(images, samples, strict=True):
+            check_box(sample.box, image.shape[1], image.shape[0])
+            boxes.append(sample.box)
+        return look_twice((self.first, self.network), images, square_of_box(boxes, FIRST_MARGIN), masks=masks)

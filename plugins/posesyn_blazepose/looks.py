@@ -1,0 +1,113 @@
+"""Two looks at a person inside one exported network: the second crop is cut where the first look says.
+
+The network gets a wide crop about the person. Squares are tensors (B, 4) in pixels of that: x and y of the centre,
+side, clockwise rotation (see ``posesyn_blazepose.rois``, whose arithmetic this is in torch, without any choice that
+would depend on the data in the flow of control).
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from posesyn_blazepose.network import SIZE, LandmarkNetwork, refined
+from posesyn_blazepose.rois import MARGIN, STEADY
+from posesyn_core.errors import UserError
+
+POSE = 33
+"""Landmarks of the pose; the next two say where to look next."""
+WIDE = 448
+"""Pixels of the wide crop's side."""
+FIRST = 0.75
+"""Of its side: the square of the first look."""
+
+
+def first_square(images: Tensor) -> Tensor:
+    """The upright square (B, 4) in the middle of wide crops (B, 3, 448, 448)."""
+    square = torch.tensor([WIDE / 2, WIDE / 2, WIDE * FIRST, 0.0], dtype=images.dtype, device=images.device)
+    return square.expand(len(images), 4)
+
+
+def turns(squares: Tensor) -> Tensor:
+    """R (B, 2, 2)."""
+    cos, sin = squares[:, 3].cos(), squares[:, 3].sin()
+    return torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
+
+
+class Cropper(nn.Module):
+    """Cuts squares out; a module of its own, which half-precision engines leave in float32."""
+
+    def forward(self, images: Tensor, squares: Tensor) -> Tensor:
+        """Wide crops (B, 3, W, W) and squares in them -> crops (B, 3, 256, 256): bilinear, the border repeated
+        outside."""
+        steps = torch.arange(SIZE, device=images.device, dtype=images.dtype)
+        grid = torch.stack([steps.expand(SIZE, SIZE), steps[:, None].expand(SIZE, SIZE)], -1)
+        places = to_wide(grid.reshape(1, SIZE * SIZE, 2), squares)
+        normalised = places * (2 / (images.shape[-1] - 1)) - 1
+        return functional.grid_sample(
+            images, normalised.unflatten(1, (SIZE, SIZE)), mode="bilinear", padding_mode="border", align_corners=True
+        )
+
+
+def to_wide(points: Tensor, squares: Tensor) -> Tensor:
+    """Points (B, J, 2) in pixels of the crops of 256 pixels, in pixels of the wide crop."""
+    away = (points - SIZE / 2) * (squares[:, 2] / SIZE)[:, None, None]
+    return away @ turns(squares).mT + squares[:, None, :2]
+
+
+def square_of_points(first: Tensor, second: Tensor) -> Tensor:
+    """Squares (B, 4) about ``first`` (B, 2), reaching beyond ``second``, which they turn straight up."""
+    x, y = (second - first).unbind(-1)
+    side = 2 * MARGIN * (x.square() + y.square() + 1e-6).sqrt()
+    return torch.stack([first[:, 0], first[:, 1], side, torch.atan2(x, -y)], -1)
+
+
+def guarded(before: Tensor, after: Tensor) -> Tensor:
+    """``after`` (B, 4), or ``before`` where the side would change by more than ``STEADY``."""
+    change = after[:, 2] / before[:, 2]
+    return torch.where(((change > STEADY[0]) & (change < STEADY[1]))[:, None], after, before)
+
+
+class Aim(nn.Module):
+    """Where the second look goes: landmarks 33 and 34 say it."""
+
+    def forward(self, landmarks: Tensor, squares: Tensor) -> Tensor:
+        """Refined landmarks (B, 39, 5) in pixels of the crops of ``squares`` (B, 4) -> squares (B, 4)."""
+        ends = to_wide(landmarks[:, POSE : POSE + 2, :2], squares)
+        return guarded(squares, square_of_points(ends[:, 0], ends[:, 1]))
+
+
+class Told(nn.Module):
+    """What the second look's landmarks are in the wide crop."""
+
+    def forward(self, landmarks: Tensor, world: Tensor, squares: Tensor) -> dict[str, Tensor]:
+        """``points`` (B, 33, 2) in sides of the wide crop from its middle, ``world`` (B, 33, 3) metres, turned back
+        upright, ``confidence`` (B, 33)."""
+        points = to_wide(landmarks[:, :POSE, :2], squares) / WIDE - 0.5
+        upright = world[:, :POSE, :2] @ turns(squares).mT
+        confidence = torch.sigmoid(landmarks[:, :POSE, 3:]).prod(-1)
+        return {"points": points, "world": torch.cat([upright, world[:, :POSE, 2:]], -1), "confidence": confidence}
+
+
+class TwoLooks(nn.Module):
+    """Two landmark networks, the second of which looks where the first one says."""
+
+    def __init__(self, first: LandmarkNetwork, second: LandmarkNetwork) -> None:
+        super().__init__()
+        self.first, self.second = first, second
+        self.cropper, self.aim, self.told = Cropper(), Aim(), Told()
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Wide crops (B, 3, 448, 448), RGB in 0..1 -> see :class:`Told`; ``flag`` (B,): is there a person?"""
+        refuse_coarse(self.second.heatmaps.weight)
+        squares = first_square(images)
+        first = self.first(self.cropper(images, squares))
+        squares = self.aim(refined(first["landmarks"], first["heatmaps"]), squares)
+        second = self.second(self.cropper(images, squares))
+        landmarks = refined(second["landmarks"], second["heatmaps"])
+        return {**self.told(landmarks, second["world"], squares), "flag": second["flag"]}
+
+
+def refuse_coarse(weight: Tensor) -> None:
+    """UserError if a network's weights are in bfloat16."""
+    if weight.dtype == torch.bfloat16:
+        raise UserError("BlazePose's networks lose centimetres in bf16: set the engine's precision to fp16 or fp32")
