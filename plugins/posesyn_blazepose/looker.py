@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from attrs import frozen
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from posesyn_blazepose.network import SIZE, LandmarkNetwork, refined
 from posesyn_blazepose.rois import Floats, crop_matrix, cut, guarded, square_of_points, to_picture, turns
@@ -66,7 +67,7 @@ def _in_picture(said: dict[str, NDArray[np.float32]], rois: Floats) -> Seen:
     landmarks, turn = said["landmarks"].astype(np.float64), turns(rois)
     points = to_picture(landmarks[..., :2], rois, SIZE)
     world = said["world"][:, :POSE].astype(np.float64)
-    sure = 1 / (1 + np.exp(-landmarks[:, :POSE, 3:]))
+    sure = expit(landmarks[:, :POSE, 3:])
     return Seen(
         rois=rois,
         next=square_of_points(points[:, POSE], points[:, POSE + 1]),
@@ -82,7 +83,7 @@ def _in_picture(said: dict[str, NDArray[np.float32]], rois: Floats) -> Seen:
 
 def mask_in_picture(logits: FloatArray, roi: Floats, image: Image) -> FloatArray:
     """How surely each pixel (H, W) shows the person, from the mask's logits (256, 256) in a square; 0 outside it."""
-    probability = (1 / (1 + np.exp(-np.asarray(logits, np.float32)))).astype(np.float32)
+    probability = expit(np.asarray(logits, np.float32))
     height, width = image.shape[:2]
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return np.asarray(cv2.warpAffine(probability, crop_matrix(roi, SIZE), (width, height), flags=flags), np.float32)

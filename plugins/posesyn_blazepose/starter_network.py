@@ -15,6 +15,7 @@ from posesyn_blazepose.looks import POSE, Cropper, first_square, guarded, refuse
 from posesyn_blazepose.network import SIZE, SIZES, LandmarkNetwork, refined
 from posesyn_blazepose.views import BODY_MARGIN, HIPS, LEAST_TORSO, SHOULDERS
 from posesyn_core.body.model import Body
+from posesyn_core.body.skinning import rigid_chain
 from posesyn_core.geometry.rotations import six_d_to_matrix
 
 FOCAL_LENGTH = 768.0
@@ -54,7 +55,7 @@ class Block(nn.Module):
 
 
 class Skeleton(nn.Module):
-    """Forward kinematics of SMPL's 24 joints, level by level of the tree."""
+    """Forward kinematics of the body's 24 joints."""
 
     template: Tensor
     shapes: Tensor
@@ -63,17 +64,11 @@ class Skeleton(nn.Module):
         super().__init__()
         self.register_buffer("template", body.rest_template.clone())
         self.register_buffer("shapes", body.rest_shapedirs.clone())
-        self.parents = body.parents.tolist()
 
     def forward(self, rotations: Tensor, betas: Tensor) -> Tensor:
         """Rotations (B, 24, 3, 3), betas (B, 10) -> joints (B, 24, 3) from the pelvis, metres."""
-        rest = self.template + torch.einsum("jak,bk->bja", self.shapes, betas)
-        turned, placed = [rotations[:, 0]], [torch.zeros_like(rest[:, 0])]
-        for joint, parent in enumerate(self.parents[1:], 1):
-            bone = (rest[:, joint] - rest[:, parent])[..., None]
-            placed.append(placed[parent] + (turned[parent] @ bone)[..., 0])
-            turned.append(turned[parent] @ rotations[:, joint])
-        return torch.stack(placed, 1)
+        _, joints = rigid_chain(rotations, self.template + torch.einsum("jak,bk->bja", self.shapes, betas))
+        return joints - joints[:, :1]
 
 
 def body_frame(world: Tensor) -> Tensor:
