@@ -123,6 +123,7 @@ def _stage_command(stage: str) -> click.Command:
     @click.command(stage, short_help=_TEACHES[stage])
     @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
     @click.option("--recipe", type=click.Path(path_type=Path), help="Recipe that starts the run, if it is new.")
+    @click.option("--repair", "repairs", is_flag=True, help="Set damaged files of the stage aside and make them again.")
     @recipe_options
     @engine_options(stage)
     @click.pass_obj
@@ -130,6 +131,7 @@ def _stage_command(stage: str) -> click.Command:
         registry: Registry,
         folder: Path,
         recipe: Path | None,
+        repairs: bool,
         settings: tuple[str, ...],
         restart: str | None,
         engine: str | None = None,
@@ -146,6 +148,8 @@ def _stage_command(stage: str) -> click.Command:
         with run_lock(folder):
             chosen = with_engine(load_recipe(recipe or folder / "recipe.toml", settings), stage, engine, precision)
             opened = create_run(folder, chosen, registry, restart)
+            if repairs:
+                _repair(opened, stage)
             figures = run_stage(opened, stage)
         tell(stage, figures)
         _print_outdated(opened)
@@ -173,6 +177,16 @@ _REASONS: Mapping[str, str] = {
     "reference_reasons": "references rejected for",
     "drop_reasons": "dropped for",
 }
+
+
+def _repair(opened: "Run", stage: str) -> None:
+    """Set damaged files of a stage aside, and say so."""
+    from posesyn_core.pipeline.checking import repair
+
+    found, place = repair(opened, stage)
+    for damage in found:
+        click.echo(f"{damage.path.relative_to(opened.folder)} {damage.fault}")
+    click.echo(f"set aside in {str(place)!r}" if place is not None else f"nothing of {stage} is damaged")
 
 
 def _print_outdated(opened: "Run") -> None:

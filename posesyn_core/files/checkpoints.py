@@ -8,6 +8,7 @@ The usual life of a file in a plugin::
     load_state_dict(network, state, fit, path)  # UserError with one sentence if it does not fit
 """
 
+import json
 import pickle
 import re
 from collections import OrderedDict
@@ -236,12 +237,28 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def write_state_dict(
     state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None, dtype: torch.dtype | None = None
 ) -> None:
-    """Write safetensors, atomically; floating-point tensors as ``dtype`` if given."""
+    """Write safetensors, atomically; floating-point tensors as ``dtype`` if given. Same weights, same bytes."""
     stored = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     if dtype is not None:
         stored = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in stored.items()}
     with atomic_path(path) as temporary:
         save_file(stored, temporary, metadata=dict(metadata or {}))
+        _sort_metadata(temporary)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Bring a safetensors file's metadata into a fixed order: the library writes it in another one each time.
+
+    The file begins with the length of its header (8 bytes, little endian) and the header, JSON that may end in spaces.
+    """
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= length:  # the library writes it as tersely
+            file.seek(8)
+            file.write(text.ljust(length))
 
 
 class _Refused(pickle.UnpicklingError):

@@ -27,6 +27,7 @@ from posesyn_core.pipeline.executor import LOCAL, Executor
 from posesyn_core.pipeline.judging import Judge, filter_of, label_frames
 from posesyn_core.pipeline.references import analyse_references
 from posesyn_core.pipeline.run import EASY, Clip, DrawnFrame, Judgement, Run
+from posesyn_core.pipeline.seals import digest
 from posesyn_core.pipeline.tables import Row, Table
 from posesyn_core.pipeline.work import Unit, Work, each_alone, reason_of
 from posesyn_core.seeds import rng, seed_of
@@ -239,12 +240,12 @@ def _keep(run: Run, animator: Animator, drawing: Drawing, found: Sequence[Judgem
             write_atomic(path, image)
         else:
             path.unlink(missing_ok=True)  # of a killed call with another filter
-        frames.append(DrawnFrame(path, stays, judgement))
+        frames.append(DrawnFrame(path, stays, judgement, digest(image) if stays else ""))
     guidance = tuple(getattr(animator, "guidance", ()))
     return Clip(drawing.plan, tuple(frames), drawing.width, drawing.height, filter_of(run), guidance)
 
 
 def clip_folder(clip_id: str) -> str:
     """A folder name for a clip: its id with what file systems dislike replaced, and a digest to keep it unique."""
-    digest = hashlib.blake2b(clip_id.encode(), digest_size=4).hexdigest()
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", clip_id)[-60:] + "-" + digest
+    unique = hashlib.blake2b(clip_id.encode(), digest_size=4).hexdigest()
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", clip_id)[-60:] + "-" + unique

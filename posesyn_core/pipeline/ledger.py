@@ -78,17 +78,40 @@ class Ledger:
 
     def verify(self, stage: str) -> None:
         """DamagedFile unless the parts of a complete stage are those that were there when it was completed."""
-        seal = (self._done(stage) or {}).get(SEAL, {})
-        for table in self.tables.get(stage, ()):
-            name, numbers = str(table.folder.relative_to(self.folder)), list(map(part_number, table.parts()))
-            for number in range(seal["parts"][name]):
+        done = self._done(stage)
+        if done is None or stage not in self.tables:
+            return
+        for table in self.tables[stage]:
+            numbers, stated = [part_number(part) for part in table.parts()], self.stated_parts(stage, table)
+            for number in range(stated):
                 if number not in numbers[number : number + 1]:
                     raise DamagedFile(table.part(number), "is gone", check_remedy(table.part(number)))
-            for number in numbers[seal["parts"][name] :]:
+            for number in numbers[stated:]:
                 raise DamagedFile(table.part(number), "does not belong to the table", check_remedy(table.part(number)))
-        if seal and stage in self.tables and self._mark(stage) != seal["mark"]:
+        if self._mark(stage) != done[SEAL]["mark"]:
             fault = "has parts that are not those which were written"
             raise DamagedFile(self.folder / stage, fault, check_remedy(self.folder / stage / DONE))
+
+    def stated_parts(self, stage: str, table: Table[Any]) -> int:
+        """How many parts a table had when its stage was completed; 0 if it is not."""
+        parts = (self._done(stage) or {}).get(SEAL, {}).get("parts", {})
+        return parts.get(str(table.folder.relative_to(self.folder)), 0)
+
+    def read(self, stage: str, name: str) -> None:
+        """DamagedFile unless a book of a stage (INPUTS or DONE) is whole or not there."""
+        if name == DONE:
+            self._done(stage)
+        else:
+            self._read(stage, name)
+
+    def restore_inputs(self, stage: str) -> None:
+        """Write the inputs of a stage again if they can't be read and its results are of those that hold now."""
+        try:
+            self._read(stage, INPUTS)
+        except DamagedFile:
+            (self.folder / stage / INPUTS).unlink()
+            if stage in self.tables or (self._done(stage) or {}).get(SEAL, {}).get("mark") == self._of(stage):
+                self._write(stage, INPUTS, self._inputs(stage))
 
     def changed_files(self, stage: str) -> list[tuple[Path, str]]:
         """(file, what is wrong with it) for the files of a complete stage without tables."""
@@ -110,8 +133,12 @@ class Ledger:
         """What later stages know this one's results by: the content of its tables, else what it was made from."""
         tables = self.tables.get(stage)
         if tables is None:
-            return fingerprint(self._read(stage, INPUTS))
+            return self._of(stage)
         return fingerprint(*(seal.body for table in tables for seal in table.seals()))
+
+    def _of(self, stage: str) -> str:
+        """The mark of a stage without tables that is made from what holds now."""
+        return fingerprint(self._inputs(stage))
 
     def _done(self, stage: str) -> dict[str, Any] | None:
         done = self._read(stage, DONE)

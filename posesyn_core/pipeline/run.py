@@ -100,6 +100,8 @@ class DrawnFrame:
     image: Path
     on_disk: bool
     judgement: Judgement
+    digest: str = ""
+    """The checksum of the image's file, where it is on disk."""
 
 
 @frozen

@@ -94,9 +94,13 @@ class Table(Generic[V]):
     def rows(self) -> Iterator[Row[V]]:
         """All rows in order, one part in memory at a time."""
         for part in self.parts():
-            for plain in self._read(part, read_sealed).to_pylist():
-                unit, rejected = plain.pop(UNIT), plain.pop(REJECTED)
-                yield Row(unit, None if rejected is not None else from_plain(plain, self.of), rejected)
+            yield from self.rows_of(part)
+
+    def rows_of(self, part: Path) -> Iterator[Row[V]]:
+        """The rows of one part, in order."""
+        for plain in self._read(part, read_sealed).to_pylist():
+            unit, rejected = plain.pop(UNIT), plain.pop(REJECTED)
+            yield Row(unit, None if rejected is not None else from_plain(plain, self.of), rejected)
 
     def values(self) -> Iterator[V]:
         """The values of the rows that were not rejected."""

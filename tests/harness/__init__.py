@@ -1,0 +1,1 @@
+"""Attacks: kills at random moments, damage on disk, mutated input."""

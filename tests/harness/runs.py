@@ -1,0 +1,74 @@
+"""What the harnesses share: a small whole run, its files as bytes, and a victim to do it."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from posesyn_core.pipeline.superseded import FOLDER as SET_ASIDE
+from tests.tiny import folder_data_set
+
+WORLD = 'name="world", part="lab", split="tests", count=4, image_size=128, workers=1'
+SETTINGS = (
+    f"test={{{WORLD}}}", f"real={{{WORLD}}}", f"validation={{{WORLD}}}", "finetune.steps=4", "finetune.batch_size=4",
+    "finetune.validate_every=2", "finetune.real_only=false", "filter.tau=400", "animate.frame_stride=24",
+    "synthesize.motions_per_sample=2",
+)  # fmt: skip
+
+
+class Victim:
+    """A process that does jobs and is killed at them (:mod:`tests.harness.victim`)."""
+
+    def __init__(self, process: "subprocess.Popen[str]", folder: Path) -> None:
+        self.process, self.folder = process, folder
+
+    def do(self, *arguments: str, **how: Any) -> dict[str, Any]:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(json.dumps({"arguments": arguments, **how}) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def complete(self, *arguments: str, **how: Any) -> None:
+        done = self.do(*arguments, **how)
+        assert done == {"killed": False, "code": 0}, self.folder.with_suffix(".log").read_text()[-3000:]
+
+
+@contextmanager
+def victim(folder: Path) -> Iterator[Victim]:
+    command = [sys.executable, "-m", "tests.harness.victim", str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield Victim(process, folder)
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def command(root: Path) -> list[str]:
+    """The arguments that do the whole loop in ``root/run``, with data that is written to ``root``."""
+    recipe = folder_data_set(root, people=6, part="lab")
+    settings = [part for setting in SETTINGS for part in ("--set", setting)]
+    return ["run", str(recipe), "--run", str(root / "run"), *settings]
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """The checksum of every file of a run by name, but for the lock and what was set aside."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    named = ((path.relative_to(folder), path) for path in files)
+    return {str(name): _checksum(path) for name, path in named if not name.parts[0].startswith((".lock", SET_ASIDE))}
+
+
+def checksums(folder: Path) -> set[str]:
+    """The checksums of all files, those that were set aside among them."""
+    return {_checksum(path) for path in folder.rglob("*") if path.is_file()}
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def differing(left: dict[str, str], right: dict[str, str]) -> list[str]:
+    """The names of the files that are not the same."""
+    return sorted(name for name in left.keys() | right.keys() if left.get(name) != right.get(name))

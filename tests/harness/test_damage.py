@@ -1,0 +1,163 @@
+"""Damage to a finished run: told, with the command that makes it whole again, byte by byte."""
+
+import random
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from posesyn_core.cli import main
+from posesyn_core.pipeline.checking import damages
+from posesyn_core.pipeline.run import Run, open_run
+from posesyn_core.registry import Registry
+from tests.harness.runs import Victim, command, contents, differing, victim
+
+
+class Patient:
+    """A finished run that is damaged and repaired over and over."""
+
+    def __init__(self, root: Path, victim: Victim) -> None:
+        self.root, self.folder, self.victim = root, root / "run", victim
+        victim.complete(*command(root))
+        self.whole = contents(self.folder)
+        shutil.copytree(self.folder, root / "whole")
+
+    @property
+    def run(self) -> Run:
+        return open_run(self.folder, Registry.discover())
+
+    def files(self, pattern: str) -> list[Path]:
+        """The files of the run that stages wrote, derived ones left out."""
+        names = (name for name in sorted(self.whole) if re.search(pattern, name) and "/" in name)
+        return [self.folder / name for name in names]
+
+    def heal(self) -> None:
+        shutil.rmtree(self.folder)
+        shutil.copytree(self.root / "whole", self.folder)
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patient]:
+    root = tmp_path_factory.mktemp("damage")
+    with victim(root / "run") as process:
+        yield Patient(root, process)
+
+
+def flip(path: Path, chance: random.Random) -> None:
+    data = bytearray(path.read_bytes())
+    data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+    path.write_bytes(data)
+
+
+def truncate(path: Path, chance: random.Random) -> None:
+    path.write_bytes(path.read_bytes()[: chance.randrange(path.stat().st_size)])
+
+
+def remove(path: Path, _: random.Random) -> None:
+    path.unlink()
+
+
+def exchange(path: Path, chance: random.Random) -> None:
+    """Put another file of the same kind in its place."""
+    others = [p for p in path.parent.glob(f"*{path.suffix}") if p.read_bytes() != path.read_bytes()]
+    if others:
+        path.write_bytes(chance.choice(others).read_bytes())
+    else:
+        remove(path, chance)
+
+
+DAMAGES: tuple[Callable[[Path, random.Random], None], ...] = (flip, truncate, remove, exchange)
+PARTS = r"\d{6}\.parquet$"
+EVERYTHING = r"^(?!.*(inputs|done)\.json)"
+BOOKS = r"(inputs|done)\.json$"
+
+
+def test_a_whole_run_is_told_whole(patient: Patient, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["check", str(patient.folder)])
+    assert "all files of the run are what was written" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("harm", DAMAGES)
+@pytest.mark.parametrize("pattern", [PARTS, r"\d{4}\.jpg$"])
+def test_damage_is_named_and_repaired_to_the_same_bytes(
+    patient: Patient, harm: Callable[[Path, random.Random], None], pattern: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chance = random.Random(f"{harm.__name__} {pattern}")
+    path = chance.choice(patient.files(pattern))
+    harm(path, chance)
+    with pytest.raises(SystemExit, match="1"):
+        main(["check", str(patient.folder)])
+    told = capsys.readouterr().out
+    assert str(path.relative_to(patient.folder)) in told or path.parent.name in told
+    repairs = re.findall(r"posesyn (\w+ \S+ --repair)", told)
+    assert repairs
+    for repair in dict.fromkeys(repairs):
+        patient.victim.complete(*repair.split())
+    assert differing(contents(patient.folder), patient.whole) == []
+
+
+def test_a_foreign_file_and_a_foreign_part_are_named_and_set_aside(
+    patient: Patient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = patient.files(rf"^caption/{PARTS}")
+    (patient.folder / "caption" / "notes.txt").write_text("mine")
+    shutil.copy(parts[0], parts[0].with_name("000077.parquet"))
+    with pytest.raises(SystemExit, match="1"):
+        main(["check", str(patient.folder)])
+    told = capsys.readouterr().out
+    assert "caption/notes.txt does not belong to the run" in told
+    assert "caption/000077.parquet does not belong to the table" in told
+    patient.victim.complete("caption", str(patient.folder), "--repair")
+    assert differing(contents(patient.folder), patient.whole) == []
+    assert [path.read_text() for path in patient.folder.rglob("notes.txt")] == ["mine"]
+
+
+def test_a_stage_does_not_build_on_damaged_parts(patient: Patient, capsys: pytest.CaptureFixture[str]) -> None:
+    part = patient.files(rf"^synthesize/{PARTS}")[-1]
+    part.unlink()
+    with pytest.raises(SystemExit, match="2"):
+        main(["animate", str(patient.folder), "--restart", "animate"])
+    assert f"'{part}' is gone; `posesyn check {patient.folder}`" in capsys.readouterr().err
+    patient.heal()
+
+
+def test_every_flipped_bit_of_a_table_is_noticed(patient: Patient) -> None:
+    chance = random.Random(0)
+    tables = patient.run.tables()
+    for part in chance.sample(patient.files(PARTS), 6):
+        before = part.read_bytes()
+        table = next(table for table in tables.values() if table.folder == part.parent)
+        for _ in range(70):
+            flip(part, chance)
+            with pytest.raises(Exception, match=r"posesyn check"):
+                table.verify(part)
+            part.write_bytes(before)
+
+
+@pytest.mark.slow
+def test_hundreds_of_damages(patient: Patient, capsys: pytest.CaptureFixture[str]) -> None:
+    """All noticed; a sample of them repaired."""
+    chance, noticed, repaired = random.Random(1), Counter[str](), 0
+    for number in range(300):
+        pattern = chance.choice((PARTS, EVERYTHING, BOOKS))
+        path, harm = chance.choice(patient.files(pattern)), chance.choice(DAMAGES)
+        before = path.read_bytes()
+        harm(path, chance)
+        if path.exists() and path.read_bytes() == before:
+            continue
+        found = list(damages(patient.run))
+        assert found, (path, harm)
+        noticed[harm.__name__] += 1
+        if number % 6 == 0:
+            for stage in dict.fromkeys(damage.stage for damage in found):
+                patient.victim.complete(stage, str(patient.folder), "--repair")
+            assert differing(contents(patient.folder), patient.whole) == [], (path, harm)
+            repaired += 1
+        else:
+            path.write_bytes(before)
+    with capsys.disabled():
+        print(f"\n{noticed.total()} damages noticed ({dict(noticed)}), {repaired} of them repaired to the same bytes")
