@@ -19,7 +19,7 @@ from posesyn_core.geometry.skeletons import JointSet
 from posesyn_core.recipe import World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import click
@@ -100,6 +100,15 @@ def register_commands(cli: "click.Group") -> None:
 @hookspec
 def register_worlds() -> "dict[str, Callable[[], World]]":  # type: ignore[empty-body]
     """Base recipes for ``posesyn experiment --world NAME``, by name; each is made when it is used."""
+
+
+@hookspec
+def register_experiments() -> "dict[str, Callable[[Any, Sequence[int]], Sequence[Any]]]":  # type: ignore[empty-body]
+    """Further tables for ``posesyn experiment NAME``, by name.
+
+    Each is called with a ``posesyn_core.experiments.runner.Laboratory`` and the seeds, does or resumes what it takes in
+    the laboratory's folder, and returns what is printed: ``rich`` tables or texts.
+    """
 
 
 @hookspec

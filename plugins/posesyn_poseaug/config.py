@@ -1,8 +1,10 @@
 """Options of what this plugin brings; nothing heavy is imported here."""
 
+import os
+from pathlib import Path
 from typing import Literal
 
-from attrs import frozen
+from attrs import NOTHING, frozen
 
 from posesyn_core import option
 
@@ -56,6 +58,15 @@ class PoseAugConfig:
     weight_2d: float = option(1.0, "weight of the 2D discriminator's score (gloss_factord2d)", least=0)
     weight_3d: float = option(6.0, "weight of the 3D discriminator's score (gloss_factord3d)", least=0)
     weight_change: float = option(3.0, "weight of the limits on angles and lengths (gloss_factordiff)", least=0)
+    own_epochs: int = option(
+        0, "experiments: epochs of the lifter's own training before PoseAug's; 0 = as published", least=0
+    )
+    lifter_rate: float = option(
+        0.0, "experiments: the lifter's learning rate with PoseAug; 0 = as published (lr_p)", least=0
+    )
+    figures: Literal["repository", "paper"] = option(
+        "repository", "experiments, Table 4: whose figures stand beside ours, the released code's or the printed ones"
+    )
     pool: int = option(4096, "fake poses that each discriminator is shown again", least=1)
 
     @property
@@ -74,6 +85,9 @@ class LifterConfig:
         "'random' (small, untrained), 'random-full' (untrained at the published size), or a file: PoseAug's or the "
         "baselines' ckpt_best*.pth.tar, or a .safetensors written here",
     )
+    width: int = option(
+        0, "width of an untrained network's layers; 0 = as 'random' or 'random-full' say", least=0, most=1 << 14
+    )
     flip: bool = option(False, "average with the answer for the mirrored pose (officially on 3DHP alone)")
     dropout: float | None = option(
         None, "share of the values dropped in training; unset = as published", least=0, below=1
@@ -84,3 +98,44 @@ class LifterConfig:
         "motions); empty = as the weights say, else Human3.6M's",
     )
     device: str = option("cpu", "torch device for training: cpu, cuda, cuda:1, mps")
+
+
+@frozen
+class MocapConfig:
+    """Recorded motions before virtual cameras."""
+
+    motions: str = option(
+        NOTHING,
+        "npz of motions (joints, offsets, names, clip, domain), 22 joints, y up; or its name in $POSESYN_MOTIONS",
+    )
+    domain: Literal["", "lab", "wild"] = option("", "use only the motions of this domain; empty = all")
+    views: Literal["lab", "wild"] = option("lab", "a studio's actors and cameras, or anybody seen from anywhere")
+    cameras: int = option(4, "cameras that see every frame", least=1, most=64)
+    stride: int = option(1, "use every n-th frame of a motion", least=1)
+    noise: float = option(0.0, "standard deviation of the 2D joints' error, pixels of 1000, as by a detector", least=0)
+    seed: int = option(0, "seed of people and cameras", least=0)
+
+
+@frozen
+class H36mPosesConfig:
+    """Human3.6M in the files of VideoPose3D: data_3d_h36m.npz and data_2d_h36m_<keypoints>.npz."""
+
+    root: Path = option(NOTHING, "folder with both files")
+    keypoints: str = option("gt", "whose 2D: gt, cpn_ft_h36m_dbb, detectron_ft_h36m, hr")
+    subjects: tuple[str, ...] = option(("S9", "S11"), "of them: S1, S5, S6, S7, S8 (training), S9, S11 (test)")
+    actions: tuple[str, ...] = option((), "only these actions, without the number of the take; empty = all")
+    stride: int = option(1, "read every n-th pose", least=1)
+
+
+@frozen
+class PosesConfig:
+    """A test set in one npz: PoseAug's test_3dhp.npz (pose3d, pose2d), or SPIN's mpi_inf_3dhp_valid.npz."""
+
+    file: Path = option(NOTHING, "the npz file")
+    stride: int = option(1, "read every n-th pose", least=1)
+
+
+def motions_file(name: str) -> Path:
+    """The file of motions: a path, or a name in the folder $POSESYN_MOTIONS."""
+    path, folder = Path(name).expanduser(), os.environ.get("POSESYN_MOTIONS", "")
+    return path if path.exists() or not folder else Path(folder) / name

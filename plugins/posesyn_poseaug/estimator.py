@@ -50,8 +50,8 @@ class Lifter:
     def __init__(self, name: str, config: LifterConfig) -> None:
         """UserError if the weights can't be loaded, or were trained in other joints than the options say."""
         self.name, self.config, self.kind = name, config, LIFTERS[name]
-        self.joint_set: str = _joint_set(config)
-        self.lifter = load_network(name, config.weights, config.dropout)
+        self.joint_set: str = joint_set_of(config)
+        self.lifter = load_network(name, config.weights, config.dropout, config.width)
         self.network: nn.Module = LifterNetwork(self.lifter, config.flip).to(config.device).eval()
         self.training_defaults = TrainingDefaults(
             learning_rate=self.kind.augmented_rate, batch_size=1024, epochs=self.kind.epochs, decay="cosine"
@@ -106,7 +106,7 @@ class Lifter:
         save_network(self.lifter, path, self.joint_set)
 
 
-def _joint_set(config: LifterConfig) -> str:
+def joint_set_of(config: LifterConfig) -> str:
     """The options' joints, else those that the weight file names, else Human3.6M's.
 
     UserError if the two differ.

@@ -1,28 +1,21 @@
 """What this plugin brings. Torch is imported when a component is made."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from posesyn_core.components import Component, Kind, Licence
-from posesyn_core.geometry.skeletons import H36M16, SMPL24, JointSet
+from posesyn_core.geometry.skeletons import JointSet
 from posesyn_core.hookspecs import hookimpl
-from posesyn_poseaug.config import LifterConfig, PoseAugConfig
+from posesyn_core.recipe import World
+from posesyn_poseaug.config import H36mPosesConfig, LifterConfig, MocapConfig, PoseAugConfig, PosesConfig
+from posesyn_poseaug.joints import SMPL16
 
 if TYPE_CHECKING:
     from posesyn_poseaug.augmenter import PoseAugmenter
     from posesyn_poseaug.estimator import Lifter
     from posesyn_poseaug.weights import LifterWeights
-
-TRUNK = {"spine": "spine2", "thorax": "neck", "head": "head"}
-SMPL16 = JointSet(
-    name="smpl16",
-    joints=H36M16.joints,
-    parents=H36M16.parents,
-    root=H36M16.root,
-    description="The 16 joints of lifters with SMPL's spine2, neck and head in the trunk",
-    renamed={**H36M16.renamed, **{ours: SMPL24.points[SMPL24.joints.index(theirs)] for ours, theirs in TRUNK.items()}},
-)
-"""What lifters that are trained on bodies or motions of SMPL's joints answer in."""
 
 SUMMARIES = {
     "semgcn": "SemGCN: lifts 2D joints to 3D by graph convolutions with learned edges",
@@ -39,6 +32,9 @@ LICENCE = Licence(
     weights="PoseAug's: no licence of their own, trained on Human3.6M (for research only); those you train: yours",
     data="with weights you trained yours; with PoseAug's for research, check yourself",
 )
+
+
+MOTIONS = Licence(code="our own (Apache-2.0)", weights="none", data="under your motions' own licence")
 
 
 def make_lifter(name: str, config: LifterConfig) -> "Lifter":
@@ -87,3 +83,71 @@ def register_estimators() -> list[Component]:
 def register_augmenters() -> list[Component]:
     summary = "PoseAug: learns from a lifter's error to bend, stretch, turn and move poses"
     return [Component(Kind.AUGMENTER, "poseaug", summary, make_augmenter, PoseAugConfig, licence=LICENCE)]
+
+
+@hookimpl
+def register_readers() -> list[Component]:
+    return [
+        Component(
+            Kind.READER,
+            "h36m_poses",
+            "Human3.6M's poses without pictures, in VideoPose3D's files",
+            _h36m,
+            H36mPosesConfig,
+            licence=LICENCE,
+        ),
+        Component(
+            Kind.READER,
+            "poses",
+            "Poses without pictures: PoseAug's test sets, SPIN's MPI-INF-3DHP",
+            _poses,
+            PosesConfig,
+            licence=LICENCE,
+        ),
+        Component(
+            Kind.READER,
+            "mocap",
+            "Poses without pictures: recorded motions before virtual cameras",
+            _mocap,
+            MocapConfig,
+            licence=MOTIONS,
+        ),
+    ]
+
+
+def _h36m(config: H36mPosesConfig) -> Any:
+    from posesyn_poseaug.readers import H36mPoses
+
+    return H36mPoses(config)
+
+
+def _poses(config: PosesConfig) -> Any:
+    from posesyn_poseaug.readers import Poses
+
+    return Poses(config)
+
+
+def _mocap(config: MocapConfig) -> Any:
+    from posesyn_poseaug.mocap import MocapReader
+
+    return MocapReader(config)
+
+
+@hookimpl
+def register_worlds() -> dict[str, Callable[[], World]]:
+    return {"mocap": _mocap_world}
+
+
+def _mocap_world() -> World:
+    return World(Path(__file__).with_name("mocap.toml").read_text())
+
+
+@hookimpl
+def register_experiments() -> dict[str, Callable[[Any, Sequence[int]], Sequence[Any]]]:
+    return {f"poseaug-table{number}": partial(_experiment, f"poseaug-table{number}") for number in range(1, 8)}
+
+
+def _experiment(name: str, laboratory: Any, seeds: Sequence[int]) -> Sequence[Any]:
+    from posesyn_poseaug.experiments import do_table
+
+    return do_table(name, laboratory, seeds)

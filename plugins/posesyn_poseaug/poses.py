@@ -1,5 +1,6 @@
 """A set of 2D-3D pose pairs in arrays: what lifters train and are measured on."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,38 @@ from torch import Tensor
 
 from posesyn_core.errors import UserError
 from posesyn_core.files.reading import read_npy
-from posesyn_poseaug.camera import CAMERA
+from posesyn_core.values import Camera, Sample
+from posesyn_poseaug.camera import CAMERA, to_pixels
 from posesyn_poseaug.skeleton import BONES, JOINTS, LENGTH_GROUPS, bones_of, lengths_of
+
+STUDIO_FOCAL = 2.29
+"""Human3.6M's focal length on the normalised screen, where none is known."""
 
 
 def _tensor(value: Any) -> Tensor:
     return value.float() if isinstance(value, Tensor) else torch.from_numpy(np.array(value, np.float32))
+
+
+def sample_of(found: "PoseSet", at: int, name: str, joint_set: str, size: tuple[float, float]) -> Sample:
+    """One pose as a sample without a picture, ``size`` being what its pixels are of.
+
+    Its camera is the pose's own without distortion, its principal point in the middle; the true joints are kept as they
+    are, before that camera.
+    """
+    width, height = size
+    pixels = to_pixels(found.keypoints[at].numpy(), width, height)
+    focal = STUDIO_FOCAL if found.cameras is None else float(found.cameras[at, 0])
+    box = np.concatenate([pixels.min(0), pixels.max(0)])
+    return Sample(
+        id=name,
+        image=b"",
+        box=box,
+        joint_set=joint_set,
+        keypoints2d=pixels,
+        confidence=np.ones(JOINTS, np.float32),
+        camera=Camera(np.full(2, focal * width / 2), np.array([width / 2, height / 2])),
+        keypoints3d=found.poses[at].numpy(),
+    )
 
 
 def _optional(value: Any) -> Tensor | None:
@@ -58,6 +85,20 @@ class PoseSet:
 
     def __len__(self) -> int:
         return len(self.poses)
+
+    @staticmethod
+    def joined(several: "Sequence[PoseSet]") -> "PoseSet":
+        """All of them, one after the other; cameras are known where all are."""
+        if len(several) == 1:
+            return several[0]
+        cameras = [each.cameras for each in several if each.cameras is not None]
+        return PoseSet(
+            torch.cat([each.poses for each in several]),
+            torch.cat([each.keypoints for each in several]),
+            torch.cat(cameras) if len(cameras) == len(several) else None,
+            tuple(subject for each in several for subject in each.subjects or ("",) * len(each)),
+            " and ".join(each.name for each in several),
+        )
 
     def chosen(self, index: Tensor) -> "PoseSet":
         """The poses at ``index`` (M,)."""

@@ -31,14 +31,16 @@ State = Mapping[str, Tensor]
 
 @frozen
 class LifterKind:
-    """A kind of lifter: ``title`` as in the paper, ``make`` of its sizes, what is ``full`` and ``small``, and the sizes
-    that a checkpoint has ``shown``. ``epochs`` and ``rate`` are its own training's, ``augmented_rate`` is PoseAug's."""
+    """A kind of lifter: ``title`` as in the paper, ``make`` of its sizes, which are ``full`` or ``small``, those that a
+    checkpoint has ``shown``, or ``sized`` by a width. ``epochs`` and ``rate`` are its own training's,
+    ``augmented_rate`` is PoseAug's."""
 
     title: str
     make: Callable[..., nn.Module]
     full: object
     small: object
     shown: Callable[[State], object]
+    sized: Callable[[int], object]
     epochs: int = 50
     rate: float = 1e-3
     augmented_rate: float = 1e-4
@@ -72,17 +74,21 @@ def _stgcn(state: State) -> stgcn.Sizes:
 
 LIFTERS: Mapping[str, LifterKind] = {
     "semgcn": LifterKind(
-        "SemGCN", semgcn.SemGcn, semgcn.Sizes(), semgcn.Sizes(32, 2), _semgcn,
+        "SemGCN", semgcn.SemGcn, semgcn.Sizes(), semgcn.Sizes(32, 2), _semgcn, semgcn.Sizes,
         epochs=100, rate=2e-2, augmented_rate=1e-3,
     ),
     "simplebaseline": LifterKind(
         "SimpleBaseline", simplebaseline.SimpleBaseline, simplebaseline.Sizes(), simplebaseline.Sizes(64),
         _simplebaseline,
+        simplebaseline.Sizes,
     ),
     "stgcn": LifterKind(
-        "ST-GCN (1-frame)", stgcn.StGcn, stgcn.Sizes(), stgcn.Sizes((16, 16, 32), 32), _stgcn
+        "ST-GCN (1-frame)", stgcn.StGcn, stgcn.Sizes(), stgcn.Sizes((16, 16, 32), 32), _stgcn,
+        lambda width: stgcn.Sizes((width // 2, width // 2, width), 2 * width),
     ),
-    "videopose": LifterKind("VPose (1-frame)", videopose.VideoPose, videopose.Sizes(), videopose.Sizes(64), _videopose),
+    "videopose": LifterKind(
+        "VPose (1-frame)", videopose.VideoPose, videopose.Sizes(), videopose.Sizes(64), _videopose, videopose.Sizes
+    ),
 }  # fmt: skip
 """The four, by name."""
 
@@ -94,14 +100,15 @@ def build(name: str, state: State, dropout: float | None = None) -> nn.Module:
     return kind.make(sizes if dropout is None else evolve(sizes, dropout=dropout))  # type: ignore[misc]
 
 
-def load_network(name: str, weights: str, dropout: float | None = None) -> nn.Module:
-    """The network of ``weights``: "random" (small, untrained), "random-full" (at the published size), or a file.
+def load_network(name: str, weights: str, dropout: float | None = None, width: int = 0) -> nn.Module:
+    """The network of ``weights``: "random" (small, untrained), "random-full" (at the published size), or a file; the
+    first two of another ``width`` if that is not 0.
 
     UserError if the file is missing or holds another network's weights.
     """
     kind = LIFTERS[name]
     if weights in ("random", "random-full"):
-        sizes = kind.small if weights == "random" else kind.full
+        sizes = kind.sized(width) if width else kind.small if weights == "random" else kind.full
         return kind.make(sizes if dropout is None else evolve(sizes, dropout=dropout))  # type: ignore[misc]
     path = existing_file(Path(weights).expanduser(), f"weights of {name}")
     state = read_state_dict(path, *KEYS)
