@@ -3,8 +3,8 @@
 Whose figures stand beside ours: the paper's, but in Table 4, where those that the authors' notebook prints for the
 released code stand by default (``finetune.augmenter.figures = "paper"`` for the printed ones: they need an older
 archive). The options' defaults follow the released code too: Eq. 10's threshold on every entry, feedback by ratios, and
-an unbent spine; the paper's readings are ``regulariser = "mean"`` and ``feedback = "exponential"``. The text's numbering
-of figures and tables differs from the captions'; the captions' is meant here: Table 3 is 3DPW, Table 4 the four
+an unbent spine; the paper's readings are ``regulariser = "mean"`` and ``feedback = "exponential"``. The text numbers
+figures and tables otherwise than the captions do; the captions are meant here: Table 3 is 3DPW, Table 4 the four
 estimators. Table 7's plain KCS is not in the released code; here it is one path over all bones.
 """
 
