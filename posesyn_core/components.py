@@ -189,6 +189,19 @@ class EstimatorAbilities(Protocol):
     joint_set: str
     """The joint set that its estimates name, if that is not "smpl24": its training frames come in it too."""
 
+    training_kind: type
+    """The class of training items of its own, which ``training_inputs`` takes as well as labelled frames.
+
+    Readers of official annotation files yield them (``ReaderAbilities.training_items``); they have an ``id``.
+    """
+
+    def mixture(self, sizes: Mapping[str, int]) -> Mapping[str, float] | None:
+        """How often the published training draws from each real data set: weights by label; ``sizes`` are theirs.
+
+        None where a label is not one that it knows. The recipe's own weights come first.
+        """
+        ...
+
     training_defaults: TrainingDefaults
     """The schedule of recipes that leave it open."""
 
@@ -287,6 +300,17 @@ class DatasetReader(Protocol):
 
 class ReaderAbilities(Protocol):
     """What a reader may have beside its protocol, each for itself."""
+
+    training_kind: type
+    """The class of what ``training_items`` yields: an attrs class of numbers, arrays, bytes and paths."""
+
+    def training_items(self) -> Iterator[Any]:
+        """The data set as an estimator of this plugin wants it for training, unconverted, in a fixed order.
+
+        An item, or (id, reason) for a broken entry. A training takes them if the estimator's ``training_kind`` is this
+        class; others get ``samples``.
+        """
+        ...
 
     protocol: EvaluationProtocol
     """How the data set's official evaluation compares; others get the default."""

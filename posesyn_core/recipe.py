@@ -5,6 +5,7 @@ motion is guided by (``synthesize.guidance``), what animates (``animator.name``)
 the estimator is trained (``finetune.from_scratch``).
 """
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,6 +50,13 @@ class Choice:
     options: Mapping[str, Any] = Factory(dict)
     engine: EngineChoice = Factory(EngineChoice)
     label: str = field(default=Factory(lambda self: self.name, takes_self=True))
+
+
+@frozen
+class Source(Choice):
+    """A data set to train on; batches draw from it by its ``weight`` among all, if it has one."""
+
+    weight: float | None = None
 
 
 @frozen
@@ -187,7 +195,9 @@ class Recipe:
     )
     animator: Choice = Choice("reprojection")
     filter: Choice = Choice("tpe_error")
-    real: tuple[Choice, ...] = option((), "real training data: reader components with 3D or 2D labels")
+    real: tuple[Source, ...] = option(
+        (), "real training data: readers of 3D or 2D labels; with a 'weight' each, batches draw from them by it"
+    )
     validation: Choice | None = option(None, "data with 3D truth that decides which weights a training keeps: a reader")
     test: tuple[Choice, ...] = option((), "held-out data with truth: reader components, each named by its key 'label'")
     rounds: int = option(1, "how often to mine and train: each further round starts from the better estimator", least=1)
@@ -320,16 +330,18 @@ def _without_unset(data: Mapping[str, Any]) -> dict[str, Any]:
 def _converter() -> cattrs.Converter:
     converter = strict_converter()
     converter.register_structure_hook_func(
-        lambda cls: cls == tuple[Choice, ...],  # a single component needs no list
+        lambda cls: cls in (tuple[Choice, ...], tuple[Source, ...]),  # a single component needs no list
         lambda value, cls: strict_tuple(converter, [value] if isinstance(value, Mapping) else value, cls),
     )
     converter.register_structure_hook(Steps, lambda value, _: value if value == "default" else strictly(value, int))
     converter.register_structure_hook_func(lambda cls: cls is Choice, _choice)
+    converter.register_structure_hook_func(lambda cls: cls is Source, _source)
     converter.register_structure_hook(Choice | None, lambda value, _: None if value is None else _choice(value, Choice))
     converter.register_structure_hook_func(  # a component that another one's config names: the registry makes it
         lambda cls: kind_of(cls) is not None, lambda value, _: None if value is None else _choice(value, Choice)
     )
     converter.register_unstructure_hook(Choice, _plain_choice)
+    converter.register_unstructure_hook(Source, _plain_choice)
     return converter
 
 
@@ -350,6 +362,15 @@ def _choice(value: Any, _: Any) -> Choice:
     return Choice(name, options, EngineChoice(engine_name, engine, tolerance), label)
 
 
+def _source(value: Any, kind: Any) -> Source:
+    options = dict(value) if isinstance(value, Mapping) else value
+    weight = strictly_float(options.pop("weight")) if isinstance(options, dict) and "weight" in options else None
+    if weight is not None and not 0 < weight < math.inf:
+        raise ValueError(f"weight must be a number above 0, not {weight:g}")
+    choice = _choice(options, kind)
+    return Source(choice.name, choice.options, choice.engine, choice.label, weight)
+
+
 def _plain_choice(choice: Choice) -> dict[str, Any]:
     plain: dict[str, Any] = {"name": choice.name, **choice.options}
     if choice.engine != EngineChoice():
@@ -358,4 +379,6 @@ def _plain_choice(choice: Choice) -> dict[str, Any]:
             plain["engine"]["tolerance"] = choice.engine.tolerance
     if choice.label != choice.name:
         plain["label"] = choice.label
+    if isinstance(choice, Source) and choice.weight is not None:
+        plain["weight"] = choice.weight
     return plain

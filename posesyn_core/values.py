@@ -57,6 +57,15 @@ def _same_joints(*arrays: FloatArray | None) -> None:
 
 
 @frozen
+class FileSlice:
+    """Some of a file's bytes, to be read when they are needed: a picture within a shard."""
+
+    path: Path
+    start: int
+    size: int
+
+
+@frozen
 class Camera:
     """A pinhole camera for the full image: pixel = focal_length * (x, y) / z + principal_point."""
 

@@ -36,6 +36,10 @@ class CrowdNetConfig:
     synthesise_errors: bool = option(
         True, "training: disturb true 2D joints like a detector's (switch off where they are detections already)"
     )
+    h36m_regressor: str = option(
+        "",
+        "training: J_regressor_h36m.npy, to leave out bad fits of Human3.6M and MuCo as published; empty = keep all",
+    )
     extra_regressor: str = option(
         "", "training: J_regressor_extra.npy (SPIN's), to train on the head's top too; empty = without it"
     )

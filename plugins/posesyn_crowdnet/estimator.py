@@ -17,6 +17,7 @@ from posesyn_core.errors import SampleError
 from posesyn_core.files.checkpoints import replace_weights
 from posesyn_core.files.images import load_image
 from posesyn_core.geometry.boxes import check_box
+from posesyn_core.training.evaluate import load_regressor
 from posesyn_core.values import FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample
 from posesyn_crowdnet.body import JointRegressor, read_head_top, superset_regressor
 from posesyn_crowdnet.config import CrowdNetConfig
@@ -31,10 +32,17 @@ from posesyn_crowdnet.posefix import disturb
 from posesyn_crowdnet.targets import training_item
 from posesyn_crowdnet.weights import load_network, save_network
 
+SOLID: Mapping[str, bool] = {
+    **dict.fromkeys(("human36m", "h36m", "muco", "3dpw", "pw3d", "mpi_inf_3dhp"), True),
+    **dict.fromkeys(("mscoco", "coco", "mpii", "crowdpose"), False),
+}
+"""Which data sets, by label, have 3D joints: 3DCrowdNet draws as often from those as from the others."""
+
 
 class CrowdNet:
     """A TrainableEstimator. The network maps ``images``, ``joints`` and ``joints_mask`` to joints, pose and camera."""
 
+    training_kind: ClassVar[type] = Person
     training_defaults: ClassVar[TrainingDefaults] = TrainingDefaults(
         learning_rate=1e-5, batch_size=64, epochs=10, decay="constant"
     )
@@ -57,6 +65,9 @@ class CrowdNet:
         self._label_joints = JointRegressor(self.body, rows)  # stays on the CPU, where labels are made
         self._joints = JointRegressor(self.body, rows).to(config.device)
         self._known = known.to(config.device)
+        path = config.h36m_regressor
+        matrix = load_regressor(Path(path).expanduser(), self.body) if path else None
+        self._fit_check = None if matrix is None else JointRegressor(self.body, torch.from_numpy(matrix))
         self.detections = Detections(Path(config.detections).expanduser()) if config.detections else None
 
     def preprocess(self, sample: Sample) -> Prepared:
@@ -99,13 +110,16 @@ class CrowdNet:
         """One augmented item with its targets (see ``posesyn_crowdnet.targets``). SampleError for a bad image or box.
 
         Besides our frames it takes the people of official annotation files (``posesyn_crowdnet.annotations``), of which
-        Human3.6M's and MuCo's want ``fit_check``, the regressor of Human3.6M's joints, to leave out bad fits.
+        Human3.6M's and MuCo's want ``fit_check``, the regressor of Human3.6M's joints (else that of the options), to
+        leave out bad fits.
         """
         image = load_image(frame.image)
         person = frame if isinstance(frame, Person) else person_of(frame, image.shape[1], image.shape[0])
         view = draw_view(rng)
         errors = partial(disturb, rng=rng) if self.config.synthesise_errors else None
-        return training_item(person, image, view, self._label_joints, disturb=errors, fit_check=fit_check)
+        return training_item(
+            person, image, view, self._label_joints, disturb=errors, fit_check=fit_check or self._fit_check
+        )
 
     def training_loss(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The published losses (see ``posesyn_crowdnet.losses``), in single precision whatever the network's is."""
@@ -114,6 +128,14 @@ class CrowdNet:
             outputs = {name: tensor.float() for name, tensor in found.items()}
             joints = self._joints(outputs["rotmat"], outputs["shape"])
             return crowdnet_loss(outputs, joints, batch, self._known)
+
+    def mixture(self, sizes: Mapping[str, int]) -> Mapping[str, float] | None:
+        """As published: half of the people with 3D joints, half without, each half in proportion to its sets' sizes."""
+        kinds = {label: SOLID.get(label.lower()) for label in sizes}
+        if None in kinds.values() or len(set(kinds.values())) < 2:
+            return None
+        totals = {kind: sum(size for label, size in sizes.items() if kinds[label] is kind) for kind in (True, False)}
+        return {label: size / totals[bool(kinds[label])] for label, size in sizes.items()}
 
     def parameters(self) -> Iterable[nn.Parameter]:
         """What official training optimises: everything but VPoser."""

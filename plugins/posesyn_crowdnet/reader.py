@@ -30,6 +30,21 @@ class CrowdNetReader:
 
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`; the order is that of the images' first annotations."""
+        for person in self.training_items():
+            if isinstance(person, tuple):
+                yield f"crowdnet/{self.config.part}/{person[0]}", person[1]
+            else:
+                yield self._sample(person)
+
+    @property
+    def training_kind(self) -> type:
+        """3DCrowdNet's own people: each set's own joints, fits and the neighbours that disturb detections."""
+        from posesyn_crowdnet.people import Person
+
+        return Person
+
+    def training_items(self) -> "Iterator[Person | tuple[str, str]]":
+        """See :class:`posesyn_core.components.ReaderAbilities`."""
         from posesyn_crowdnet import annotations
 
         root = self.config.root
@@ -41,11 +56,7 @@ class CrowdNetReader:
             "human36m": annotations.read_human36m,
             "muco": annotations.read_muco,
         }
-        for person in readers[self.config.part](root):
-            if isinstance(person, tuple):
-                yield f"crowdnet/{self.config.part}/{person[0]}", person[1]
-            else:
-                yield self._sample(person)
+        yield from readers[self.config.part](root)
 
     def _sample(self, person: "Person") -> SampleOrRejection:
         from posesyn_crowdnet.people import sample_of

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.paths import existing_file, inside
 from posesyn_core.files.unpickle import read_pickle
-from posesyn_core.values import FloatArray
+from posesyn_core.values import FileSlice, FloatArray
 from posesyn_hmr2.joints import NAMES, OPENPOSE
 from posesyn_hmr2.people import Person
 
@@ -35,34 +35,42 @@ _MEMBER = re.compile(r"((?:.*/)?[^./][^.]*)\.([^/]+)")  # as webdataset splits a
 _KINEMATIC = slice(1, 15)  # OpenPose's joints of the body, whose 3D confidence the official npz reader sets to 0
 
 
-def read_shard(path: Path) -> Iterator[PersonOrRejection]:
-    """The people of a shard in order. UserError if the file is no complete tar."""
+def read_shard(path: Path, *, lazily: bool = False) -> Iterator[PersonOrRejection]:
+    """The people of a shard in order. UserError if the file is no complete tar.
+
+    ``lazily`` leaves the images in the shard, to be read from there when they are needed.
+    """
     try:
-        with tarfile.open(existing_file(path, "shard")) as tar:
-            for key, members in itertools.groupby(_members(tar), key=lambda member: member[0]):
+        with tarfile.open(existing_file(path, "shard"), "r:" if lazily else "r") as tar:
+            for key, members in itertools.groupby(_members(tar, path, lazily), key=lambda member: member[0]):
                 yield from _people(key, {extension: data for _, extension, data in members})
     except (tarfile.TarError, EOFError) as error:
         raise UserError(f"shard {str(path)!r} is not a complete tar file: {error}") from error
 
 
-def _members(tar: tarfile.TarFile) -> Iterator[tuple[str, str, bytes]]:
+def _members(tar: tarfile.TarFile, path: Path, lazily: bool) -> Iterator[tuple[str, str, bytes | FileSlice]]:
     """Key, extension and content of each file, in order."""
     for member in tar:
         name = _MEMBER.fullmatch(member.name)
-        stream = tar.extractfile(member) if member.isfile() else None
-        if name is not None and stream is not None:
+        if name is None or not member.isfile():
+            continue
+        if lazily and name[2].lower() in IMAGES:
+            yield name[1], name[2].lower(), FileSlice(path, member.offset_data, member.size)
+        elif (stream := tar.extractfile(member)) is not None:
             yield name[1], name[2].lower(), stream.read()
+        tar.members = []  # type: ignore[attr-defined]  # else it keeps a note of every file of the shard
 
 
-def _people(key: str, members: Mapping[str, bytes]) -> Iterator[PersonOrRejection]:
+def _people(key: str, members: Mapping[str, bytes | FileSlice]) -> Iterator[PersonOrRejection]:
     """The people of one image."""
     image = next((members[extension] for extension in IMAGES if extension in members), None)
-    if image is None or "data.pyd" not in members:
+    labels, detection = members.get("data.pyd"), members.get("detection.npz")
+    if image is None or not isinstance(labels, bytes):
         yield key, "the shard lacks the image or its data.pyd"
         return
     try:
-        entries = read_pickle(members["data.pyd"], f"{key}.data.pyd")
-        masks = _masks(members.get("detection.npz"))
+        entries = read_pickle(labels, f"{key}.data.pyd")
+        masks = _masks(detection if isinstance(detection, bytes) else None)
     except (UserError, ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
         yield key, str(error)
         return
@@ -81,7 +89,7 @@ def _masks(data: bytes | None) -> NDArray[np.bool_] | None:
         return np.asarray(file["masks"], bool)
 
 
-def _person(name: str, image: bytes, entry: Any, masks: NDArray[np.bool_] | None) -> Person:
+def _person(name: str, image: bytes | FileSlice, entry: Any, masks: NDArray[np.bool_] | None) -> Person:
     if not isinstance(entry, dict):
         raise SampleError("its entry is no dict")
     extra = entry.get("extra_info") or {}

@@ -31,6 +31,14 @@ MOCAP_PER_PERSON = 2
 """Real bodies that the discriminator sees for each regressed one."""
 
 
+MIXTURE: Mapping[str, float] = {
+    "h36m": 0.1, "mpii": 0.1, "coco14": 0.1, "coco14-vitpose": 0.1, "mpi-inf-3dhp": 0.02, "ava": 0.19, "aic": 0.19,
+    "insta": 0.2,
+}  # fmt: skip
+"""How often 4D-Humans draws from each of its data sets: Human3.6M, MPII, COCO 2014 twice, MPI-INF-3DHP, AVA,
+AI-Challenger and InstaVariety."""
+
+
 class Hmr2:
     """A TrainableEstimator. ``images`` (B, 3, 256, 256) -> ``global_orient``, ``body_pose``, ``betas``, ``cam``."""
 
@@ -38,6 +46,7 @@ class Hmr2:
         learning_rate=1e-5, batch_size=32, steps=200_000, decay="constant", weight_decay=1e-4
     )
     """The paper's fine-tuning of 4DHumans (supplement A), with 4D-Humans' weight decay."""
+    training_kind: ClassVar[type] = Person
     keep_fp32: ClassVar[tuple[str, ...]] = ("smpl_head.rotations",)
     """Submodules of the network for which half precision is too coarse."""
 
@@ -121,6 +130,11 @@ class Hmr2:
         for labels in seen.values():
             labels[..., -1] *= self.joints.known
         return {**batch, **seen}
+
+    def mixture(self, sizes: Mapping[str, int]) -> Mapping[str, float] | None:
+        """The published weights of the data sets (4D-Humans, "data mix 2.0b"), by label."""
+        known = {label: MIXTURE.get(label.lower()) for label in sizes}
+        return None if None in known.values() else {label: weight for label, weight in known.items() if weight}
 
     def parameters(self) -> Iterable[nn.Parameter]:
         """All weights of the network; those of the discriminator only if there is motion capture to train it on."""

@@ -6,7 +6,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from posesyn_core.values import FloatArray
+from posesyn_core.values import FileSlice, FloatArray
 
 
 @frozen(eq=False)
@@ -21,7 +21,7 @@ class Person:
     """
 
     id: str
-    image: Path | bytes
+    image: Path | bytes | FileSlice
     keypoints_2d: FloatArray
     keypoints_3d: FloatArray
     center: NDArray[np.floating]

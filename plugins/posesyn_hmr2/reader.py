@@ -2,17 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import define
 
 from posesyn_core import option
 from posesyn_core.errors import UserError
-from posesyn_core.values import Sample, SampleOrRejection, SmplParams
-
-if TYPE_CHECKING:
-    from posesyn_hmr2.people import Person
+from posesyn_core.values import FileSlice, Sample, SampleOrRejection, SmplParams
+from posesyn_hmr2.people import Person
 
 
 @define
@@ -28,14 +25,31 @@ class Hmr2Reader:
     """Yields the people of shards and evaluation sets, in SMPL's joints.
 
     Of the 44 joints those that are SMPL's or a limb of the same name are taken, in 2D and (``keypoints3d``, relative
-    to joint 39) in 3D. The body's place is not known: ``smpl.transl`` is 0. Images of shards are held in memory by
-    who keeps the samples.
+    to joint 39) in 3D. The body's place is not known: ``smpl.transl`` is 0. HMR 2.0 trains on all that the files say
+    of them (``training_items``).
     """
 
     config: Hmr2ReaderConfig
 
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`."""
+        for stem, person in self._people(lazily=False):
+            if isinstance(person, tuple):
+                yield f"hmr2/{stem}/{person[0]}", person[1]
+            else:
+                yield sample_of(person, f"hmr2/{stem}/{person.id}")
+
+    @property
+    def training_kind(self) -> type:
+        """4D-Humans' own people: all of the 44 joints, silhouettes and how well the bodies were fitted."""
+        return Person
+
+    def training_items(self) -> Iterator[Person | tuple[str, str]]:
+        """See :class:`posesyn_core.components.ReaderAbilities`; pictures stay in the shards."""
+        return (person for _, person in self._people(lazily=True))
+
+    def _people(self, lazily: bool) -> Iterator[tuple[str, Person | tuple[str, str]]]:
+        """The name of each file with every person in it."""
         from posesyn_hmr2.annotations import read_npz, read_shard
 
         path = Path(self.config.path).expanduser()
@@ -44,15 +58,13 @@ class Hmr2Reader:
             raise UserError(f"dataset.path {str(path)!r} is neither a .tar or .npz nor a folder of .tar files")
         for file in files:
             images = Path(self.config.images).expanduser() if self.config.images else file.parent
-            for person in read_shard(file) if file.suffix == ".tar" else read_npz(file, images):
-                if isinstance(person, tuple):
-                    yield f"hmr2/{file.stem}/{person[0]}", person[1]
-                else:
-                    yield sample_of(person, f"hmr2/{file.stem}/{person.id}")
+            people = read_shard(file, lazily=lazily) if file.suffix == ".tar" else read_npz(file, images)
+            yield from ((file.stem, person) for person in people)
 
 
-def sample_of(person: "Person", name: str) -> Sample:
+def sample_of(person: Person, name: str) -> Sample:
     """A person of an official file as a sample of ours."""
+    from posesyn_core.files.images import read_encoded
     from posesyn_hmr2.joints import PELVIS, to_smpl
 
     flat, spatial = to_smpl(person.keypoints_2d), to_smpl(person.keypoints_3d)
@@ -62,7 +74,7 @@ def sample_of(person: "Person", name: str) -> Sample:
     posed = person.has_body_pose and person.has_betas
     return Sample(
         id=name,
-        image=person.image,
+        image=read_encoded(person.image) if isinstance(person.image, FileSlice) else person.image,
         box=np.concatenate([person.center - person.extent / 2, person.center + person.extent / 2]),
         joint_set="smpl24",
         keypoints2d=flat[:, :2],

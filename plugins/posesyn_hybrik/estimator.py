@@ -36,12 +36,23 @@ class Place:
     principal_point: NDArray[np.float64]
 
 
+MIXTURE: Mapping[str, float] = {"h36m": 0.4, "coco": 0.5, "3dhp": 0.1}
+MIXTURE_3DPW: Mapping[str, float] = {"h36m": 0.3, "coco": 0.4, "3dhp": 0.1, "3dpw": 0.2}
+"""HybrIK's data sets mix_smpl_cam and mix2_smpl_cam."""
+NAMES: Mapping[str, str] = {
+    **{name: name for name in MIXTURE_3DPW},
+    **{"human36m": "h36m", "mpi_inf_3dhp": "3dhp", "mpi-inf-3dhp": "3dhp", "pw3d": "3dpw"},
+}
+"""What labels of data sets mean."""
+
+
 class Hybrik:
     """A TrainableEstimator. The network maps ``images`` (B, 3, S, S) and ``offset`` (B, 2) to a posed SMPL body."""
 
     keep_fp32: ClassVar[tuple[str, ...]] = ("soft_argmax", "smpl", "solver")
     """Parts of the network that half precision would spoil."""
 
+    training_kind: ClassVar[type] = Person
     training_defaults: ClassVar[TrainingDefaults] = TrainingDefaults(
         learning_rate=1e-4, batch_size=64, epochs=40, decay="constant"
     )
@@ -116,6 +127,13 @@ class Hybrik:
         }  # fmt: skip
         outputs = {**found, "uvd": located, "rotmat": rotmat}
         return hybrik_loss(outputs, batch, uvd=config.uvd_loss, weights=weights)
+
+    def mixture(self, sizes: Mapping[str, int]) -> Mapping[str, float] | None:
+        """How often the published training draws from each data set, with or without 3DPW, by label."""
+        names = {label: NAMES.get(label.lower(), "") for label in sizes}
+        weights = MIXTURE_3DPW if "3dpw" in names.values() else MIXTURE
+        known = set(names.values()) <= weights.keys() and len(set(names.values())) == len(names)
+        return {label: weights[name] for label, name in names.items()} if known else None
 
     def parameters(self) -> Iterable[nn.Parameter]:
         """All weights of the network."""

@@ -30,9 +30,17 @@ class HybrikReader:
 
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`."""
+        yield from map(self._sample, self._people())
+
+    training_kind = Person
+
+    def training_items(self) -> Iterator[Person]:
+        """See :class:`posesyn_core.components.ReaderAbilities`: all 29 joints, twists and weights of HybrIK's loss."""
+        return self._people()
+
+    def _people(self) -> Iterator[Person]:
         root = Path(self.config.root).expanduser() if self.config.root else None
-        for person in read_people(Path(self.config.annotations).expanduser(), root):
-            yield self._sample(person)
+        return read_people(Path(self.config.annotations).expanduser(), root)
 
     def _sample(self, person: Person) -> Sample:
         half = person.side / MARGIN / 2

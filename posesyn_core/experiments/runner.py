@@ -7,7 +7,7 @@ import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import numpy as np
@@ -26,6 +26,7 @@ from posesyn_core.runs.stages import run_all, run_stage
 
 Figures = Mapping[str, Mapping[str, float]]
 """By test set ("Mean" last), then by metric."""
+C = TypeVar("C", bound=Choice)
 Tell = Callable[[str, Mapping[str, Any]], None]
 OURS = "ours"
 MM = 1000.0
@@ -81,7 +82,7 @@ class Laboratory:
             test=tuple(self._seeded(choice, seed) for choice in recipe.test),
         )
 
-    def _seeded(self, choice: Choice, seed: int) -> Choice:
+    def _seeded(self, choice: C, seed: int) -> C:
         config = self.registry.find(Kind.READER, choice.name).component.config
         if "seed" not in attrs.fields_dict(config):
             return choice

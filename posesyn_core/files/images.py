@@ -16,7 +16,7 @@ from posesyn_core.files import upright
 from posesyn_core.files.paths import shown
 from posesyn_core.files.sniffing import HEAD, not_data
 from posesyn_core.files.upright import Storage
-from posesyn_core.values import Image
+from posesyn_core.values import FileSlice, Image
 
 MAX_PIXELS = 80_000_000
 """Larger pictures are refused by their header alone: a file of a few kB can claim gigabytes of pixels."""
@@ -41,7 +41,7 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 warnings.filterwarnings("ignore", module=r"PIL\.")  # and so is what Pillow warns of
 
 
-def load_image(image: Path | bytes) -> Image:
+def load_image(image: Path | bytes | FileSlice) -> Image:
     """Read and decode the ``image`` of a sample or a labelled frame; see :func:`decode_image`."""
     return decode_image(read_encoded(image))
 
@@ -172,23 +172,26 @@ def _encode(suffix: str, image: Image, parameters: list[int]) -> bytes:
     return encoded.tobytes()
 
 
-def read_encoded(image: Path | bytes, most: int = MOST_BYTES + 1) -> bytes:
+def read_encoded(image: Path | bytes | FileSlice, most: int = MOST_BYTES + 1) -> bytes:
     """The encoded bytes (the first ``most``) of an image given by path or as such.
 
     SampleError if the file can't be read, is larger than ``MOST_BYTES``, or no regular file, which might never end.
     """
     if isinstance(image, bytes):
         return image
+    part = image if isinstance(image, FileSlice) else FileSlice(image, 0, most)
+    path = part.path
     try:
-        if not stat.S_ISREG(image.stat().st_mode):
-            raise SampleError(f"image {shown(image.name)} is no regular file")
-        with image.open("rb") as file:
-            data = file.read(most)
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise SampleError(f"image {shown(path.name)} is no regular file")
+        with path.open("rb") as file:
+            file.seek(part.start)
+            data = file.read(min(most, part.size))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise SampleError(f"image {image.name} can't be read: {reason}") from error
+        raise SampleError(f"image {path.name} can't be read: {reason}") from error
     if len(data) > MOST_BYTES:
-        raise SampleError(f"image {image.name} is larger than {MOST_BYTES >> 20} MiB")
+        raise SampleError(f"image {path.name} is larger than {MOST_BYTES >> 20} MiB")
     return data
 
 

@@ -10,11 +10,9 @@ import torch
 from attrs import asdict, evolve, fields
 
 from posesyn_core.components import Kind, TrainableEstimator, TrainingAugmenter, TrainingDefaults
-from posesyn_core.drawing.truth import write_truth_sheet
 from posesyn_core.errors import UserError
-from posesyn_core.geometry.joints import labelled_frame
 from posesyn_core.pipeline.entries import entries_of
-from posesyn_core.pipeline.export import kept_frames
+from posesyn_core.pipeline.real_data import Real, kept_records, real_data, told
 from posesyn_core.pipeline.run import Run
 from posesyn_core.recipe import Finetune
 from posesyn_core.seeds import seed_of
@@ -34,29 +32,34 @@ def finetune(run: Run) -> dict[str, Any]:
     options = run.recipe.finetune
     if options.steps == 0:
         return {"variants": [], "note": "finetune.steps is 0"}
-    real, synthesised = real_frames(run), list(kept_frames(run))
+    synthesised = kept_records(run)
     if not synthesised:
         raise UserError("the filter kept no frame to train on; raise filter.tau or mine more samples (score.hard)")
-    variants = {POSESYN: options.ratio if real else 1.0}
-    if options.real_only and real:
+    estimator = trainable(run)
+    real = real_data(run, estimator)
+    variants = {POSESYN: options.ratio if len(real) else 1.0}
+    if options.real_only and len(real):
         variants[REAL_ONLY] = 0.0
     validation, schedules = _validation_samples(run), []
-    for variant, ratio in sorted(variants.items()):
-        schedules.append(_train(run, variant, ratio, real, synthesised, validation))
-    return {"variants": sorted(variants), "real": len(real), "synthesised": len(synthesised), **schedules[0]}
+    for number, (variant, ratio) in enumerate(sorted(variants.items())):
+        fresh = trainable(run) if number else estimator
+        schedules.append(_train(run, fresh, variant, ratio, real, synthesised, validation))
+    counts = {"real": len(real), "synthesised": len(synthesised), **told(real)}
+    return {"variants": sorted(variants), **counts, **schedules[0]}
 
 
 def _train(
     run: Run,
+    estimator: TrainableEstimator,
     variant: str,
     ratio: float,
-    real: Sequence[LabelledFrame],
+    real: Real,
     synthesised: Sequence[LabelledFrame],
     held_out: Sequence[Sample],
 ) -> dict[str, Any]:
     """One training, its metrics told to the trackers; returns the schedule it had (see :func:`schedule_of`)."""
     options, machine = run.recipe.finetune, run.recipe.machine
-    estimator, folder = trainable(run), run.folder / "finetune" / variant
+    folder = run.folder / "finetune" / variant
     schedule = schedule_of(options, training_defaults(estimator), len(real) + len(synthesised))
 
     def error() -> float:
@@ -138,17 +141,6 @@ def _validation_samples(run: Run) -> list[Sample]:
     if not solid:
         raise UserError("the data set of [validation] has no sample with 3D joints; name one that has 3D truth")
     return solid
-
-
-def real_frames(run: Run) -> list[LabelledFrame]:
-    """The real training data of the recipe, as labelled frames."""
-    frames: list[LabelledFrame] = []
-    for at, choice in enumerate(run.recipe.real):
-        reader = run.create(Kind.READER, choice, f"real.{at}")
-        samples = [entry for entry in entries_of(run, reader) if isinstance(entry, Sample)]
-        write_truth_sheet(samples, run.folder / "finetune", f"{choice.label}-{at}" if at else choice.label)
-        frames += map(labelled_frame, samples)
-    return frames
 
 
 def weights_of(run: Run, variant: str) -> Path:

@@ -26,6 +26,7 @@ from posesyn_core.progress import progress
 from posesyn_core.seeds import seed_of
 from posesyn_core.training.loader import Batch, Mixture, batches
 from posesyn_core.training.online import Online
+from posesyn_core.training.sources import Weighted
 from posesyn_core.values import LabelledFrame
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ Metrics = dict[str, float]
 
 def finetune(
     estimator: TrainableEstimator,
-    real: Sequence[LabelledFrame],
+    real: Sequence[Any] | Weighted,
     synthesised: Sequence[LabelledFrame],
     folder: Path,
     *,
@@ -115,10 +116,11 @@ def finetune(
 ) -> FinetuneResult:
     """Train ``estimator`` in place; go on where an earlier call with the same arguments was interrupted.
 
-    ``ratio`` is the share of synthesised frames in a batch, 0 = real ones only. ``schedule`` holds the further fields
-    of :class:`Schedule`. ``tell`` gets the metrics of every new step. An ``augmenter`` makes the batches of all
-    frames in place of the mixture; an interrupted epoch is begun again. On one machine a resumed training gives bit for
-    bit the weights of an undisturbed one. UserError if the folder holds a training with other arguments, if there is
+    ``real`` holds frames or items of the estimator's own kind, in one pool or in data sets with weights. ``ratio`` is
+    the share of synthesised frames in a batch, 0 = real ones only. ``schedule`` holds the further fields of
+    :class:`Schedule`. ``tell`` gets the metrics of every new step. An ``augmenter`` makes the batches of all frames in
+    place of the mixture; an interrupted epoch is begun again. On one machine a resumed training gives bit for bit the
+    weights of an undisturbed one. UserError if the folder holds a training with other arguments, if there is
     nothing to train on, if the device lacks the precision, if the batches of a step can't be shared evenly among the
     processes, or if the loss is no longer a number.
     """
@@ -127,6 +129,7 @@ def finetune(
     mixture = Mixture(real, synthesised, batch_size, ratio, seed) if online is None else online
     arguments = {**asdict(plan), "batch_size": batch_size, "ratio": ratio, "seed": seed}
     arguments |= {"real": len(real), "synthesised": len(synthesised)}
+    arguments |= {"weights": real.weights} if isinstance(real, Weighted) else {}
     arguments |= {} if validation is None else {"validate_every": validation.every, "patience": validation.patience}
     arguments |= {} if augmenter is None else {"online": True}
     training = Trainer(estimator, plan, seed)

@@ -3,11 +3,14 @@
 What a step sees depends on the seed and the step's number alone, so that a resumed training goes on as it would have.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from attrs import field, frozen
+from numpy.typing import NDArray
 from torch import Tensor
 
 from posesyn_core.components import TrainableEstimator
@@ -16,7 +19,10 @@ from posesyn_core.geometry.joints import frame_in
 from posesyn_core.inference.neighbours import hidden
 from posesyn_core.parallel.threads import ordered_map
 from posesyn_core.seeds import rng
+from posesyn_core.training.sources import Weighted
 from posesyn_core.values import LabelledFrame
+
+T = TypeVar("T")
 
 TRIES = 10
 """A frame that can't be read is replaced by another; so many failures in a row are no accident."""
@@ -26,10 +32,11 @@ TRIES = 10
 class Mixture:
     """Batches of real and synthesised frames, ``round(ratio * batch_size)`` of the latter in each.
 
-    Each of the two sets is gone through in a new random order again and again.
+    A set is gone through in a new random order again and again; real data sets with weights are drawn from by those.
+    Real items may be of the estimator's own kind. Drawing a batch takes as long from a million items as from a few.
     """
 
-    real: Sequence[LabelledFrame]
+    real: Sequence[Any] | Weighted
     synthesised: Sequence[LabelledFrame]
     batch_size: int
     ratio: float = field()
@@ -41,7 +48,7 @@ class Mixture:
             ("real", self.real, self._real),
             ("synthesised", self.synthesised, self._synthesised),
         ):
-            if count and not frames:
+            if count and not len(frames):
                 raise UserError(f"there is no {name} frame to train on, but the ratio {ratio} asks for some")
 
     @property
@@ -52,21 +59,26 @@ class Mixture:
     def _real(self) -> int:
         return self.batch_size - self._synthesised
 
-    def batch(self, step: int) -> list[LabelledFrame]:
+    def batch(self, step: int) -> list[Any]:
         """The frames of one step."""
-        return [
-            *self._take(self.real, self._real, step, "real"),
-            *self._take(self.synthesised, self._synthesised, step, "synthesised"),
-        ]
+        return [*self._take_real(step), *self._take(self.synthesised, self._synthesised, step, "synthesised")]
 
-    def _take(self, frames: Sequence[LabelledFrame], count: int, step: int, name: str) -> Iterator[LabelledFrame]:
+    def _take_real(self, step: int) -> Iterable[Any]:
+        if isinstance(self.real, Weighted):
+            return self.real.draw(self._real, step, self.seed)
+        return self._take(self.real, self._real, step, "real")
+
+    def _take(self, frames: Sequence[T], count: int, step: int, name: str) -> Iterator[T]:
         """Places step * count ... of the endless sequence of shuffled rounds through ``frames``."""
-        orders: dict[int, np.ndarray] = {}
         for place in range(step * count, (step + 1) * count):
             turn, at = divmod(place, len(frames))
-            if turn not in orders:
-                orders[turn] = rng(self.seed, f"{name}/{turn}", "shuffle").permutation(len(frames))
-            yield frames[orders[turn][at]]
+            yield frames[int(_order(self.seed, name, turn, len(frames))[at])]
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, name: str, turn: int, count: int) -> NDArray[np.int64]:
+    """The order of one round; kept, as all batches of the round need it."""
+    return rng(seed, f"{name}/{turn}", "shuffle").permutation(count)
 
 
 @frozen
@@ -101,17 +113,18 @@ def _collate(estimator: TrainableEstimator, mixture: Mixture, step: int) -> Batc
 
 
 def _inputs(
-    estimator: TrainableEstimator, frame: LabelledFrame, others: Sequence[LabelledFrame], random: np.random.Generator
+    estimator: TrainableEstimator, frame: Any, others: Sequence[Any], random: np.random.Generator
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """The inputs of ``frame``, or where it can't be read of another one of the batch, with the reasons.
 
-    The estimator gets its labels in its own joint set.
+    The estimator gets the labels of our frames in its own joint set, and items of its own kind as they are.
     """
     joints = getattr(estimator, "joint_set", "smpl24")
     reasons: list[str] = []
     while len(reasons) < TRIES:
         try:
-            return estimator.training_inputs(hidden(frame_in(frame, joints)), random), reasons
+            given = hidden(frame_in(frame, joints)) if isinstance(frame, LabelledFrame) else frame
+            return estimator.training_inputs(given, random), reasons
         except SampleError as error:
             reasons.append(f"{frame.id}: {error}")
             frame = others[int(random.integers(len(others)))]
