@@ -11,7 +11,6 @@ SMPL parameters:
 - 3DPW: the test, with 2D detections in place of ground truth.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,11 @@ from attrs import evolve, frozen
 from scipy.spatial.transform import Rotation
 
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files.paths import existing_file, inside
+from posesyn_core.files import reading
+from posesyn_core.files.paths import inside
+from posesyn_core.files.reading import reason_of
+from posesyn_core.geometry.naming import naming
+from posesyn_core.geometry.skeletons import COCO17, MPII16
 from posesyn_core.geometry.units import check_person
 from posesyn_core.values import Camera
 from posesyn_crowdnet.crops import Floats, crop_box, overlap
@@ -46,6 +49,7 @@ def read_mpii(data: Path) -> Iterator[PersonOrRejection]:
         folder / "annotations" / "MPII_train_SMPL_NeuralAnnot.json",
         folder,
         MPII,
+        MPII16.name,
         official_mpii=True,
     )
 
@@ -58,16 +62,17 @@ def read_mscoco(data: Path) -> Iterator[PersonOrRejection]:
         folder / "annotations" / "MSCOCO_train_SMPL_NeuralAnnot.json",
         folder / "images" / "train2017",
         COCO,
+        COCO17.name,
         official_mpii=False,
     )
 
 
 def _read_2d(
-    annotations: Path, fits: Path, images: Path, names: Names, *, official_mpii: bool
+    annotations: Path, fits: Path, images: Path, names: Names, joint_set: str, *, official_mpii: bool
 ) -> Iterator[PersonOrRejection]:
     parameters = read_json(fits) if fits.is_file() else {}
-    for image, group in by_image(annotations):
-        people = [entry for entry in group if _is_person(entry)]
+    for image, group in by_image(annotations, joint_set):
+        people = [entry for entry in group if _is_person(entry, names)]
         for entry in group:
             person = attempt(entry, partial(_person_2d, image, entry, people, parameters, images, names))
             yield evolve(person, official_mpii=official_mpii) if isinstance(person, Person) else person
@@ -77,8 +82,10 @@ def _person_2d(
     image: Entry, entry: Entry, people: Sequence[Entry], parameters: Entry, images: Path, names: Names
 ) -> Person:
     """One of the ``people`` of an image."""
-    if not _is_person(entry):
-        raise SampleError("marked as a crowd, or without a labelled joint")
+    if entry.get("iscrowd") or not entry.get("num_keypoints", 1) or "keypoints" not in entry:
+        raise SampleError("marked as a crowd, of another category, or without a labelled joint")
+    if all(other is not entry for other in people):
+        raise SampleError(f"{len(names)} joints of 3 finite numbers and a box of 4 expected")
     joints = [labelled(other["keypoints"], names) for other in people]
     boxes = np.array([other["bbox"] for other in people], np.float64)
     at = next(at for at, other in enumerate(people) if other is entry)
@@ -100,18 +107,43 @@ def _person_2d(
     )
 
 
-def _is_person(entry: Entry) -> bool:
-    return not entry.get("iscrowd") and bool(entry.get("num_keypoints", 1))
+def _is_person(entry: Entry, names: Names) -> bool:
+    """Whether there is somebody to train on, or to be in somebody's way."""
+    if entry.get("iscrowd") or not entry.get("num_keypoints", 1) or "keypoints" not in entry:
+        return False
+    try:
+        box, joints = np.array(entry["bbox"], np.float64), np.array(entry["keypoints"], np.float64)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return False
+    return box.shape == (4,) and joints.size == 3 * len(names) and bool(np.isfinite(box).all())
 
 
 def attempt(entry: Entry, build: Callable[[], Person]) -> PersonOrRejection:
     """The person, or why there is none."""
+    name = str(entry.get("id")) if isinstance(entry, Mapping) else "entry"
     try:
-        return build()
+        person = build()
+        _check(person)
+        return person
     except SampleError as error:
-        return str(entry.get("id")), str(error)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        return str(entry.get("id")), f"malformed entry: {error!r}"
+        return name, str(error)
+    except Exception as error:  # whatever a broken entry leads to
+        return name, f"malformed entry: {reason_of(error)}"
+
+
+def _check(person: Person) -> None:
+    """SampleError unless the numbers that training uses are finite."""
+    fit = person.fit
+    numbers: dict[str, list[Any]] = {
+        "the person box": [person.box, person.tight],
+        "a labelled joint": [person.points[person.valid]],
+        "a joint in 3D": [] if person.points3d is None else [person.points3d],
+        "the body": [] if fit is None else [fit.pose, fit.betas, fit.transl],
+        "the camera": [] if fit is None else [fit.camera.focal_length, fit.camera.principal_point],
+    }
+    for what, arrays in numbers.items():
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise SampleError(f"{what} has numbers that are not finite")
 
 
 def labelled(keypoints: Sequence[float], names: Names) -> tuple[Floats, Names]:
@@ -144,10 +176,15 @@ def read_human36m(data: Path, subjects: Iterable[int] = HUMAN36M_TRAINING) -> It
             read_json(stem.with_name(f"{stem.name}_{part}.json")) for part in ("camera", "joint_3d", "smpl_param")
         )
         for image, group in by_image(stem.with_name(f"{stem.name}_data.json")):
-            if image["frame_idx"] % HUMAN36M_STEP:
+            if _skipped(image.get("frame_idx")):
                 continue
             for entry in group:
                 yield attempt(entry, partial(_human36m, folder / "images", image, entry, cameras, joints, smpl))
+
+
+def _skipped(frame: Any) -> bool:
+    """Whether a frame is between those that are read; one without a number is kept, to be refused."""
+    return isinstance(frame, int) and frame % HUMAN36M_STEP != 0
 
 
 def _human36m(images: Path, image: Entry, entry: Entry, cameras: Entry, joints: Entry, smpl: Entry) -> Person:
@@ -195,8 +232,17 @@ def read_muco(data: Path) -> Iterator[PersonOrRejection]:
         yield attempt(group[0], partial(_muco, folder, image, group, parameters))
 
 
+def _depth(entry: Entry) -> float:
+    """How far the pelvis is away; infinitely far for an annotation without one."""
+    try:
+        depth = float(entry["keypoints_cam"][MUCO.index("Pelvis")][2])
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError):
+        return np.inf
+    return depth if np.isfinite(depth) else np.inf
+
+
 def _muco(folder: Path, image: Entry, group: Sequence[Entry], parameters: Entry) -> Person:
-    depths = [entry["keypoints_cam"][MUCO.index("Pelvis")][2] for entry in group]
+    depths = [_depth(entry) for entry in group]
     at = int(np.argmin(depths))
     entry = group[at]
     joints = [np.column_stack([other["keypoints_img"], np.ones(len(MUCO))]) for other in group]
@@ -282,27 +328,62 @@ def _detected(entry: Entry, better: Entry | None) -> tuple[Floats, Names]:
 
 def read_json(path: Path) -> Any:
     """A JSON file; UserError if it is missing or none."""
+    return reading.read_json(path, "annotation file", "3DCrowdNet's annotations")
+
+
+def _as_it_is(entry: Entry) -> Entry:
+    return entry
+
+
+def _attempted(ordered: Callable[[Entry], Entry], entry: Any, at: int) -> Entry:
+    """The annotation in order; one that can't be brought there stays as it is, to be refused."""
+    if not isinstance(entry, dict):
+        return {"id": f"entry-{at}"}
     try:
-        return json.loads(existing_file(path, "annotation file").read_bytes())
-    except ValueError as error:
-        raise UserError(f"annotation file {str(path)!r} is not valid JSON ({error}); is it complete?") from error
+        return ordered(entry)
+    except (TypeError, ValueError, OverflowError):
+        return entry
 
 
-def by_image(path: Path) -> Iterator[tuple[Entry, list[Entry]]]:
+def _in_order(document: Any, joint_set: str) -> Callable[[Entry], Entry]:
+    """What brings an annotation's joints into the order of the set, by the names that the file's categories have.
+
+    UserError if the names are not those of the set. Annotations of other categories lose their joints.
+    """
+    categories = [category for category in document.get("categories") or () if category.get("keypoints")]
+    namings = {
+        category.get("id"): naming(category["keypoints"], joint_set, wanted=joint_set) for category in categories
+    }
+
+    def ordered(entry: Entry) -> Entry:
+        found = namings.get(entry.get("category_id", next(iter(namings), None)))
+        if (
+            not namings
+            or "keypoints" not in entry
+            or (found is not None and len(entry["keypoints"]) != 3 * found.count)
+        ):
+            return entry
+        if found is None:
+            return {key: value for key, value in entry.items() if key != "keypoints"}
+        return {**entry, "keypoints": found.take(np.array(entry["keypoints"], np.float64).reshape(-1, 3)).ravel()}
+
+    return ordered
+
+
+def by_image(path: Path, joint_set: str = "") -> Iterator[tuple[Entry, list[Entry]]]:
     """Each image of a COCO-like file that has annotations, with these, in the order of the first of them.
 
-    UserError if the file is none.
+    With a ``joint_set``, joints come in its order where the file names them. An annotation whose image is not
+    listed comes with an empty one, to be refused. UserError if the file is none.
     """
-    document = read_json(path)
-    try:
-        images = {image["id"]: image for image in document["images"]}
+    document, expected = read_json(path), "a COCO-like file, with the lists 'images' and 'annotations'"
+    with reading.reading(path, "annotation file", expected):
+        images = {image["id"]: image for image in document["images"] if isinstance(image, dict) and "id" in image}
+        ordered = _in_order(document, joint_set) if joint_set else _as_it_is
         groups: dict[Any, list[Entry]] = {}
-        for entry in document["annotations"]:
-            groups.setdefault(entry["image_id"], []).append(entry)
-        found = [(images[key], group) for key, group in groups.items()]
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f"annotation file {str(path)!r} is not COCO-like ({error!r}): it needs the lists 'images' and "
-            "'annotations', and the image of every annotation"
-        ) from error
+        for at, entry in enumerate(document["annotations"]):
+            broken = not isinstance(entry, dict) or not isinstance(entry.get("image_id"), int | str)
+            key = ("entry", at) if broken else entry["image_id"]
+            groups.setdefault(key, []).append(_attempted(ordered, entry, at))
+        found = [(images.get(key, {}), group) for key, group in groups.items()]
     yield from found

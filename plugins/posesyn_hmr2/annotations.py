@@ -9,8 +9,8 @@ import io
 import itertools
 import re
 import tarfile
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files.paths import existing_file, inside
+from posesyn_core.files import reading
+from posesyn_core.files.locating import Pictures
+from posesyn_core.files.paths import existing_file, shown
+from posesyn_core.files.reading import reason_of
+from posesyn_core.files.sniffing import head_of, not_data
 from posesyn_core.files.unpickle import read_pickle
 from posesyn_core.values import FileSlice, FloatArray
 from posesyn_hmr2.joints import NAMES, OPENPOSE
@@ -36,16 +40,24 @@ _KINEMATIC = slice(1, 15)  # OpenPose's joints of the body, whose 3D confidence 
 
 
 def read_shard(path: Path, *, lazily: bool = False) -> Iterator[PersonOrRejection]:
-    """The people of a shard in order. UserError if the file is no complete tar.
+    """The people of a shard in order; a shard that ends early, or is damaged, is (its name, reason) where it does.
 
-    ``lazily`` leaves the images in the shard, to be read from there when they are needed.
+    ``lazily`` leaves the images in the shard, to be read from there when they are needed. UserError if the file is no
+    tar.
     """
+    keys = 0
     try:
         with tarfile.open(existing_file(path, "shard"), "r:" if lazily else "r") as tar:
             for key, members in itertools.groupby(_members(tar, path, lazily), key=lambda member: member[0]):
                 yield from _people(key, {extension: data for _, extension, data in members})
-    except (tarfile.TarError, EOFError) as error:
-        raise UserError(f"shard {str(path)!r} is not a complete tar file: {error}") from error
+                keys += 1
+    except UserError:
+        raise
+    except Exception as error:  # whatever a damaged tar leads its reader to
+        known = not_data(head_of(path))
+        if known or not keys:
+            raise UserError(f"shard {shown(path)} is no tar file, or damaged: {known or reason_of(error)}") from error
+        yield "damage", f"the shard ends early or is damaged after {keys} images: {reason_of(error)}; download it again"
 
 
 def _members(tar: tarfile.TarFile, path: Path, lazily: bool) -> Iterator[tuple[str, str, bytes | FileSlice]]:
@@ -55,9 +67,14 @@ def _members(tar: tarfile.TarFile, path: Path, lazily: bool) -> Iterator[tuple[s
         if name is None or not member.isfile():
             continue
         if lazily and name[2].lower() in IMAGES:
+            if member.offset_data + member.size > path.stat().st_size:
+                raise tarfile.ReadError("unexpected end of data")
             yield name[1], name[2].lower(), FileSlice(path, member.offset_data, member.size)
         elif (stream := tar.extractfile(member)) is not None:
-            yield name[1], name[2].lower(), stream.read()
+            data = stream.read()
+            if len(data) < member.size:
+                raise tarfile.ReadError("unexpected end of data")
+            yield name[1], name[2].lower(), data
         tar.members = []  # type: ignore[attr-defined]  # else it keeps a note of every file of the shard
 
 
@@ -71,22 +88,28 @@ def _people(key: str, members: Mapping[str, bytes | FileSlice]) -> Iterator[Pers
     try:
         entries = read_pickle(labels, f"{key}.data.pyd")
         masks = _masks(detection if isinstance(detection, bytes) else None)
-    except (UserError, ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
-        yield key, str(error)
+    except Exception as error:  # whatever damaged data lead to
+        yield key, reason_of(error)
         return
     for number, entry in enumerate(entries if isinstance(entries, list) else [entries]):
-        try:
-            yield _person(f"{key}/{number}", image, entry, masks)
-        except SampleError as error:
-            yield f"{key}/{number}", str(error)
+        yield _attempt(f"{key}/{number}", partial(_person, f"{key}/{number}", image, entry, masks))
+
+
+def _attempt(name: str, build: Callable[[], Person]) -> PersonOrRejection:
+    """The person, or why there is none."""
+    try:
+        return build()
+    except SampleError as error:
+        return name, str(error)
+    except Exception as error:  # whatever a broken entry leads to
+        return name, f"malformed entry: {reason_of(error)}"
 
 
 def _masks(data: bytes | None) -> NDArray[np.bool_] | None:
     """(D, H, W) the silhouettes of an image's detections."""
     if data is None:
         return None
-    with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        return np.asarray(file["masks"], bool)
+    return np.asarray(reading.read_npz(io.BytesIO(data), "detection.npz", "masks", ["masks"])["masks"], bool)
 
 
 def _person(name: str, image: bytes | FileSlice, entry: Any, masks: NDArray[np.bool_] | None) -> Person:
@@ -113,7 +136,7 @@ def _array(entry: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> Float
     """The entry's array of that name as float32; SampleError if it is missing, of another shape, or not finite."""
     try:
         value = np.asarray(entry[name], np.float32)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise SampleError(f"its {name} is missing or no array of numbers") from error
     if value.shape != shape:
         raise SampleError(f"its {name} has shape {value.shape}, not {shape}")
@@ -136,7 +159,7 @@ def _reprojection_loss(extra: Any) -> float:
     return float(fitting.get("reprojection_loss", 0.0)) if isinstance(fitting, dict) else 0.0
 
 
-def read_npz(path: Path, images: Path) -> Iterator[PersonOrRejection]:
+def read_npz(path: Path, images: Path, *, follow_links: bool = False) -> Iterator[PersonOrRejection]:
     """The people of an evaluation set, their images below ``images``. UserError if the file is no such set.
 
     As in the official reader, OpenPose's joints 1 to 14 have no confidence in 3D: evaluation is on the second block.
@@ -145,32 +168,43 @@ def read_npz(path: Path, images: Path) -> Iterator[PersonOrRejection]:
     for name in ("imgname", "center", "scale"):
         if name not in data:
             raise UserError(f"{str(path)!r} is no evaluation set of 4D-Humans: it lacks {name}")
-    count = len(data["imgname"])
-    labels_2d = _blocks(data, "keypoints_2d", count, 3)
-    labels_3d = _blocks(data, "keypoints_3d", count, 4)
-    labels_3d[:, _KINEMATIC, 3] = 0
-    extent = np.broadcast_to(data["scale"].reshape(count, -1), (count, 2)).astype(np.float32)
-    for at, imgname in enumerate(data["imgname"]):
-        image_name = imgname.decode() if isinstance(imgname, bytes) else str(imgname)
-        name = f"{image_name}/{at}"
-        row = {
-            key: data[key][at] if key in data else np.zeros(size) for key, size in (("body_pose", 72), ("betas", 10))
-        }
-        try:
-            yield Person(
-                id=name,
-                image=inside(images, image_name),
-                keypoints_2d=labels_2d[at],
-                keypoints_3d=labels_3d[at],
-                center=_array({"center": data["center"][at]}, "center", (2,)),
-                extent=extent[at],
-                body_pose=_array(row, "body_pose", (72,)),
-                betas=_array(row, "betas", (10,)),
-                has_body_pose="body_pose" in data and bool(data.get("has_body_pose", np.ones(count))[at]),
-                has_betas="betas" in data and bool(data.get("has_betas", np.ones(count))[at]),
-            )
-        except SampleError as error:
-            yield name, str(error)
+    expected = "an evaluation set of 4D-Humans, whose arrays have a row for every image"
+    with reading.reading(path, "annotations", expected):
+        count = len(data["imgname"])
+        short = [name for name, array in data.items() if array.shape[:1] != (count,)]
+        if short:
+            raise UserError(f"annotations {shown(path)} have other than {count} rows of {', '.join(short)}")
+        labels_2d = _blocks(data, "keypoints_2d", count, 3)
+        labels_3d = _blocks(data, "keypoints_3d", count, 4)
+        labels_3d[:, _KINEMATIC, 3] = 0
+        extent = np.broadcast_to(data["scale"].reshape(count, -1), (count, 2)).astype(np.float32)
+        pictures = Pictures(images, follow_links=follow_links)
+    for at in range(count):
+        raw = data["imgname"][at]
+        image_name = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else str(raw)
+        build = partial(_row, data, at, pictures, image_name, labels_2d[at], labels_3d[at], extent[at])
+        yield _attempt(f"{image_name}/{at}", build)
+
+
+def _row(
+    data: Mapping[str, NDArray], at: int, pictures: Pictures, image_name: str,
+    labels_2d: FloatArray, labels_3d: FloatArray, extent: FloatArray,
+) -> Person:  # fmt: skip
+    """The person of one row of an evaluation set."""
+    row = {key: data[key][at] if key in data else np.zeros(size) for key, size in (("body_pose", 72), ("betas", 10))}
+    numbers = {"keypoints_2d": labels_2d, "keypoints_3d": labels_3d, "scale": extent, "center": data["center"][at]}
+    return Person(
+        id=f"{image_name}/{at}",
+        image=pictures.find(image_name),
+        keypoints_2d=_array(numbers, "keypoints_2d", labels_2d.shape),
+        keypoints_3d=_array(numbers, "keypoints_3d", labels_3d.shape),
+        center=_array(numbers, "center", (2,)),
+        extent=_array(numbers, "scale", (2,)),
+        body_pose=_array(row, "body_pose", (72,)),
+        betas=_array(row, "betas", (10,)),
+        has_body_pose="body_pose" in data and ("has_body_pose" not in data or bool(data["has_body_pose"][at])),
+        has_betas="betas" in data and ("has_betas" not in data or bool(data["has_betas"][at])),
+    )
 
 
 def _blocks(data: Mapping[str, NDArray], kind: str, count: int, columns: int) -> FloatArray:
@@ -182,11 +216,9 @@ def _blocks(data: Mapping[str, NDArray], kind: str, count: int, columns: int) ->
 
 def _load(path: Path) -> dict[str, NDArray]:
     """The plain arrays of an npz; what would have to be unpickled is left out."""
-    try:
-        with np.load(existing_file(path, "annotations"), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files if name != "extra_info"}
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"annotations {str(path)!r} are not a readable .npz of plain arrays: {error}") from error
+    joints = [f"{block}_keypoints_{dimensions}" for block in ("body", "extra") for dimensions in ("2d", "3d")]
+    keys = ("imgname", "center", "scale", "body_pose", "betas", "has_body_pose", "has_betas", *joints)
+    return reading.read_npz(path, "annotations", "4D-Humans' npz, of plain arrays", keys)
 
 
 def read_mocap(path: Path) -> tuple[FloatArray, FloatArray]:

@@ -8,6 +8,7 @@ from attrs import define
 
 from posesyn_core import option
 from posesyn_core.errors import UserError
+from posesyn_core.files.locating import in_order
 from posesyn_core.values import FileSlice, Sample, SampleOrRejection, SmplParams
 from posesyn_hmr2.people import Person
 
@@ -18,6 +19,7 @@ class Hmr2ReaderConfig:
 
     path: str = option("", "a shard (.tar), a folder of shards, or an evaluation set (.npz)")
     images: str = option("", "folder of an evaluation set's images; empty = that of the .npz")
+    follow_links: bool = option(False, "whether links below images may lead out of it; false = they are refused")
 
 
 @define
@@ -53,12 +55,14 @@ class Hmr2Reader:
         from posesyn_hmr2.annotations import read_npz, read_shard
 
         path = Path(self.config.path).expanduser()
-        files = sorted(path.glob("*.tar")) if path.is_dir() else [path]
+        files = in_order(path.glob("*.tar")) if path.is_dir() else [path]
         if not files or files[0].suffix not in (".tar", ".npz"):
             raise UserError(f"dataset.path {str(path)!r} is neither a .tar or .npz nor a folder of .tar files")
         for file in files:
             images = Path(self.config.images).expanduser() if self.config.images else file.parent
-            people = read_shard(file, lazily=lazily) if file.suffix == ".tar" else read_npz(file, images)
+            links = self.config.follow_links
+            tar = file.suffix == ".tar"
+            people = read_shard(file, lazily=lazily) if tar else read_npz(file, images, follow_links=links)
             yield from ((file.stem, person) for person in people)
 
 

@@ -6,7 +6,6 @@ include the margin, images below ``images/``; the only style with twist angles, 
 joints on the skin don't count.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files.paths import existing_file, inside
+from posesyn_core.files.locating import Pictures
+from posesyn_core.files.reading import read_json, reason_of
 from posesyn_core.geometry.cameras import project
 from posesyn_core.geometry.crops import square
 from posesyn_core.geometry.skeletons import SMPL24
@@ -31,52 +31,70 @@ SMALLEST_BOX = 5.0
 """3DPW's boxes with a side of less pixels are left out."""
 
 Entry = Mapping[str, Any]
+PersonOrRejection = Person | tuple[str, str]
+"""A person, or (id, reason) for an entry that can't be one."""
 
 
-def read_people(annotations: Path, root: Path | None = None) -> Iterator[Person]:
-    """The people of an official file of either style, in its order.
+def read_people(
+    annotations: Path, root: Path | None = None, *, follow_links: bool = False
+) -> Iterator[PersonOrRejection]:
+    """The people of an official file of either style, in its order; (id, reason) for an entry that can't be one.
 
-    ``root`` is the folder of the data set (with ``images`` or ``imageFiles``); by default the file's own. A UserError
-    names a file that is missing or of neither style, and an entry that lacks something.
+    ``root`` is the folder of the data set (with ``images`` or ``imageFiles``); by default the file's own. UserError
+    naming a file that is missing or of neither style.
     """
     content = _load(annotations)
     root = root or annotations.parent
-    build = _build_h36m if "smpl_joints" in content["annotations"][0] else _build_pw3d
+    h36m = any("smpl_joints" in entry for entry in content["annotations"] if isinstance(entry, dict))
+    pictures = Pictures(root / ("images" if h36m else "imageFiles"), follow_links=follow_links)
+    build, prefix = (_build_h36m, "h36m") if h36m else (_build_pw3d, "pw3d")
     images = content["images"]
-    if build is _build_pw3d:
-        by_id = {image["id"]: image for image in images}
-        pairs = [(by_id.get(entry.get("image_id"), {}), entry) for entry in content["annotations"]]
-    else:
-        pairs = list(zip(images, content["annotations"], strict=True))
-    for at, (image, entry) in enumerate(pairs):
+    by_id = {} if h36m else {str(image.get("id")): image for image in images if isinstance(image, dict)}
+    for at, entry in enumerate(content["annotations"]):
+        name = f"{prefix}/{entry.get('id', at) if isinstance(entry, dict) and not h36m else at}"
         try:
-            person = build(root, at, {**image, **entry}, image)
-        except (KeyError, TypeError, ValueError, IndexError, SampleError) as error:
-            reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-            raise UserError(f"annotation file {str(annotations)!r}, entry {at}: {reason}") from error
-        if person is not None:
+            image = images[at] if h36m else by_id.get(str(entry.get("image_id")), {})
+            person = build(pictures, at, {**image, **entry}, image)
+            _check(person)
             yield person
+        except SampleError as error:
+            yield name, str(error)
+        except Exception as error:  # whatever a broken entry leads to
+            yield name, f"malformed entry: {reason_of(error)}"
+
+
+def _check(person: Person) -> None:
+    """SampleError unless every number that training uses is finite."""
+    pose, camera = person.pose, person.camera
+    numbers = {
+        "the box": [person.centre, np.array(person.side)],
+        "a joint": [person.joints2d, person.joints3d],
+        "a twist angle": [person.twist],
+        "the body": [] if pose is None else [pose.rotations, pose.betas],
+        "the camera": [] if camera is None else [camera.focal_length, camera.principal_point],
+    }
+    for what, arrays in numbers.items():
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise SampleError(f"{what} has numbers that are not finite")
 
 
 def _load(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(existing_file(path, "annotation file").read_bytes())
-    except ValueError as error:
-        raise UserError(f"annotation file {str(path)!r} is not valid JSON ({error}); is it complete?") from error
+    content = read_json(path, "annotation file", "annotations in HybrIK's form")
     found = content.get("annotations") if isinstance(content, dict) else None
     entries = found if isinstance(found, list) else []
-    first = entries[0] if entries else {}
+    first = next((entry for entry in entries if isinstance(entry, dict)), {})
     if not isinstance(first, dict) or not {"smpl_joints", "smpl_param"} & first.keys():
         raise UserError(
             f"annotation file {str(path)!r} is of none of HybrIK's styles: expected annotations with 'smpl_joints' "
             "(Human3.6M's) or 'smpl_param' (3DPW's)"
         )
-    if "smpl_joints" in first and len(content.get("images", ())) != len(entries):
+    images = content.get("images")
+    if not isinstance(images, list) or ("smpl_joints" in first and len(images) != len(entries)):
         raise UserError(f"annotation file {str(path)!r} must have as many images as annotations: they are paired")
     return content
 
 
-def _build_h36m(root: Path, at: int, entry: Entry, image: Entry) -> Person:
+def _build_h36m(pictures: Pictures, at: int, entry: Entry, image: Entry) -> Person:
     camera = Camera(entry["cam_param"]["f"], entry["cam_param"]["c"])
     given = np.asarray(entry["smpl_joints"], np.float64) / MM
     _check_joints(given)
@@ -89,7 +107,7 @@ def _build_h36m(root: Path, at: int, entry: Entry, image: Entry) -> Person:
     angles = entry.get("angle_twist", {"angle": np.full(23, -999), "cos": np.zeros(23), "sin": np.zeros(23)})
     return Person(
         id=f"h36m/{at}",
-        image=inside(root / "images", image["file_name"]),
+        image=pictures.find(image["file_name"]),
         centre=centre,
         side=float(side),
         joints2d=_projected(joints, camera, weights),
@@ -104,9 +122,9 @@ def _build_h36m(root: Path, at: int, entry: Entry, image: Entry) -> Person:
     )
 
 
-def _build_pw3d(root: Path, at: int, entry: Entry, image: Entry) -> Person | None:
-    if min(entry["bbox"][2:]) < SMALLEST_BOX:
-        return None
+def _build_pw3d(pictures: Pictures, at: int, entry: Entry, image: Entry) -> Person:
+    if not min(entry["bbox"][2:]) >= SMALLEST_BOX:
+        raise SampleError(f"the box is smaller than {SMALLEST_BOX:g} pixels, or no number")
     joints, joints2d = np.zeros((JOINTS, 3)), np.zeros((JOINTS, 2))
     given, seen = np.asarray(entry["smpl_joint_cam"], np.float64), _array(entry["smpl_joint_img"], (24, 3))
     _check_joints(given)
@@ -119,7 +137,7 @@ def _build_pw3d(root: Path, at: int, entry: Entry, image: Entry) -> Person | Non
     params = entry["smpl_param"]
     return Person(
         id=f"pw3d/{entry.get('id', at)}",
-        image=inside(root / "imageFiles", f"{entry['sequence']}/{image['file_name']}"),
+        image=pictures.find(f"{entry['sequence']}/{image['file_name']}"),
         centre=centre,
         side=float(side),
         joints2d=joints2d,
@@ -147,7 +165,7 @@ def _corners(box: ArrayLike, width: float, height: float) -> Floats:
     limit = np.array([width, height]) - 1
     near = np.clip([x, y], 0, limit)
     far = np.clip([x + max(w - 1, 0), y + max(h - 1, 0)], 0, limit)
-    if (far <= near).any():
+    if not (far > near).all():
         raise SampleError(f"the box {[x, y, w, h]} has no area within the image")
     return np.concatenate([near, far])
 

@@ -60,6 +60,7 @@ class HybrikReaderConfig:
     annotations: str = option("", "HybrIK's annotation file in the style of Human3.6M or 3DPW (.json)")
     root: str = option("", "folder with images/ or imageFiles/; empty = the folder of the annotation file")
     body: str = option("", "the SMPL file of the annotations' betas; 'free' = the free body, as the writer's default")
+    follow_links: bool = option(False, "whether links below root may lead out of it; false = such pictures are refused")
 
 
 @frozen

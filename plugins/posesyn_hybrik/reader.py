@@ -9,7 +9,7 @@ import torch
 from posesyn_core.body.model import body_for_checkpoint
 from posesyn_core.errors import UserError
 from posesyn_core.values import Sample, SampleOrRejection, SmplParams
-from posesyn_hybrik.annotations import read_people
+from posesyn_hybrik.annotations import PersonOrRejection, read_people
 from posesyn_hybrik.config import HybrikReaderConfig
 from posesyn_hybrik.people import MARGIN, Person
 
@@ -30,17 +30,19 @@ class HybrikReader:
 
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`."""
-        yield from map(self._sample, self._people())
+        for person in self._people():
+            yield (f"hybrik/{person[0]}", person[1]) if isinstance(person, tuple) else self._sample(person)
 
     training_kind = Person
 
-    def training_items(self) -> Iterator[Person]:
+    def training_items(self) -> Iterator[PersonOrRejection]:
         """See :class:`posesyn_core.components.ReaderAbilities`: all 29 joints, twists and weights of HybrIK's loss."""
         return self._people()
 
-    def _people(self) -> Iterator[Person]:
+    def _people(self) -> Iterator[PersonOrRejection]:
         root = Path(self.config.root).expanduser() if self.config.root else None
-        return read_people(Path(self.config.annotations).expanduser(), root)
+        follow_links = self.config.follow_links
+        return read_people(Path(self.config.annotations).expanduser(), root, follow_links=follow_links)
 
     def _sample(self, person: Person) -> Sample:
         half = person.side / MARGIN / 2
