@@ -32,7 +32,7 @@ MB = 1e6
 def mined(folder: Path, people: int, tau: float) -> Run:
     """A run of the demo, up to the motions."""
     settings = [f"dataset.count={people}", f"score.hard={people // 3}", f"score.easy={people // 4}"]
-    settings += [f"filter.tau={tau}", "animate.keep_rejected=false"]
+    settings += [f"filter.tau={tau}", "animate.keep_dropped=false"]
     recipe = load_recipe(Path(posesyn_starter.__path__[0]) / "demo.toml", settings)
     run = create_run(folder, recipe, Registry.discover())
     for stage in STAGES[: STAGES.index("animate")]:

@@ -116,7 +116,7 @@ class Animate:
         0.0, "smooth the bodies over time: a Gaussian's standard deviation in drawn frames; 0 = not", least=0
     )
     jpeg_quality: int = option(95, "quality of the frames on disk", least=1, most=100)
-    keep_rejected: bool = option(
+    keep_dropped: bool = option(
         False, "also write the frames that the filter drops: to look at them, or to try a larger tau on the same clips"
     )
 

@@ -181,7 +181,7 @@ class Registry:
         registered = self.find(kind, name)
         parts = {
             field: self.create(part, choice.name, choice.options, f"{where}, {field}")
-            for field, part, choice in _parts(config)
+            for field, part, choice in parts_of(config)
         }
         product = self._make(registered, attrs.evolve(config, **parts) if parts else config)
         if fault := product_fault(product, kind):
@@ -206,14 +206,14 @@ class Registry:
             lacks = "; ".join(f"{need.what} ({need.remedy})" for need in registered.missing)
             raise UserError(f"the {kind} {name!r} lacks {lacks}")
         config = structure(dict(options), registered.component.config, where)
-        for field, part, choice in _parts(config):
+        for field, part, choice in parts_of(config):
             if choice.engine.name != "torch":
                 raise UserError(f"{where}, {field}: a {part} has no engine of its own to choose; remove 'engine'")
             self.check(part, choice.name, choice.options, f"{where}, {field}")
         return config
 
 
-def _parts(config: Any) -> Iterator[tuple[str, Kind, Choice]]:
+def parts_of(config: Any) -> Iterator[tuple[str, Kind, Choice]]:
     """(field, kind, choice) of every component that the config of another one chooses."""
     for field in attrs.fields(type(config)):
         kind, choice = kind_of(field.type), getattr(config, field.name)

@@ -16,7 +16,9 @@ class FileConfig:
         metadata={"doc": "the maps of the body that are written: depth, normal, semantic_map, dwpose; [] = none"},
     )
     command: str = option(
-        "", "a program to start for each clip, which is given the clip's folder as its last argument; '' = none"
+        "",
+        "a program to start for each clip, which is given the clip's folder as its last argument; '' = none",
+        program=True,
     )
     timeout: float = option(3600.0, "seconds that the program may take for one clip", above=0)
     body: str = option("", "the SMPL file (.npz or official .pkl) of the plan's bodies; empty = the free body")

@@ -62,14 +62,14 @@ def register_commands(cli: click.Group) -> None:
 @click.option("--run", "folder", type=click.Path(path_type=Path), help="Run folder; default runs/demo.")
 @recipe_options
 @click.pass_obj
-def demo(registry: Registry, folder: Path | None, settings: tuple[str, ...], restart: str | None) -> None:
+def demo(registry: Registry, folder: Path | None, settings: tuple[str, ...], restart: str | None, yes: bool) -> None:
     """Improve a small pose estimator on a rendered world: nothing to download, no GPU needed.
 
     All stages run for real: images are scored, the hardest captioned, expanded into motions, drawn with easy people,
     filtered, exported; then the estimator is trained and measured before and after. The page report.html in the run
     folder shows it all. Interrupted, it goes on when started again.
     """
-    execute(registry, load_recipe(Path(__file__).with_name("demo.toml"), settings), folder, restart)
+    execute(registry, load_recipe(Path(__file__).with_name("demo.toml"), settings), folder, restart, yes)
 
 
 def _world(config: WorldConfig) -> Any:

@@ -19,7 +19,7 @@ def preview(registry: Registry, folder: Path, clips: int, every: int, maps: str 
 
     A strip has a column for every 8th frame: the frame with its error, and below it the maps of the planned body that
     the animator was led by (a skeleton where it needs none). An error on red says that the filter dropped the frame;
-    it is grey unless the recipe kept it (animate.keep_rejected = true).
+    it is grey unless the recipe kept it (animate.keep_dropped = true).
 
     \b
     posesyn preview runs/demo

@@ -1,6 +1,7 @@
 """``posesyn run`` and one command per stage."""
 
 import functools
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,18 +34,19 @@ _TEACHES: Mapping[str, str] = {
 def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that change a recipe.
 
-    It gets ``settings``, a tuple of KEY=VALUE for :func:`posesyn_core.recipe.load_recipe`, and ``restart``, the stage
-    to begin again with or None.
+    It gets ``settings``, a tuple of KEY=VALUE for :func:`posesyn_core.recipe.load_recipe`, ``restart``, the stage to
+    begin again with or None, and ``yes``, whether to start the recipe's programs without asking.
     """
 
     @functools.wraps(command)
-    def with_settings(*args: Any, overrides: tuple[str, ...], restart: str | None, **others: Any) -> Any:
+    def with_settings(*args: Any, overrides: tuple[str, ...], restart: str | None, yes: bool, **others: Any) -> Any:
         machine = {name: others.pop(name) for name in ("workers", "batch_size", "device")}
         given = (f"machine.{name}={value}" for name, value in machine.items() if value is not None)
-        return command(*args, settings=(*overrides, *given), restart=restart, **others)
+        return command(*args, settings=(*overrides, *given), restart=restart, yes=yes, **others)
 
     decorated: Callable[..., Any] = with_settings
     for decorate in (
+        click.option("--yes", is_flag=True, help="Start the programs that the recipe names, without asking."),
         click.option("--restart", type=click.Choice(STAGES), help="Do this stage again, and what follows from it."),
         click.option("--device", help="Torch device of the networks: cpu, cuda, mps. Same as --set machine.device=..."),
         click.option(
@@ -81,6 +83,7 @@ def run(
     folder: Path | None,
     settings: tuple[str, ...],
     restart: str | None,
+    yes: bool,
     engine: str | None,
     precision: str | None,
 ) -> None:
@@ -95,15 +98,21 @@ def run(
     --batch-size, --device and engines; --restart STAGE does a stage again, and the later ones where it comes out
     otherwise. Nothing is deleted: old results are set aside in RUN/.superseded (`posesyn superseded RUN`).
     """
-    execute(registry, with_engine(load_recipe(recipe, settings), "run", engine, precision), folder, restart)
+    execute(registry, with_engine(load_recipe(recipe, settings), "run", engine, precision), folder, restart, yes)
 
 
-def execute(registry: Registry, recipe: Recipe, folder: Path | None, restart: str | None = None) -> None:
-    """Run all stages of ``recipe`` in ``folder`` (default runs/<name>), printing each stage's figures."""
+def execute(
+    registry: Registry, recipe: Recipe, folder: Path | None, restart: str | None = None, yes: bool = False
+) -> None:
+    """Run all stages of ``recipe`` in ``folder`` (default runs/<name>), printing each stage's figures.
+
+    The user is asked before programs of the recipe are started, but with ``yes``.
+    """
     from posesyn_core.pipeline.run import create_run
     from posesyn_core.runs.rounds import run_rounds
     from posesyn_core.runs.stages import run_all
 
+    _ask_for_programs(registry, recipe, yes)
     folder = folder or Path("runs") / recipe.name
     if recipe.rounds > 1:
         _print_rounds(run_rounds(folder, recipe, registry, tell, restart), folder)
@@ -112,6 +121,22 @@ def execute(registry: Registry, recipe: Recipe, folder: Path | None, restart: st
         opened = create_run(folder, recipe, registry, restart)
         run_all(opened, tell)
     _print_result(opened)
+
+
+def _ask_for_programs(registry: Registry, recipe: Recipe, yes: bool) -> None:
+    """Have the user approve the programs that a recipe starts; UserError where nobody can be asked."""
+    from posesyn_core.pipeline.programs import approve, programs, require_approval, unapproved
+
+    new = unapproved(programs(recipe, registry))
+    if not new:
+        return
+    if not yes:
+        if not sys.stdin.isatty():
+            require_approval(new)
+        for program in new:
+            click.echo(f"the recipe's {program.key} starts this program: {program.command}")
+        click.confirm("May it run on this machine?", abort=True)
+    approve(new)
 
 
 def stage_commands() -> list[click.Command]:
@@ -134,6 +159,7 @@ def _stage_command(stage: str) -> click.Command:
         repairs: bool,
         settings: tuple[str, ...],
         restart: str | None,
+        yes: bool,
         engine: str | None = None,
         precision: str | None = None,
     ) -> None:
@@ -147,6 +173,7 @@ def _stage_command(stage: str) -> click.Command:
                 return
         with run_lock(folder):
             chosen = with_engine(load_recipe(recipe or folder / "recipe.toml", settings), stage, engine, precision)
+            _ask_for_programs(registry, chosen, yes)
             opened = create_run(folder, chosen, registry, restart)
             if repairs:
                 _repair(opened, stage)

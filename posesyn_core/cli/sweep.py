@@ -27,7 +27,7 @@ def sweep(registry: Registry, folder: Path, taus: str) -> None:
     posesyn filter RUN --set filter.tau=80 --restart filter
 
     A smaller tau takes seconds. A larger one needs frames that were dropped before they were written, unless the
-    recipe says animate.keep_rejected = true. Which tau makes the best estimator is another question:
+    recipe says animate.keep_dropped = true. Which tau makes the best estimator is another question:
     `posesyn experiment table5` trains one for each.
     """
     from posesyn_core.pipeline.run import open_run

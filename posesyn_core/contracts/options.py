@@ -13,6 +13,8 @@ from posesyn_core.errors import UserError
 
 RANGE = "range"
 """Under this key, an attrs field's metadata has its :class:`Range`."""
+PROGRAM = "program"
+"""Under this key, an attrs field's metadata says that its value is a command line that the component starts."""
 LARGEST = 2**63
 """Whole numbers are smaller than this in size: tables store 64 bits."""
 
@@ -59,12 +61,14 @@ def option(
     most: float | None = None,
     below: float | None = None,
     check: Callable[[Any], str | None] | None = None,
+    program: bool = False,
 ) -> Any:
     """An attrs field of a component's config: its default and the sentence ``posesyn plugins show`` prints.
 
     Numeric options state their range (``least``, ``above``, ``most``, ``below``); a value outside it, NaN or infinity
-    is refused. ``check`` returns what else is wrong with a value ("must be ..."), or None. With ``factory=True``,
-    ``default`` is called for every new config.
+    is refused. ``check`` returns what else is wrong with a value ("must be ..."), or None. ``program=True`` says that
+    the value is a command line that the component starts: the user is asked before one of a recipe's is. With
+    ``factory=True``, ``default`` is called for every new config.
 
     A field whose type is a protocol of another kind of component (``detector: PersonDetector | None``) takes one by
     name, as a recipe's sections do: ``"rtmdet"`` or ``{ name = "rtmdet", model = "..." }``. The factory gets the
@@ -72,6 +76,8 @@ def option(
     """
     limits = Range(least, above, most, below)
     metadata: dict[str, Any] = {"doc": doc} if limits == Range() else {"doc": doc, RANGE: limits}
+    if program:
+        metadata[PROGRAM] = True
     how = {"factory": default} if factory else {"default": default}
     return field(**how, validator=_validator(limits, check), metadata=metadata)
 

@@ -115,7 +115,7 @@ def table5(taus: Sequence[float]) -> Experiment:
     for tau in taus:
         passed, published = _TABLE5.get(int(tau), (None, {})) if float(tau).is_integer() else (None, {})
         rows.append(Row(f"tau = {tau:g}", (f"filter.tau={tau:g}",), published=published, passed=passed))
-    settings = ("animate.keep_rejected=true",)
+    settings = ("animate.keep_dropped=true",)
     return Experiment("table5", "Table 5: the filter's threshold", tuple(rows), settings, shows_pass=True)
 
 

@@ -128,12 +128,12 @@ def _pairs(run: Run) -> Iterator[Unit[Pair | str]]:
     if not easy:
         raise UserError("there is no easy sample to take as a reference; raise score.easy")
     estimates = {row.unit: row.value for row in run.references.rows() if row.value is not None}
-    refused = next((f"; {unit}: {reason}" for unit, reason in run.references.rejections()), "")
+    reason = next((f"; {unit}: {reason}" for unit, reason in run.references.rejections()), "")
     for motion in run.motions.values():
         drawn = [easy[at] for at in rng(run.recipe.seed, motion.id, "animate").permutation(len(easy))]
         able = [sample for sample in drawn if sample.id in estimates]
         if not able:
-            yield f"{motion.id}@0", f"none of the {len(easy)} reference people can be animated{refused}"
+            yield f"{motion.id}@0", f"none of the {len(easy)} reference people can be animated{reason}"
         for number, sample in enumerate(able[: run.recipe.animate.references_per_motion]):
             name = f"{motion.id}@{number}"
             yield name, Pair(name, motion, sample, estimates[sample.id])
@@ -235,7 +235,7 @@ def _keep(run: Run, animator: Animator, drawing: Drawing, found: Sequence[Judgem
     frames = []
     for number, (image, judgement) in enumerate(zip(drawing.images, found, strict=True)):
         path = folder / f"{number:04d}.jpg"
-        stays = judgement.keep or run.recipe.animate.keep_rejected
+        stays = judgement.keep or run.recipe.animate.keep_dropped
         if stays:
             write_atomic(path, image)
         else:

@@ -97,7 +97,7 @@ def _result(drawn: DrawnFrame) -> Result:
     return SampleError(found.fault or "") if found.estimate is None else found.estimate
 
 
-_REMEDY = "set animate.keep_rejected = true and draw the clips anew with --restart animate"
+_REMEDY = "set animate.keep_dropped = true and draw the clips anew with --restart animate"
 
 
 def _row(unit: Unit[Item], found: Judgement) -> Row[FilteredFrame]:

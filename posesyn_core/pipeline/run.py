@@ -31,6 +31,7 @@ from posesyn_core.parallel.processes import process_place
 from posesyn_core.pipeline.ledger import Ledger
 from posesyn_core.pipeline.locks import run_lock
 from posesyn_core.pipeline.order import STAGES, differences, later, settings_of
+from posesyn_core.pipeline.programs import programs_of, require_approval
 from posesyn_core.pipeline.superseded import set_aside
 from posesyn_core.pipeline.tables import RECIPE, Table
 from posesyn_core.progress import tell
@@ -95,7 +96,7 @@ class Judgement:
 @frozen
 class DrawnFrame:
     """A frame of a clip: where its image stands (if it is ``on_disk``: dropped ones are written only where the recipe
-    says ``animate.keep_rejected``), and how it was judged as it was drawn."""
+    says ``animate.keep_dropped``), and how it was judged as it was drawn."""
 
     image: Path
     on_disk: bool
@@ -195,6 +196,7 @@ class Run:
     def create(self, kind: Kind, choice: Choice, where: str) -> Any:
         """Make the component of a recipe section, with the run's body file and device unless it names its own.
 
+        UserError if it starts a program that the user has not approved.
         The device "cpu" is not passed on: it is every component's own default, but for engines that need a GPU.
         """
         options = dict(choice.options)
@@ -203,6 +205,8 @@ class Run:
         for name, shared in (("body", self.recipe.body), ("device", "" if device == Machine().device else device)):
             if name in fields and shared:
                 options.setdefault(name, shared)
+        config = self.registry.check(kind, choice.name, options, _section(where))
+        require_approval(programs_of(config, self.registry, where))
         return self.registry.create(kind, choice.name, options, _section(where))
 
     def check(self) -> None:

@@ -1,6 +1,5 @@
 """The numbers of the report, gathered from a run's tables in bounded memory (one part at a time)."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from posesyn_core.components import Kind
 from posesyn_core.errors import UserError
 from posesyn_core.geometry import skeletons
 from posesyn_core.method import eem
+from posesyn_core.pipeline.rejections import pattern
 from posesyn_core.pipeline.run import EASY, HARD, Run
 from posesyn_core.pipeline.tables import REJECTED
 from posesyn_core.values import ScoredSample
@@ -227,24 +227,21 @@ class Rejections:
 
     total: int = 0
     groups: Counter[tuple[str, str]] = Factory(Counter)
-    """(stage, reason without its numbers) -> how many."""
+    """(stage, reason without what is particular to a unit) -> how many."""
     first: list[tuple[str, str, str]] = Factory(list)
     """(stage, unit, reason)"""
 
 
 def rejections(run: Run) -> Rejections:
-    """Gather what the stages refused."""
+    """Gather what the stages rejected."""
     gathered = Rejections()
     for stage, table in run.tables().items():
         for unit, reason in table.rejections():
             gathered.total += 1
-            gathered.groups[stage, _NUMBER.sub("…", reason)] += 1
+            gathered.groups[stage, pattern(reason)] += 1
             if len(gathered.first) < REJECTIONS_LISTED:
                 gathered.first.append((stage, unit, reason))
     return gathered
-
-
-_NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 @frozen
@@ -277,7 +274,7 @@ def funnel(run: Run, judged: Sequence[Judged]) -> list[Step]:
         step("clips", "animate", len(clips)),
         step("frames drawn", "animate", sum(clips)),
         step("frames kept", "filter", kept, share),
-        step("frames rejected", "filter", len(judged) - kept, "by the filter"),
+        step("frames dropped", "filter", len(judged) - kept, "by the filter"),
     ]
 
 

@@ -37,7 +37,7 @@ class ClipCard:
     caption: str
     note: str
     kept: Sequence[Card]
-    rejected: Sequence[Card]
+    dropped: Sequence[Card]
 
 
 def motions(run: Run) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def _motion_card(scored: ScoredSample, caption: str, motions: Sequence[Motion]) 
 
 
 def clips(run: Run, judged: Sequence[figures.Judged]) -> dict[str, Any]:
-    """Clips spread evenly over all, each with some kept and some rejected frames."""
+    """Clips spread evenly over all, each with some kept and some dropped frames."""
     by_clip = {clip: list(frames) for clip, frames in groupby(judged, key=lambda frame: frame.clip)}
     names = spread(list(by_clip), CLIPS_SHOWN)
     chosen = {
@@ -79,9 +79,9 @@ def clips(run: Run, judged: Sequence[figures.Judged]) -> dict[str, Any]:
     cards, left_out = [], False
     for name in names:
         plan = clips[name].plan
-        kept, rejected = ([frames[frame.unit] for frame in group] for group in chosen[name])
-        there = [frame for frame in rejected if _on_disk(frame)]
-        left_out = left_out or len(there) < len(rejected)
+        kept, dropped = ([frames[frame.unit] for frame in group] for group in chosen[name])
+        there = [frame for frame in dropped if _on_disk(frame)]
+        left_out = left_out or len(there) < len(dropped)
         passed = sum(frame.keep for frame in by_clip[name])
         note = f"{passed} of {len(by_clip[name])} frames kept; joints -> SMPL residual {plan.residual_mm:.1f} mm"
         shown = ([_frame_card(frame) for frame in group] for group in (kept, there))
@@ -101,7 +101,7 @@ def _reference_card(reference: Sample) -> Card:
 
 def _frame_card(filtered: FilteredFrame) -> Card:
     frame, verdict = filtered.frame, filtered.verdict
-    tone = "kept" if verdict.keep else "rejected"
+    tone = "kept" if verdict.keep else "dropped"
     alt = f"Synthesised frame {filtered.index} of {filtered.clip} with its label, {tone}"
     picture = person(frame, [Overlay(frame.joints2d, frame.joint_set, frame.confidence > 0)], alt, side=192)
     error = f", {verdict.error:.0f} mm" if np.isfinite(verdict.error) else ""

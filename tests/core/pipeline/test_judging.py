@@ -55,7 +55,7 @@ def errors_of(run: Run) -> list[float]:
 @pytest.fixture(scope="module")
 def whole(mined: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Every frame written."""
-    run = forked(mined, tmp_path_factory.mktemp("whole"), "animate.keep_rejected=true", "filter.tau=1")
+    run = forked(mined, tmp_path_factory.mktemp("whole"), "animate.keep_dropped=true", "filter.tau=1")
     run_stage(run, "animate")
     run_stage(run, "filter")
     return run
@@ -135,7 +135,7 @@ def test_a_smaller_threshold_needs_nothing_drawn(
 
 
 def test_a_larger_threshold_needs_the_dropped_frames(whole: Run, thrifty: Run, middle: float, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"was dropped as it was drawn .* set animate.keep_rejected = true"):
+    with pytest.raises(UserError, match=r"was dropped as it was drawn .* set animate.keep_dropped = true"):
         run_stage(copy_of(thrifty, tmp_path / "kept", f"filter.tau={2 * middle}"), "filter")
     assert run_stage(copy_of(whole, tmp_path / "all", "filter.tau=9999"), "filter")["kept"] == len(files(whole))
 

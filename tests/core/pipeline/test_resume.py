@@ -19,7 +19,7 @@ from posesyn_core.registry import Registry
 
 SMALL = [
     "dataset.count=24", "test.count=8", "score.hard=5", "score.easy=3", "synthesize.max_frames=48",
-    "animate.frame_stride=6", "animate.keep_rejected=false", "filter.tau=400", "finetune.steps=4",
+    "animate.frame_stride=6", "animate.keep_dropped=false", "filter.tau=400", "finetune.steps=4",
     "finetune.batch_size=4", "real=[{name='world', part='lab', split='real', count=8}]",
 ]  # fmt: skip
 KILLS = 10

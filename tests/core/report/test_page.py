@@ -78,7 +78,7 @@ def test_the_page_needs_nothing_but_itself(page: Page) -> None:
 
 def test_every_picture_is_there_and_says_what_it_shows(page: Page) -> None:
     pictures = page.find("img")
-    # Mined, captioned, then reference, kept, rejected for each clip, and the sheet of the data set.
+    # Mined, captioned, then reference, kept, dropped for each clip, and the sheet of the data set.
     assert len(pictures) == 4 + 2 + 2 * (1 + 3 + 3) + 1
     for picture in pictures:
         kind, _, data = (picture["src"] or "").partition(",")
@@ -93,7 +93,7 @@ def test_the_header_counts_what_each_stage_passed_on(page: Page) -> None:
     header = page.text("header")
     for step in (
         *("5 samples scored", "2 hard", "2 easy", "2 captions", "2 motions", "2 clips", "12 frames drawn"),
-        *("6 frames kept 50 % of 12 judged", "6 frames rejected", "1 units refused", "seed 5"),
+        *("6 frames kept 50 % of 12 judged", "6 frames dropped", "1 units rejected", "seed 5"),
     ):
         assert step in header
 
@@ -137,12 +137,12 @@ def test_texts_of_the_data_are_shown_and_never_run(page: Page) -> None:
     assert all("onerror" not in attrs for attrs in page.find("img"))
 
 
-def test_kept_frames_stand_next_to_rejected_ones_with_error_and_reason(page: Page) -> None:
+def test_kept_frames_stand_next_to_dropped_ones_with_error_and_reason(page: Page) -> None:
     text = page.text("frames")
     assert "3 of 6 frames kept; joints -> SMPL residual 12.5 mm" in text
-    assert "kept, 119 mm rejected, 121 mm 3D error 121.0 mm exceeds tau = 120 mm" in text
+    assert "kept, 119 mm dropped, 121 mm 3D error 121.0 mm exceeds tau = 120 mm" in text
     classes = [attrs.get("class") for attrs in page.find("figure", "frames")]
-    assert classes.count("tag kept") == classes.count("tag rejected") == 6
+    assert classes.count("tag kept") == classes.count("tag dropped") == 6
 
 
 def test_pass_rates_stand_beside_those_of_the_paper(page: Page) -> None:
@@ -293,6 +293,6 @@ def test_frames_that_were_dropped_unwritten_are_left_out_with_a_word(make_run: M
             row.frame.image.unlink()  # type: ignore[union-attr]
     page = Page(write_report(run))
     classes = [attrs.get("class") for attrs in page.find("figure", "frames")]
-    assert classes.count("tag kept") == 6 and "tag rejected" not in classes
-    assert "Dropped frames were not written; with animate.keep_rejected" in page.text("frames")
+    assert classes.count("tag kept") == 6 and "tag dropped" not in classes
+    assert "Dropped frames were not written; with animate.keep_dropped" in page.text("frames")
     assert "50.0 %" in page.text("passing")  # their errors are known all the same
