@@ -203,6 +203,7 @@ _REASONS: Mapping[str, str] = {
     "reasons": "rejected for",
     "reference_reasons": "references rejected for",
     "drop_reasons": "dropped for",
+    "entry_reasons": "entries of its data rejected for",
 }
 
 

@@ -22,6 +22,7 @@ from posesyn_core.components import (
     SplitEstimator,
 )
 from posesyn_core.contracts.engines import Engine
+from posesyn_core.contracts.entries import entries
 from posesyn_core.errors import PoseSynWarning, UserError
 from posesyn_core.files.images import load_image
 from posesyn_core.geometry.boxes import check_box
@@ -76,7 +77,7 @@ def read_samples(reader: str, **options: Any) -> Iterator[Sample]:
 
     ``reader`` is a component by name ("folder", "coco", "3dpw", ...), ``options`` are its own (``root="/data/coco"``).
     """
-    for entry in make("reader", reader, **options).samples():
+    for entry in entries(make("reader", reader, **options)):
         if isinstance(entry, Sample):
             yield entry
         else:

@@ -1,13 +1,61 @@
-"""What the data sets of a recipe say, as its estimators are to see it."""
+"""What the data sets of a recipe say, as its estimators are to see it; what they reject is recorded."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from attrs import define, field
 
 from posesyn_core.components import DatasetReader
+from posesyn_core.contracts.entries import entries
+from posesyn_core.files.paths import write_atomic
 from posesyn_core.inference.neighbours import with_neighbours
+from posesyn_core.parallel.processes import process_place
+from posesyn_core.pipeline.rejections import REJECTED_ENTRIES, most_frequent
 from posesyn_core.pipeline.run import Run
-from posesyn_core.values import SampleOrRejection
+from posesyn_core.values import Sample, SampleOrRejection
+
+Item = TypeVar("Item")
 
 
 def entries_of(run: Run, reader: DatasetReader) -> Iterator[SampleOrRejection]:
-    """A reader's samples, with their neighbours if the recipe wants those hidden."""
-    return iter(reader.samples()) if run.recipe.neighbours == "seen" else with_neighbours(reader.samples)
+    """A reader's samples, with their neighbours if the recipe wants those hidden; what can't be used is rejected."""
+    guarded: Callable[[], Iterator[SampleOrRejection]] = partial(entries, reader)
+    return guarded() if run.recipe.neighbours == "seen" else with_neighbours(guarded)
+
+
+@define
+class Usable:
+    """The usable entries of the data sets that a stage reads beside the mined one; it notes those that are not.
+
+    ``rejected`` holds the reason by data set and id; :meth:`record` writes them where ``rejected.parquet`` finds them.
+    """
+
+    stage: str
+    rejected: dict[str, str] = field(factory=dict)
+
+    def samples(self, run: Run, reader: DatasetReader, label: str) -> Iterator[Sample]:
+        """The samples of the data set called ``label``."""
+        return self.items(entries_of(run, reader), label)
+
+    def items(self, given: Iterable[Item | tuple[str, str]], label: str) -> Iterator[Item]:
+        """The entries that are no (id, reason)."""
+        for entry in given:
+            if isinstance(entry, tuple):
+                self.rejected[f"{label}: {entry[0]}"] = entry[1]
+            else:
+                yield entry
+
+    def record(self, folder: Path) -> dict[str, Any]:
+        """Write what was rejected below the run's ``folder``; return the figures for the stage's summary."""
+        if process_place()[0] == 0:
+            lines = "".join(json.dumps(pair) + "\n" for pair in self.rejected.items())
+            write_atomic(folder / self.stage / REJECTED_ENTRIES, lines)
+        if not self.rejected:
+            return {}
+        return {
+            "entries_rejected": len(self.rejected),
+            "entry_reasons": most_frequent(self.rejected.values()),
+        }

@@ -19,7 +19,7 @@ from posesyn_core.drawing.truth import write_truth_sheet
 from posesyn_core.errors import UserError
 from posesyn_core.files.images import encode_jpeg
 from posesyn_core.files.paths import write_atomic
-from posesyn_core.pipeline.entries import entries_of
+from posesyn_core.pipeline.entries import Usable
 from posesyn_core.pipeline.finetune import POSESYN, weights_of
 from posesyn_core.pipeline.run import Run
 from posesyn_core.training.comparison import differences
@@ -50,10 +50,15 @@ def evaluate(run: Run) -> dict[str, Any]:
     if not run.recipe.test:
         return {"variants": {}, "sets": {}, "note": "the recipe names no test data"}
     variants = (SHIPPED, *trained)
-    sets = test_sets(run)
+    usable = Usable("evaluate")
+    sets = test_sets(run, usable)
     for test_set in sets:
         write_truth_sheet(test_set.samples, run.folder / "evaluate", test_set.label)
     measured = {variant: _measure_variant(run, variant, sets) for variant in variants}
+    for by_label in measured.values():
+        unread = {f"{label}: {name}": why for label, found in by_label.items() for name, why in found.rejected.items()}
+        usable.rejected |= unread
+    rejected = usable.record(run.folder)
     by_set = {at.label: {v: measured[v][at.label].summary() for v in variants} for at in sets}
     means = {variant: mean_over_sets([by_variant[variant] for by_variant in by_set.values()]) for variant in variants}
     changes = {
@@ -69,17 +74,22 @@ def evaluate(run: Run) -> dict[str, Any]:
         "variants": means,
         "sets": by_set,
         "differences": changes,
+        **rejected,
     }
 
 
-def test_sets(run: Run) -> list[TestSet]:
-    """The recipe's test sets. UserError if two have the same label, or one has no sample with truth."""
+def test_sets(run: Run, usable: Usable | None = None) -> list[TestSet]:
+    """The recipe's test sets. UserError if two have the same label, or one has no sample with truth.
+
+    What is not ``usable`` is noted there.
+    """
+    usable = usable or Usable("evaluate")
     sets: list[TestSet] = []
     for at, choice in enumerate(run.recipe.test):
         if choice.label in (known.label for known in sets):
             raise UserError(f"two test sets are called {choice.label!r}; give one of them another 'label'")
         reader = run.create(Kind.READER, choice, f"test.{at}")
-        samples = [entry for entry in entries_of(run, reader) if isinstance(entry, Sample) and _has_truth(entry)]
+        samples = [sample for sample in usable.samples(run, reader, choice.label) if _has_truth(sample)]
         if not samples:
             raise UserError(f"the test set {choice.label!r} has no sample with 3D joints or a head size to measure by")
         sets.append(TestSet(choice.label, samples, getattr(reader, "protocol", EvaluationProtocol())))

@@ -11,7 +11,7 @@ from attrs import asdict, evolve, fields
 
 from posesyn_core.components import Kind, TrainableEstimator, TrainingAugmenter, TrainingDefaults
 from posesyn_core.errors import UserError
-from posesyn_core.pipeline.entries import entries_of
+from posesyn_core.pipeline.entries import Usable
 from posesyn_core.pipeline.real_data import Real, kept_records, real_data, told
 from posesyn_core.pipeline.run import Run
 from posesyn_core.recipe import Finetune
@@ -36,16 +36,19 @@ def finetune(run: Run) -> dict[str, Any]:
     if not synthesised:
         raise UserError("the filter kept no frame to train on; raise filter.tau or mine more samples (score.hard)")
     estimator = trainable(run)
-    real = real_data(run, estimator)
+    usable = Usable("finetune")
+    real = real_data(run, estimator, usable)
     variants = {POSESYN: options.ratio if len(real) else 1.0}
     if options.real_only and len(real):
         variants[REAL_ONLY] = 0.0
-    validation, schedules = _validation_samples(run), []
+    validation, schedules = _validation_samples(run, usable), []
+    usable.record(run.folder)
     for number, (variant, ratio) in enumerate(sorted(variants.items())):
         fresh = trainable(run) if number else estimator
-        schedules.append(_train(run, fresh, variant, ratio, real, synthesised, validation))
+        schedules.append(_train(run, fresh, variant, ratio, real, synthesised, validation, usable))
+    rejected = usable.record(run.folder)
     counts = {"real": len(real), "synthesised": len(synthesised), **told(real)}
-    return {"variants": sorted(variants), **counts, **schedules[0]}
+    return {"variants": sorted(variants), **counts, **rejected, **schedules[0]}
 
 
 def _train(
@@ -56,6 +59,7 @@ def _train(
     real: Real,
     synthesised: Sequence[LabelledFrame],
     held_out: Sequence[Sample],
+    usable: Usable,
 ) -> dict[str, Any]:
     """One training, its metrics told to the trackers; returns the schedule it had (see :func:`schedule_of`)."""
     options, machine = run.recipe.finetune, run.recipe.machine
@@ -76,7 +80,7 @@ def _train(
             track(metrics)
             run.registry.manager.hook.training_stepped(run=run.folder, variant=variant, metrics=metrics)
 
-        train(
+        result = train(
             estimator,
             real,
             synthesised,
@@ -92,6 +96,7 @@ def _train(
             precision=options.precision,
             **schedule,
         )
+    usable.rejected |= {f"{variant}: {name}": reason for name, reason in result.unread.items()}
     return {**schedule, "of_the_estimator": _unset(options)}
 
 
@@ -131,12 +136,12 @@ def _names() -> list[str]:
     return [field.name for field in fields(TrainingDefaults) if field.name != "epochs"]
 
 
-def _validation_samples(run: Run) -> list[Sample]:
+def _validation_samples(run: Run, usable: Usable) -> list[Sample]:
     """The recipe's validation data with 3D truth; empty if it names none."""
     if run.recipe.validation is None:
         return []
     reader = run.create(Kind.READER, run.recipe.validation, "validation")
-    samples = [entry for entry in entries_of(run, reader) if isinstance(entry, Sample)]
+    samples = usable.samples(run, reader, "validation")
     solid = [sample for sample in samples if sample.joints3d is not None or sample.keypoints3d is not None]
     if not solid:
         raise UserError("the data set of [validation] has no sample with 3D joints; name one that has 3D truth")

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from posesyn_core.components import DatasetReader, Kind, TrainableEstimator
+from posesyn_core.contracts.entries import entries
 from posesyn_core.drawing.truth import write_truth_sheet
 from posesyn_core.errors import UserError
 from posesyn_core.files.records import Records
 from posesyn_core.geometry.joints import labelled_frame
-from posesyn_core.pipeline.entries import entries_of
+from posesyn_core.pipeline.entries import Usable
 from posesyn_core.pipeline.export import kept_frames
 from posesyn_core.pipeline.run import Run
 from posesyn_core.training.sources import Joined, Weighted
@@ -25,13 +26,15 @@ SHOWN = 24
 """So many people of a data set, spread over it, are held for its sheet."""
 
 
-def real_data(run: Run, estimator: TrainableEstimator) -> Real:
+def real_data(run: Run, estimator: TrainableEstimator, usable: Usable | None = None) -> Real:
     """The recipe's real training data: one pool, or data sets with weights.
 
     The weights are the recipe's, or where it gives none, those of the estimator's published mixture if it knows all
-    the labels. UserError if some sets have a weight and others none, or if two with weights have one label.
+    the labels. What is not ``usable`` is noted there. UserError if some sets have a weight and others none, or if two
+    with weights have one label.
     """
-    sets = [(choice.label, _read(run, estimator, at)) for at, choice in enumerate(run.recipe.real)]
+    usable = usable or Usable("finetune")
+    sets = [(choice.label, _read(run, estimator, at, usable)) for at, choice in enumerate(run.recipe.real)]
     sets = [(label, items) for label, items in sets if len(items)]
     weights = _weights(run, estimator, {label: len(items) for label, items in sets})
     if not weights:
@@ -52,7 +55,7 @@ def _weights(run: Run, estimator: TrainableEstimator, sizes: dict[str, int]) -> 
     return dict(published) if published else {}
 
 
-def _read(run: Run, estimator: TrainableEstimator, at: int) -> Sequence[Any]:
+def _read(run: Run, estimator: TrainableEstimator, at: int, usable: Usable) -> Sequence[Any]:
     """One data set of [[real]]: items of the estimator's own kind if the reader has them, else labelled frames."""
     choice, folder = run.recipe.real[at], run.folder / "finetune"
     reader = run.create(Kind.READER, choice, f"real.{at}")
@@ -60,21 +63,18 @@ def _read(run: Run, estimator: TrainableEstimator, at: int) -> Sequence[Any]:
     alike = getattr(reader, "training_kind", None) is kind and run.recipe.finetune.augmenter is None
     held: list[Sample] = []
     if kind is not None and alike:
-        records = stored(kind, (item for item in reader.training_items() if not isinstance(item, tuple)), run)
+        records = stored(kind, usable.items(reader.training_items(), choice.label), run)
         held = _first(reader)
     else:
-        records = stored(LabelledFrame, map(labelled_frame, _spread(_samples(run, reader), held)), run)
+        samples = usable.samples(run, reader, choice.label)
+        records = stored(LabelledFrame, map(labelled_frame, _spread(samples, held)), run)
     write_truth_sheet(held, folder, f"{choice.label}-{at}" if at else choice.label)
     return records
 
 
-def _samples(run: Run, reader: DatasetReader) -> Iterator[Sample]:
-    return (entry for entry in entries_of(run, reader) if isinstance(entry, Sample))
-
-
 def _first(reader: DatasetReader) -> list[Sample]:
     found: list[Sample] = []
-    for entry in reader.samples():
+    for entry in entries(reader):
         found += [entry] if isinstance(entry, Sample) else []
         if len(found) == SHOWN:
             break

@@ -4,16 +4,21 @@
 *Dropped* is a frame that the filter judged and did not keep. *Refused* is a wish of the user's (:class:`UserError`).
 """
 
+import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from posesyn_core.files.paths import atomic_path
+from posesyn_core.files.reading import read_text
+from posesyn_core.pipeline.order import STAGES
 from posesyn_core.pipeline.run import Run
 
+REJECTED_ENTRIES = "rejected.jsonl"
+"""In the folder of a stage that reads further data sets: their rejected entries, and training frames not to be read."""
 TOLD = 3
 """How many reasons a summary tells, the most frequent ones."""
 _SCHEMA = pa.schema([("stage", pa.string()), ("unit", pa.string()), ("reason", pa.string())])
@@ -42,14 +47,23 @@ def write_rejected(run: Run) -> int:
     total = 0
     with atomic_path(run.folder / "rejected.parquet") as temporary, pq.ParquetWriter(temporary, _SCHEMA) as writer:
         rows: list[tuple[str, str, str]] = []
-        for stage, table in run.tables().items():
-            for unit, reason in table.rejections():
-                rows.append((stage, unit, reason))
-                if len(rows) == _AT_ONCE:
-                    writer.write_table(_as_table(rows))
-                    total, rows = total + len(rows), []
+        for row in _rejections(run):
+            rows.append(row)
+            if len(rows) == _AT_ONCE:
+                writer.write_table(_as_table(rows))
+                total, rows = total + len(rows), []
         writer.write_table(_as_table(rows))
     return total + len(rows)
+
+
+def _rejections(run: Run) -> Iterator[tuple[str, str, str]]:
+    """(stage, unit, reason) of every table, and of the data sets that are read beside the mined one."""
+    for stage, table in run.tables().items():
+        yield from ((stage, unit, reason) for unit, reason in table.rejections())
+    for stage in STAGES:
+        path = run.folder / stage / REJECTED_ENTRIES
+        if path.is_file():
+            yield from ((stage, *json.loads(line)) for line in read_text(path, "list of rejections").splitlines())
 
 
 def _as_table(rows: list[tuple[str, str, str]]) -> pa.Table:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from attrs import asdict, frozen
+from attrs import asdict, field, frozen
 
 from posesyn_core.components import TrainableEstimator, TrainingAugmenter
 from posesyn_core.errors import UserError
@@ -86,10 +86,14 @@ class Validation:
 
 @frozen
 class FinetuneResult:
-    """Where the weights are, and the metrics of every step (loss terms by name, learning rate, validation)."""
+    """Where the weights are, and the metrics of every step (loss terms by name, learning rate, validation).
+
+    ``unread`` are frames, by their ids, that could not be read since the training was last gone on with, and why.
+    """
 
     weights: Path
     metrics: Sequence[Mapping[str, float]]
+    unread: Mapping[str, str] = field(factory=dict)
 
 
 Metrics = dict[str, float]
@@ -162,7 +166,7 @@ def finetune(
     if validation is None and training.writes:
         estimator.save(folder / WEIGHTS)
     training.accelerator.wait_for_everyone()  # all may read what the first one wrote
-    return FinetuneResult(folder / WEIGHTS, metrics)
+    return FinetuneResult(folder / WEIGHTS, metrics, training.unread)
 
 
 def _steps(
@@ -214,6 +218,7 @@ class Trainer:
 
     def __init__(self, estimator: TrainableEstimator, schedule: Schedule, seed: int) -> None:
         self.estimator, self.schedule, self.seed = estimator, schedule, seed
+        self.unread: dict[str, str] = {}
         self.parameters = [parameter for parameter in estimator.parameters() if parameter.requires_grad]
         self.device = self.parameters[0].device
         self.accelerator = _accelerator(self.device, schedule.precision)
@@ -252,6 +257,8 @@ class Trainer:
         self._share_gradients()
         self.accelerator.clip_grad_norm_(self.parameters, self.schedule.max_gradient)
         self.optimiser.step()
+        for batch in group:
+            self.unread |= dict(batch.replaced)
         sums = [sum(line[name] for line in lines) for name in lines[0]]
         replaced, *sums = self._total([sum(len(batch.replaced) for batch in group), *sums])
         means = {name: total / self.schedule.accumulate for name, total in zip(lines[0], sums, strict=True)}

@@ -83,11 +83,11 @@ def _order(seed: int, name: str, turn: int, count: int) -> NDArray[np.int64]:
 
 @frozen
 class Batch:
-    """The collated inputs of one step, and the reasons why frames were replaced by others."""
+    """The collated inputs of one step, and (id, reason) of frames that were replaced by others."""
 
     step: int
     tensors: Mapping[str, Tensor]
-    replaced: tuple[str, ...]
+    replaced: tuple[tuple[str, str], ...]
 
 
 def batches(
@@ -102,7 +102,7 @@ def batches(
 
 def _collate(estimator: TrainableEstimator, mixture: Mixture, step: int) -> Batch:
     frames = mixture.batch(step)
-    items, replaced = [], []
+    items, replaced = [], list[tuple[str, str]]()
     for slot, frame in enumerate(frames):
         random = rng(mixture.seed, f"{step}/{slot}", "augment")
         item, reasons = _inputs(estimator, frame, frames, random)
@@ -114,18 +114,18 @@ def _collate(estimator: TrainableEstimator, mixture: Mixture, step: int) -> Batc
 
 def _inputs(
     estimator: TrainableEstimator, frame: Any, others: Sequence[Any], random: np.random.Generator
-) -> tuple[dict[str, np.ndarray], list[str]]:
+) -> tuple[dict[str, np.ndarray], list[tuple[str, str]]]:
     """The inputs of ``frame``, or where it can't be read of another one of the batch, with the reasons.
 
     The estimator gets the labels of our frames in its own joint set, and items of its own kind as they are.
     """
     joints = getattr(estimator, "joint_set", "smpl24")
-    reasons: list[str] = []
+    reasons: list[tuple[str, str]] = []
     while len(reasons) < TRIES:
         try:
             given = hidden(frame_in(frame, joints)) if isinstance(frame, LabelledFrame) else frame
             return estimator.training_inputs(given, random), reasons
         except SampleError as error:
-            reasons.append(f"{frame.id}: {error}")
+            reasons.append((str(frame.id), str(error)))
             frame = others[int(random.integers(len(others)))]
-    raise UserError(f"{TRIES} training frames in a row can't be read; the last one is {reasons[-1]}")
+    raise UserError(f"{TRIES} training frames in a row can't be read; the last one is {': '.join(reasons[-1])}")

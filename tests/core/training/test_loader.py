@@ -60,7 +60,7 @@ def test_a_frame_that_cannot_be_read_is_replaced(estimator: Spin, frames: list[L
     (batch,) = batches(estimator, mixture, 0, 1, workers=1)
     assert len(batch.tensors["images"]) == 4
     assert len(batch.replaced) >= 1
-    assert all(reason.startswith("broken: not an image") for reason in batch.replaced)
+    assert all(name == "broken" and reason.startswith("not an image") for name, reason in batch.replaced)
 
 
 def test_nothing_but_broken_frames_is_an_error(estimator: Spin, frames: list[LabelledFrame]) -> None:
