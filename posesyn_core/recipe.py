@@ -283,6 +283,14 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), where: str = "recipe"
     return structure(data, Recipe, where)
 
 
+def settings_of(overrides: Sequence[str]) -> dict[str, Any]:
+    """``key=value`` settings of one component as its options; values are TOML, or plain strings where they are not."""
+    data: dict[str, Any] = {}
+    for override in overrides:
+        _override(data, override)
+    return data
+
+
 def _override(data: dict[str, Any], override: str) -> None:
     """Set one ``section.key=value``; the value is TOML, or a plain string where it is not."""
     name, equals, text = override.partition("=")

@@ -169,8 +169,19 @@ class Registry:
             if near
             else f"install the plugin that provides it (by custom posesyn_{name}), or take one of: {', '.join(names)}"
         )
-        broken = [f"mend the plugin {plugin}, which fails ({fault})" for plugin, fault in self.failures.items()]
-        raise UserError(f"no {kind} named {name!r} is installed; {'; or '.join([*broken, hint])}")
+        raise UserError(f"no {kind} named {name!r} is installed; {hint}{self.broken()}")
+
+    def kinds_of(self, name: str) -> list[Kind]:
+        """The kinds of which there is a component ``name``; UserError naming the installed ones if there is none."""
+        kinds = [kind for kind in Kind if (kind, name) in self.components]
+        if kinds:
+            return kinds
+        names = sorted({name for _, name in self.components})
+        raise UserError(f"no component named {name!r} is installed; there are: {', '.join(names)}{self.broken()}")
+
+    def broken(self) -> str:
+        """The plugins that fail, for a sentence about something that is not found."""
+        return "".join(f"; or mend the plugin {name}, which fails ({fault})" for name, fault in self.failures.items())
 
     def create(self, kind: Kind, name: str, options: Mapping[str, Any], where: str) -> Any:
         """Make the component ``name`` with ``options``; ``where`` names their place (recipe section) in errors.

@@ -11,7 +11,7 @@ import click
 from posesyn_core.components import Kind
 from posesyn_core.contracts.engines import PRECISIONS, Engine
 from posesyn_core.engines.cache import EngineCache
-from posesyn_core.recipe import Choice, parse_recipe
+from posesyn_core.recipe import settings_of
 from posesyn_core.registry import Registry
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def on_an_engine(command: Callable[..., Any]) -> Callable[..., Any]:
         given = {"precision": precision, "device": device, "batch": batch}
         options = {key: value for key, value in given.items() if value is not None}
         chosen: Engine = registry.create(Kind.ENGINE, engine, options, f"options of the engine {engine}")
-        command(name, subject(registry, name, _options(name, settings)), engine, chosen, **others)
+        command(name, subject(registry, name, settings_of(settings)), engine, chosen, **others)
 
     decorated: Callable[..., Any] = click.pass_obj(opened)
     for decorate in (
@@ -98,13 +98,6 @@ def on_an_engine(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         decorated = decorate(decorated)
     return decorated
-
-
-def _options(name: str, settings: tuple[str, ...]) -> dict[str, Any]:
-    """KEY=VALUE of a component, read as a recipe's section would be."""
-    overrides = [f"estimator.name={name}", *(f"estimator.{setting}" for setting in settings)]
-    choice: Choice = parse_recipe('dataset = "none"', overrides).estimator
-    return dict(choice.options)
 
 
 @engine.command(short_help="Write a component's networks as ONNX files.")
@@ -122,7 +115,7 @@ def export(registry: Registry, name: str, settings: tuple[str, ...], precision: 
     from posesyn_core.engines.export import export_onnx
     from posesyn_core.inference.verification import subject
 
-    for network in subject(registry, name, _options(name, settings)).networks:
+    for network in subject(registry, name, settings_of(settings)).networks:
         path = export_onnx(network, out / f"{network.name}.{precision}.onnx", precision)
         click.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB, inputs {', '.join(network.example)}")
 
@@ -186,7 +179,7 @@ def bench(
     sizes = verification.batch_sizes(batches)
     options = {"precision": precision, "batch": (1, max(sizes)), **({} if device is None else {"device": device})}
     engines, missing = verification.present_engines(registry, options)
-    for network in verification.subject(registry, name, _options(name, settings)).networks:
+    for network in verification.subject(registry, name, settings_of(settings)).networks:
         timings, refused = verification.bench(network, engines, sizes, seconds)
         _print_timings(network.name, timings)
         missing |= refused

@@ -14,6 +14,7 @@ from posesyn_core.cli import (
     engine,
     experiment,
     keeping,
+    new,
     plugins,
     predict,
     preview,
@@ -46,6 +47,7 @@ def cli(debug: bool) -> None:
       posesyn preview RUN           a run's clips beside the maps that led them
       posesyn doctor                what this machine has, and what it lacks
       posesyn plugins               what is installed, and what it needs
+      posesyn new KIND NAME         a plugin of your own, to start from
 
     A run is a folder. Every stage can be run by itself on it (score, select, caption, synthesize, animate, filter,
     export, finetune, evaluate, report), and an interrupted run goes on where it stopped.
@@ -59,6 +61,7 @@ cli.add_command(doctor.doctor)
 cli.add_command(engine.engine)
 cli.add_command(compare.compare)
 cli.add_command(experiment.experiment)
+cli.add_command(new.new)
 cli.add_command(plugins.plugins)
 cli.add_command(predict.predict)
 cli.add_command(preview.preview)

@@ -1,12 +1,15 @@
 """``posesyn plugins``: what is installed, where it comes from, what it lacks."""
 
 import inspect
+import sys
 
 import attrs
 import click
 
 from posesyn_core.components import Kind, kind_of
+from posesyn_core.contracts.options import RANGE
 from posesyn_core.errors import UserError
+from posesyn_core.recipe import settings_of
 from posesyn_core.registry import Registered, Registry
 
 
@@ -40,12 +43,42 @@ def _list(registry: Registry) -> None:
 @click.pass_obj
 def show(registry: Registry, name: str) -> None:
     """Print the options of the component NAME with types, defaults and meaning, and how to get what it lacks."""
-    found = [r for kind in Kind for r in registry.of_kind(kind) if r.component.name == name]
-    if not found:
-        names = sorted({r.component.name for kind in Kind for r in registry.of_kind(kind)})
-        raise UserError(f"no component named {name!r} is installed; there are: {', '.join(names)}")
-    for registered in found:
-        _describe(registered)
+    for kind in registry.kinds_of(name):
+        _describe(registry.find(kind, name))
+
+
+@plugins.command("test", short_help="Try a component on a few samples: shapes, units, repeatability, training.")
+@click.argument("name")
+@click.option(
+    "--kind",
+    type=click.Choice([kind.value for kind in Kind]),
+    help="Which one, if several kinds have a component NAME.",
+)
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set an option of the component.")
+@click.pass_obj
+def test(registry: Registry, name: str, kind: str | None, settings: tuple[str, ...]) -> None:
+    """Try the component NAME on rendered people, a motion or a small network, and check what it returns.
+
+    Exits with 1 if it does not keep what its protocol (posesyn_core/components.py) promises.
+
+    \b
+    posesyn plugins test my_estimator --set weights=mine.safetensors
+    posesyn plugins test coco --set root=/data/coco --set split=val2017
+    """
+    from posesyn_core.authoring.trial import trial
+
+    kinds = registry.kinds_of(name)
+    if kind is not None and Kind(kind) not in kinds:
+        raise UserError(f"there is no {kind} named {name!r}; {name!r} is: {', '.join(kinds)}")
+    failed = 0
+    for each in [Kind(kind)] if kind is not None else kinds:
+        click.secho(f"{name} ({each})", bold=True)
+        for finding in trial(registry, each, name, settings_of(settings)):
+            failed += not finding.passed
+            word, colour = ("ok    ", "green") if finding.passed else ("FAILED", "red")
+            click.echo(f"  {click.style(word, fg=colour)} {finding.check:<16} {finding.fault or finding.note}".rstrip())
+    if failed:
+        sys.exit(1)
 
 
 def _describe(registered: Registered) -> None:
@@ -59,8 +92,9 @@ def _describe(registered: Registered) -> None:
     click.echo("options:" if fields else "no options")
     for attribute in fields:
         click.echo(f"  {attribute.name}: {_type_name(attribute.type)} = {_default(attribute)!r}")
+        limits = f" ({attribute.metadata[RANGE]})" if RANGE in attribute.metadata else ""
         if doc := attribute.metadata.get("doc"):
-            click.echo(f"      {doc}")
+            click.echo(f"      {doc}{limits}")
     click.echo("needs:" if component.needs else "needs nothing else")
     for need in component.needs:
         state = "missing" if need in registered.missing else "found"
