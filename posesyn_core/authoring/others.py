@@ -13,7 +13,9 @@ from torch import nn
 
 from posesyn_core.authoring.findings import Failure, Finding, check, demand
 from posesyn_core.authoring.people import clip, frames
-from posesyn_core.components import Animator, DatasetReader, DatasetWriter, Engine, ExportableModule, MotionGenerator
+from posesyn_core.components import Animator, DatasetReader, DatasetWriter, MotionGenerator
+from posesyn_core.contracts.engines import Engine, ExportableModule
+from posesyn_core.contracts.entries import entries
 from posesyn_core.contracts.results import a_value, expect, name_of
 from posesyn_core.engines.batches import load_network
 from posesyn_core.files.images import load_image
@@ -120,17 +122,14 @@ def try_reader(made: DatasetReader, remake: Any) -> Iterator[Finding]:
 
 
 def _entries(made: DatasetReader) -> list[SampleOrRejection]:
-    entries = list(itertools.islice(made.samples(), ENTRIES))
-    for entry in entries:
-        if not isinstance(entry, Sample | tuple) or (isinstance(entry, tuple) and [*map(type, entry)] != [str, str]):
-            raise Failure(f"{name_of(made.samples)} yielded {a_value(entry)} where a Sample or (id, reason) is needed")
-    ids = _ids(entries)
+    found = list(itertools.islice(entries(made), ENTRIES))
+    ids = _ids(found)
     demand(len(set(ids)) == len(ids), "two samples have the same id")
-    return entries
+    return found
 
 
-def _ids(entries: Sequence[SampleOrRejection]) -> list[str]:
-    return [entry.id if isinstance(entry, Sample) else entry[0] for entry in entries]
+def _ids(found: Sequence[SampleOrRejection]) -> list[str]:
+    return [entry.id if isinstance(entry, Sample) else entry[0] for entry in found]
 
 
 def _labels(sample: Sample) -> str:

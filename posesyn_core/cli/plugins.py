@@ -55,8 +55,9 @@ def show(registry: Registry, name: str) -> None:
     help="Which one, if several kinds have a component NAME.",
 )
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set an option of the component.")
+@click.option("--estimator", help="For an augmenter: the estimator whose training it is to augment.")
 @click.pass_obj
-def test(registry: Registry, name: str, kind: str | None, settings: tuple[str, ...]) -> None:
+def test(registry: Registry, name: str, kind: str | None, settings: tuple[str, ...], estimator: str | None) -> None:
     """Try the component NAME on rendered people, a motion or a small network, and check what it returns.
 
     Exits with 1 if it does not keep what its protocol (posesyn_core/components.py) promises.
@@ -73,7 +74,7 @@ def test(registry: Registry, name: str, kind: str | None, settings: tuple[str, .
     failed = 0
     for each in [Kind(kind)] if kind is not None else kinds:
         click.secho(f"{name} ({each})", bold=True)
-        for finding in trial(registry, each, name, settings_of(settings)):
+        for finding in trial(registry, each, name, settings_of(settings), estimator):
             failed += not finding.passed
             word, colour = ("ok    ", "green") if finding.passed else ("FAILED", "red")
             click.echo(f"  {click.style(word, fg=colour)} {finding.check:<16} {finding.fault or finding.note}".rstrip())

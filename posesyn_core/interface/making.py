@@ -20,6 +20,7 @@ from posesyn_core.components import (
     PersonDetector,
     PoseEstimator,
     SplitEstimator,
+    TrainingAugmenter,
 )
 from posesyn_core.contracts.engines import Engine
 from posesyn_core.contracts.entries import entries
@@ -58,6 +59,8 @@ def make(kind: Literal["reader"], name: str, **options: Any) -> DatasetReader: .
 def make(kind: Literal["writer"], name: str, **options: Any) -> DatasetWriter: ...
 @overload
 def make(kind: Literal["engine"], name: str, **options: Any) -> Engine: ...
+@overload
+def make(kind: Literal["augmenter"], name: str, **options: Any) -> TrainingAugmenter: ...
 @overload
 def make(kind: str, name: str, **options: Any) -> Any: ...
 def make(kind: str, name: str, **options: Any) -> Any:

@@ -13,7 +13,7 @@ from posesyn_core import Component, Kind, PoseEstimate, Verdict, hookimpl
 from posesyn_core.authoring.people import clip, people, truths
 from posesyn_core.authoring.trial import TRIALS, trial
 from posesyn_core.cli import main
-from posesyn_core.components import EngineConfig
+from posesyn_core.contracts.engines import EngineConfig
 from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.registry import Origin, Registry
 from posesyn_core.values import Image, Motion
