@@ -19,6 +19,7 @@ from posesyn_core.components import Kind, kind_of
 from posesyn_core.contracts.options import OptionError, option
 from posesyn_core.contracts.structuring import explain, strict_converter, strict_tuple, strictly, strictly_float
 from posesyn_core.errors import UserError
+from posesyn_core.files.reading import read_text, reason_of
 
 
 @frozen
@@ -261,11 +262,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
     Raises UserError naming the file and the key if it can't be read, has an unknown key or a value of wrong type.
     """
-    try:
-        text = path.read_text()
-    except OSError as error:
-        raise UserError(f"recipe {str(path)!r} can't be read ({error.strerror}); check the path") from error
-    return parse_recipe(text, overrides, str(path))
+    return parse_recipe(read_text(path, "recipe"), overrides, str(path))
 
 
 def parse_recipe(text: str, overrides: Sequence[str] = (), where: str = "recipe") -> Recipe:
@@ -273,7 +270,8 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), where: str = "recipe"
     try:
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, a number or a nesting beyond Python's limits
-        raise UserError(f"{where} is not valid TOML: {error}") from error
+        hint = "; a path with backslashes stands in 'single quotes', or with forward slashes" if "\\" in text else ""
+        raise UserError(f"{where} is not valid TOML: {reason_of(error)}{hint}") from error
     for override in overrides:
         _override(data, override)
     for attribute in attrs.fields(Recipe):  # a section that only sets options means the default component

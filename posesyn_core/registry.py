@@ -17,6 +17,7 @@ from posesyn_core.components import Component, Kind, Need, kind_of
 from posesyn_core.contracts.products import component_fault, product_fault
 from posesyn_core.contracts.results import a_value
 from posesyn_core.errors import UserError
+from posesyn_core.files.reading import reason_of
 from posesyn_core.geometry import skeletons
 from posesyn_core.recipe import Choice, structure
 
@@ -189,6 +190,7 @@ class Registry:
         Raises UserError for an unknown name or option, a missing need, or a product that misses its protocol.
         """
         config = self.check(kind, name, options, where)
+        _check_device(config, where)
         registered = self.find(kind, name)
         parts = {
             field: self.create(part, choice.name, choice.options, f"{where}, {field}")
@@ -230,6 +232,22 @@ def parts_of(config: Any) -> Iterator[tuple[str, Kind, Choice]]:
         kind, choice = kind_of(field.type), getattr(config, field.name)
         if kind is not None and choice is not None:
             yield field.name, kind, choice
+
+
+def _check_device(config: Any, where: str) -> None:
+    """UserError if a config's ``device`` is none that torch can compute on here."""
+    device = getattr(config, "device", "cpu")
+    if device == "cpu" or not isinstance(device, str):
+        return
+    import torch
+
+    try:
+        torch.empty(1, device=device)
+    except Exception as error:  # torch's kinds of errors differ by device
+        raise UserError(
+            f"{where}: the device {device!r} can't be used here ({reason_of(error)}); choose another (cpu works) "
+            "or install the PyTorch that is made for it"
+        ) from error
 
 
 def _distribution(entry_point: importlib.metadata.EntryPoint) -> str:

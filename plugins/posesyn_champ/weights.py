@@ -17,7 +17,6 @@ every parameter of the files, also those that influence nothing: in all cross-at
 reference files have, and CLIP's ``position_ids``.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from posesyn_champ.guidance import GuidanceEncoder
 from posesyn_champ.unet import UNet, UNetSizes
 from posesyn_core.errors import UserError
 from posesyn_core.files.checkpoints import Fit, compare, load_state_dict, read_state_dict, write_state_dict
+from posesyn_core.files.reading import read_json
 
 CHAMP, IMAGE_ENCODER, VAE = "champ", "image_encoder", "sd-vae-ft-mse"
 UNET_CONFIG = Path("stable-diffusion-v1-5", "unet", "config.json")
@@ -163,7 +163,7 @@ def read_sizes(folder: Path) -> UNetSizes:
     if not path.is_file():
         return UNetSizes()
     try:
-        config = json.loads(path.read_text())
+        config = read_json(path, "config", "a JSON object")
         return UNetSizes(
             channels=tuple(config["block_out_channels"]),
             layers=config["layers_per_block"],

@@ -9,6 +9,7 @@ or a CSV with a header that names the columns ``id`` and ``caption``. Ids are th
 """
 
 import csv
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from attrs import NOTHING, define
 from posesyn_core import option
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.paths import existing_file
+from posesyn_core.files.reading import read_text, reading
 from posesyn_core.values import PoseEstimate, Sample
 from posesyn_datasets.readers.annotations import load_json
 
@@ -68,14 +70,12 @@ def _json_pairs(path: Path) -> Iterable[tuple[str, str]]:
 
 
 def _csv_pairs(path: Path) -> Iterable[tuple[str, str]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, strict=True)
-            if not {"id", "caption"} <= set(rows.fieldnames or ()):
-                raise UserError(f"caption file {str(path)!r} must have a header with the columns 'id' and 'caption'")
-            return [_pair(path, number, row) for number, row in enumerate(rows)]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"caption file {str(path)!r} is not a CSV in UTF-8: {error}") from error
+    text = read_text(path, "caption file", "a CSV in UTF-8")
+    with reading(path, "caption file", "a CSV with the columns 'id' and 'caption'"):
+        rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        if not {"id", "caption"} <= set(rows.fieldnames or ()):
+            raise UserError(f"caption file {str(path)!r} must have a header with the columns 'id' and 'caption'")
+        return [_pair(path, number, row) for number, row in enumerate(rows)]
 
 
 def _pair(path: Path, number: int, entry: Any) -> tuple[str, str]:

@@ -25,7 +25,7 @@ from posesyn_core.body.render import composite, diffuse, interpolate, normals, r
 from posesyn_core.errors import UserError
 from posesyn_core.files.images import encode_jpeg
 from posesyn_core.files.paths import atomic_path, existing_file, write_atomic
-from posesyn_core.files.reading import read_npz, reading
+from posesyn_core.files.reading import read_npz, read_text, reading
 from posesyn_core.geometry.cameras import project
 from posesyn_core.seeds import rng
 from posesyn_core.values import Camera, FloatArray, Image, Sample, SmplParams
@@ -318,7 +318,7 @@ def _read_motions(config: WorldConfig) -> FloatArray:
         joints, offsets, clip, domain = (file[name] for name in keys)
     wanted = np.ones(len(clip), bool) if not config.domain else domain == config.domain
     if config.clips:
-        wanted &= np.isin(clip, existing_file(Path(config.clips).expanduser(), "list of clips").read_text().split())
+        wanted &= np.isin(clip, read_text(Path(config.clips).expanduser(), "list of clips").split())
     if not wanted.any():
         raise UserError(f"no motion in {str(path)!r} fits domain {config.domain!r} and clips {config.clips!r}")
     return joints[np.repeat(wanted, np.diff(offsets))].astype(np.float32)

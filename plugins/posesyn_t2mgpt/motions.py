@@ -19,8 +19,7 @@ from attrs import frozen
 from torch import Tensor
 
 from posesyn_core.errors import UserError
-from posesyn_core.files.paths import existing_file
-from posesyn_core.files.reading import read_npy, read_npz, reading
+from posesyn_core.files.reading import read_npy, read_npz, read_text, reading
 from posesyn_t2mgpt.representation import FPS, JOINTS, joints_from_features
 
 SHORTEST = 2
@@ -53,7 +52,7 @@ def load_motions(path: Path, exclude: Path | None = None, split: str = "train") 
     ``exclude`` is a text file with one name (of a motion or its recording) per line.
     Raises UserError for a missing or malformed file, and if no motion is left.
     """
-    banned = set() if exclude is None else set(exclude.read_text().split())
+    banned = set() if exclude is None else set(read_text(exclude, "list of motions").split())
     motions = _read_folder(path, banned, split) if path.is_dir() else _read_file(path, banned)
     if not len(motions):
         remedy = "" if exclude is None else f" after leaving out those named in {str(exclude)!r}"
@@ -77,7 +76,7 @@ def _read_file(path: Path, banned: set[str]) -> MotionSet:
 
 
 def _read_folder(folder: Path, banned: set[str], split: str) -> MotionSet:
-    names = existing_file(folder / f"{split}.txt", "the list of motions").read_text().split()
+    names = read_text(folder / f"{split}.txt", "the list of motions").split()
     joints, starts, lengths, texts = [], [], [], []
     frames = left_out = 0
     for name in names:
@@ -120,7 +119,7 @@ def _read_joints(folder: Path, name: str) -> np.ndarray | None:
 def _read_texts(path: Path, frames: int) -> dict[Span, list[str]]:
     """The captions of every part of a motion that has any; none if the file is missing."""
     described: dict[Span, list[str]] = defaultdict(list)
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.is_file() else [], start=1):
+    for number, line in enumerate(read_text(path, "captions").splitlines() if path.is_file() else [], start=1):
         if not line.strip():
             continue
         try:

@@ -107,10 +107,9 @@ def _world(registry: Registry, name: str, recipe: Path | None) -> World:
     if (recipe is None) == (not name):
         raise UserError("name a base recipe: either --world free or --recipe FILE")
     if recipe is not None:
-        try:
-            return World(recipe.read_text())
-        except OSError as error:
-            raise UserError(f"recipe {str(recipe)!r} can't be read ({error.strerror}); check the path") from error
+        from posesyn_core.files.reading import read_text
+
+        return World(read_text(recipe, "recipe"))
     worlds: dict[str, Any] = {}
     for found in registry.manager.hook.register_worlds():
         worlds |= found

@@ -86,7 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as error:
+        if isinstance(error.__cause__, EOFError):  # not the user's: click takes any for a closed terminal
+            if debug:
+                raise
+            _say(f"a file ends before it should ({error.__cause__ or 'EOF'}); --debug shows where it is read")
+            sys.exit(2)
         _say("interrupted; run the same command again to go on")
         sys.exit(130)
     except NothingLeft as error:

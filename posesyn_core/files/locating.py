@@ -74,7 +74,8 @@ class Pictures:
         if not best:
             return None
         if len(best) > 1:
-            raise SampleError(f"the picture {shown(name)} may be {best[0]} or {best[1]}, both below the image folder")
+            one, other, *_ = in_order(map(str, best))
+            raise SampleError(f"the picture {shown(name)} may be {one} or {other}, both below the image folder")
         found = inside(self.root, str(best[0]), follow_links=self.follow_links)
         if not self._taken:
             self._tell(name, found)

@@ -23,6 +23,7 @@ from posesyn_core.engines.batches import LoadedNetwork
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import encode_jpeg, load_image
 from posesyn_core.files.paths import existing_file, write_atomic
+from posesyn_core.files.reading import read_json, reading
 from posesyn_core.geometry.arrays import to_tensor
 from posesyn_core.geometry.boxes import check_box, joint_boxes
 from posesyn_core.geometry.joints import known_joints
@@ -88,19 +89,17 @@ def _picture(
         try:
             sample = _sample(f"{path.name}/{number}", path, entry)
             check_box(sample.box, width, height)
-        except (SampleError, KeyError, TypeError, ValueError) as error:
+        except (SampleError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError(f"person {number} of picture {str(path)!r}: {error}") from error
         samples.append(sample)
     return Picture(path, tuple(samples))
 
 
 def _people(path: Path) -> list[dict[str, Any]]:
-    try:
-        document = json.loads(existing_file(path, "keypoint file").read_text())
+    document = read_json(path, "keypoint file", EXPECTED)
+    with reading(path, "keypoint file", EXPECTED):
         joints = joint_set(document["joint_set"])
         return [{"joint_set": joints.name, **entry} for entry in document["people"]]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise UserError(f"keypoint file {str(path)!r} is not {EXPECTED}: {error}") from error
 
 
 def _sample(name: str, path: Path, entry: Mapping[str, Any]) -> Sample:

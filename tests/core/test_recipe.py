@@ -8,6 +8,7 @@ from attrs import frozen
 from posesyn_core import option
 from posesyn_core.errors import UserError
 from posesyn_core.recipe import Choice, EngineChoice, load_recipe, parse_recipe, structure, unstructure
+from posesyn_core.registry import Registry
 
 MINIMAL = 'dataset = { name = "folder", root = "pictures" }\n'
 
@@ -88,7 +89,7 @@ def test_mistakes_name_the_key(override: str, expected: list[str]) -> None:
 def test_missing_section_file_and_broken_toml(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="'dataset' is missing"):
         parse_recipe("")
-    with pytest.raises(UserError, match="can't be read"):
+    with pytest.raises(UserError, match="does not exist"):
         load_recipe(tmp_path / "none.toml")
     (tmp_path / "broken.toml").write_text("a = [")
     with pytest.raises(UserError, match="not valid TOML"):
@@ -106,3 +107,29 @@ def test_component_configs_are_checked_alike() -> None:
         structure({}, Config, "section [dataset]")
     with pytest.raises(UserError, match="did you mean 'stride'"):
         structure({"root": "here", "strid": 1.0}, Config, "x")
+
+
+@pytest.mark.parametrize("name", ["bom", "crlf", "utf16"])
+def test_recipes_that_windows_wrote_are_read(shared: Path, name: str) -> None:
+    assert load_recipe(shared / f"field/windows-text/{name}.toml").name == "w"
+
+
+def test_backslashes_and_other_encodings_are_told_with_the_remedy(shared: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"not valid TOML.*backslashes stands in 'single quotes'"):
+        load_recipe(shared / "field/windows-text/backslash.toml")
+    (tmp_path / "latin.toml").write_bytes('name = "Übung"'.encode("latin-1"))
+    with pytest.raises(UserError, match=r"latin\.toml.*save it as UTF-8"):
+        load_recipe(tmp_path / "latin.toml")
+
+
+def test_damaged_recipes_of_public_reports_are_one_sentence(shared: Path) -> None:
+    registry = Registry.discover()
+    found = list((shared / "field/damaged/recipes").glob("*.toml"))
+    assert len(found) > 10
+    for path in found:
+        try:
+            recipe = load_recipe(path)
+            for kind, choice, where in recipe.choices():
+                registry.check(kind, choice.name, choice.options, where)
+        except UserError as error:
+            assert "\n" not in str(error)

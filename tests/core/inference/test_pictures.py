@@ -89,7 +89,7 @@ def test_wrong_files_are_named(photo: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"text\.jpg.*not an image"):
         pictures([tmp_path / "text.jpg"])
     (tmp_path / "k.json").write_text("[1]")
-    with pytest.raises(UserError, match=r"k\.json.* is not an object with \"joint_set\""):
+    with pytest.raises(UserError, match=r"k\.json.* expected an object with \"joint_set\""):
         pictures([photo], keypoints=tmp_path / "k.json")
     with pytest.raises(UserError, match="no joint set 'mine'"):
         pictures([photo], keypoints=keypoint_file(tmp_path, joint_set="mine"))

@@ -74,7 +74,7 @@ def test_a_fallback_stands_in_for_missing_captions(tmp_path: Path) -> None:
         ("c.csv", "name,text\na,b\n", "header with the columns 'id' and 'caption'"),
         ("c.csv", "", "header with the columns"),
         ("c.csv", "id,caption\na\n", "entry 0 .* lacks"),
-        ("c.csv", 'id,caption\na,"b\n', "not a CSV"),
+        ("c.csv", 'id,caption\na,"b\n', "expected a CSV"),
     ],
 )
 def test_malformed_files(tmp_path: Path, name: str, text: str, complaint: str) -> None:
