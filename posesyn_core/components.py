@@ -61,16 +61,12 @@ class Licence:
     weights: str
     data: str
 
-    def __str__(self) -> str:
-        return f"code follows: {self.code}; weights: {self.weights}; your data: {self.data}"
-
 
 @frozen
 class Component:
     """One exchangeable part as a plugin describes it: cheap to make, imports nothing heavy.
 
-    ``weights`` (optional) makes the format of its checkpoint files, for ``posesyn weights``; ``licence`` (optional)
-    is what ``posesyn plugins show`` prints about the licences of its code and weights.
+    ``weights`` (optional) makes the format of its checkpoint files, for ``posesyn weights``.
     """
 
     kind: "Kind"
@@ -177,14 +173,18 @@ class TrainableEstimator(SplitEstimator, Protocol):
         ...
 
 
-class EstimatorAbilities(Protocol):
+class Posing(Protocol):
+    """What estimators, animators, readers and writers may have beside their protocols."""
+
+    body: "torch.nn.Module | None"
+    """The :class:`posesyn_core.body.model.Body` that it poses. All of a run must pose that of the trained estimator."""
+
+
+class EstimatorAbilities(Posing, Protocol):
     """What an estimator may have beside its protocol, each for itself."""
 
     keep_fp32: tuple[str, ...]
     """Names of submodules of ``network`` that engines compute in float32 always."""
-
-    body: "torch.nn.Module | None"
-    """The body that it poses (:class:`posesyn_core.body.model.Body`), with which its meshes are drawn."""
 
     joint_set: str
     """The joint set that its estimates name, if that is not "smpl24": its training frames come in it too."""
@@ -262,7 +262,7 @@ class Animator(Protocol):
         ...
 
 
-class AnimatorAbilities(Protocol):
+class AnimatorAbilities(Posing, Protocol):
     """What an animator may have beside its protocol."""
 
     guidance: tuple[str, ...]
@@ -298,7 +298,7 @@ class DatasetReader(Protocol):
         ...
 
 
-class ReaderAbilities(Protocol):
+class ReaderAbilities(Posing, Protocol):
     """What a reader may have beside its protocol, each for itself."""
 
     training_kind: type
@@ -367,7 +367,7 @@ class Kind(StrEnum):
     ANIMATOR = "animator", "register_animators", (Animator,), (Accelerated,), AnimatorAbilities
     FILTER = "filter", "register_filters", (FrameFilter,)
     READER = "reader", "register_readers", (DatasetReader,), (), ReaderAbilities
-    WRITER = "writer", "register_writers", (DatasetWriter,)
+    WRITER = "writer", "register_writers", (DatasetWriter,), (), Posing
     ENGINE = "engine", "register_engines", (Engine,)
 
 

@@ -107,6 +107,9 @@ class Animate:
     orientation: Literal["anchored", "literal", "heading"] = option(
         "anchored", "Eq. 9 as meant, as printed, or only its turn about the vertical (keeps the motion's tilt)"
     )
+    translation: Literal["follow", "constant"] = option(
+        "follow", "the pelvis goes up and down with the motion, or stays where the reference's is (Eq. 10)"
+    )
     turn_reference: bool = option(
         False, "turn and place the reference's body by its labelled 2D joints: helps an estimator that misses headings"
     )

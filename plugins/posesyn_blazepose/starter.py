@@ -20,8 +20,8 @@ from posesyn_blazepose.starter_network import FOCAL_LENGTH, StarterNetwork
 from posesyn_blazepose.units import learn_in_units
 from posesyn_blazepose.views import Augmentation, draw_crop, draw_view, labels
 from posesyn_blazepose.weights import SHIPPED, load_starter, save_network
+from posesyn_core.body.agreement import body_for_checkpoint
 from posesyn_core.body.decoding import place_smpl
-from posesyn_core.body.model import body_for_checkpoint
 from posesyn_core.components import TrainingDefaults
 from posesyn_core.files.checkpoints import needs_smpl, replace_weights
 from posesyn_core.files.images import load_image

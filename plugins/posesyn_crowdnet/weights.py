@@ -13,7 +13,8 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from posesyn_core.body.model import Body, ShapeSpace, body_for_checkpoint
+from posesyn_core.body.agreement import body_for_checkpoint
+from posesyn_core.body.model import Body, ShapeSpace
 from posesyn_core.errors import UserError
 from posesyn_core.files.checkpoints import (
     Fit,
@@ -47,10 +48,9 @@ class Loaded:
 
     def load_body(self, body: str) -> Body:
         """The body to pose: that of the option ``body``, else the one that the weights bring, else core's policy."""
-        own = self.network.human_model_layer
-        if own is not None and not body:
-            return body_from(own, self.betas or "smpl")
-        return body_for_checkpoint(body, needs_smpl=self.betas == "smpl")
+        buffers = self.network.human_model_layer
+        own = None if buffers is None else body_from(buffers, self.betas or "smpl")
+        return body_for_checkpoint(body, needs_smpl=self.betas == "smpl", own=own)
 
 
 def load_network(weights: str) -> Loaded:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from posesyn_core.body.decoding import decode_smpl
-from posesyn_core.body.model import ShapeSpace
+from posesyn_core.body.model import Body, ShapeSpace
 from posesyn_core.components import TrainingDefaults
 from posesyn_core.files.checkpoints import replace_weights
 from posesyn_core.files.images import load_image
@@ -74,6 +74,11 @@ class Hmr2:
         self.joints = joints44(body, regressor, update_hips=config.update_hips).to(config.device)
         self.mocap = read_mocap(Path(config.mocap).expanduser()) if config.mocap else None
         self.prior = load_prior(Path(config.pose_histogram).expanduser()) if config.pose_histogram else None
+
+    @property
+    def body(self) -> Body:
+        """The body that it poses."""
+        return self.joints.body
 
     def preprocess(self, sample: Sample) -> Prepared:
         """Cut out the person as published (see ``posesyn_hmr2.crops``). SampleError for a bad image or box."""

@@ -13,7 +13,8 @@ import torch
 from attrs import evolve, frozen
 from torch import Tensor
 
-from posesyn_core.body.model import BUFFERS, Body, ShapeSpace, body_for_checkpoint, body_of_buffers
+from posesyn_core.body.agreement import body_for_checkpoint
+from posesyn_core.body.model import BUFFERS, Body, ShapeSpace, body_of_buffers
 from posesyn_core.files.checkpoints import (
     Fit,
     compare,
@@ -57,9 +58,8 @@ class Loaded:
     def load_body(self, option: str) -> Body:
         """The body of the option ``body``; empty = that of the checkpoint, or as ``body_for_checkpoint`` decides."""
         buffers = {name.removeprefix(_BODY): tensor for name, tensor in self.smpl.items()}
-        if option == "" and buffers.keys() >= {*BUFFERS, "posedirs"}:
-            return body_of_buffers(buffers)
-        return body_for_checkpoint(option, needs_smpl=self.body == "smpl")
+        own = body_of_buffers(buffers) if buffers.keys() >= {*BUFFERS, "posedirs"} else None
+        return body_for_checkpoint(option, needs_smpl=self.body == "smpl", own=own)
 
 
 def load_network(weights: str, rounds: int = 1) -> Loaded:

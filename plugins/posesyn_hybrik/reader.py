@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from posesyn_core.body.model import body_for_checkpoint
+from posesyn_core.body.agreement import body_for_checkpoint
 from posesyn_core.errors import UserError
 from posesyn_core.values import Sample, SampleOrRejection, SmplParams
 from posesyn_hybrik.annotations import PersonOrRejection, read_people

@@ -13,7 +13,8 @@ import torch
 from attrs import frozen
 from torch import Tensor, nn
 
-from posesyn_core.body.model import ShapeSpace, body_for_checkpoint, load_body
+from posesyn_core.body.agreement import body_for_checkpoint
+from posesyn_core.body.model import BUFFERS, ShapeSpace, body_of_buffers, load_body
 from posesyn_core.errors import UserError
 from posesyn_core.files.checkpoints import (
     Fit,
@@ -83,9 +84,9 @@ def _body(config: HybrikConfig, path: Path, state: dict[str, Tensor]) -> tuple[H
     brought = smpl_of_state(state)
     if brought is not None and not config.body:
         return brought, cast(ShapeSpace, read_metadata(path).get("body", "smpl"))
-    for name in [name for name in state if name.startswith("smpl.")]:
-        del state[name]
-    body = body_for_checkpoint(config.body, needs_smpl=needs_smpl(path))
+    buffers = {name.removeprefix("smpl."): state.pop(name) for name in list(state) if name.startswith("smpl.")}
+    own = body_of_buffers(buffers) if buffers.keys() >= {*BUFFERS, "posedirs"} else None
+    body = body_for_checkpoint(config.body, needs_smpl=needs_smpl(path), own=own)
     return smpl_of_body(body), body.shape_space
 
 

@@ -10,8 +10,8 @@ from attrs import evolve
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from posesyn_core.body.agreement import body_for_checkpoint
 from posesyn_core.body.decoding import decode_smpl
-from posesyn_core.body.model import body_for_checkpoint
 from posesyn_core.components import TrainingDefaults
 from posesyn_core.files.checkpoints import replace_weights
 from posesyn_core.files.images import load_image

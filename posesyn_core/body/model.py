@@ -4,7 +4,6 @@ Skinning is that of ``posesyn_core.body.skinning``. Coordinates in the rest pose
 hand at +x. Rotations of joints are relative to the parent joint; joint order and kinematic tree are SMPL's.
 """
 
-import warnings
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -18,8 +17,8 @@ from torch import Tensor, nn
 
 from posesyn_core.body.parts import PART_NAMES, part_labels
 from posesyn_core.body.skinning import pose_feature, rigid_chain, skin
-from posesyn_core.errors import PoseSynWarning, UserError
-from posesyn_core.files.paths import existing_file
+from posesyn_core.errors import UserError
+from posesyn_core.files.paths import atomic_path, existing_file
 from posesyn_core.files.reading import read_npz
 from posesyn_core.files.unpickle import load_pickle
 from posesyn_core.geometry.skeletons import SMPL24
@@ -145,8 +144,8 @@ class Body(nn.Module):
         return joints if transl is None else joints + transl[:, None]
 
     def rest_joints(self, betas: Tensor) -> Tensor:
-        """(B, 24, 3) metres: the joints of the T-pose for ``betas`` (B, 10)."""
-        return self.rest_template + torch.einsum("bk,jak->bja", betas, self.rest_shapedirs)
+        """(B, 24, 3) metres: the joints of the T-pose for ``betas`` (B, 10), the same bits in a batch of any size."""
+        return self.rest_template + (betas[:, None, None] * self.rest_shapedirs).sum(-1)
 
 
 def _rotations(global_orient: Tensor, body_pose: Tensor) -> Tensor:
@@ -217,31 +216,15 @@ def smpl_file(folder: Path, gender: str) -> Path | None:
     return next((path for pattern in patterns for path in sorted(folder.glob(pattern))), None)
 
 
-def body_for_checkpoint(body: str, *, needs_smpl: bool) -> Body:
-    """The body for an estimator's weights: the one place that decides what happens without an SMPL file.
-
-    ``body`` is the estimator's option of that name: a path is loaded (see :func:`load_body`). "" takes the free body,
-    unless the weights predict betas of SMPL's shape space (``needs_smpl``: published checkpoints do): a UserError then
-    tells where to get SMPL, because the same betas make a body of other proportions of the free one, and every label
-    derived from it would be wrong without notice. "free" poses the free body all the same, with a PoseSynWarning:
-    poses are right, bone lengths and metres are not.
-    """
-    if body not in ("", "free"):
-        return load_body(Path(body).expanduser())
-    if needs_smpl and not body:
-        raise UserError(
-            "these weights predict betas of the SMPL body, which does not come with PoseSyn: set the option body to "
-            "your SMPL file (.pkl or .npz, free for research at https://smpl.is.tue.mpg.de), or to 'free' to look at "
-            "poses on the free body"
-        )
-    if needs_smpl:
-        warnings.warn(
-            "the weights predict betas of SMPL, but body = 'free' poses the free body with them: poses are right, "
-            "bone lengths are not; set body to your SMPL file before using the joints as labels",
-            PoseSynWarning,
-            stacklevel=2,
-        )
-    return load_body()
+def save_body(body: Body, path: Path) -> None:
+    """Write a body as .npz by SMPL's names, for :func:`load_body`, atomically; SMPL's licence goes with SMPL."""
+    arrays = {
+        "v_template": body.v_template, "shapedirs": body.shapedirs, "J_regressor": body.J_regressor,
+        "weights": body.weights, "f": body.faces, "posedirs": body.posedirs.mT.unflatten(0, (-1, 3)),
+    }  # fmt: skip
+    tree = np.array([SMPL24.parents, range(len(SMPL24))])
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, kintree_table=tree, **{name: tensor.cpu().numpy() for name, tensor in arrays.items()})
 
 
 def _read_arrays(path: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ The reference's shape, camera and place are kept (Eq. 7); only pose and orientat
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,9 +15,11 @@ from posesyn_core.body.fitting import fit_smpl
 from posesyn_core.body.model import Body
 from posesyn_core.body.smoothing import smooth_positions, smooth_rotations
 from posesyn_core.geometry.cameras import project
-from posesyn_core.geometry.skeletons import convert
+from posesyn_core.geometry.skeletons import SMPL24, convert
 from posesyn_core.method.orientation import Mode, align_orientation, orient_to_camera
 from posesyn_core.values import ClipPlan, FloatArray, Motion, PoseEstimate, Sample, SmplParams
+
+Translation = Literal["follow", "constant"]
 
 
 def plan_clips(
@@ -28,15 +31,18 @@ def plan_clips(
     names: Sequence[str],
     seeds: Sequence[int],
     orientation: Mode,
+    translation: Translation = "follow",
     smooth: float = 0.0,
 ) -> list[ClipPlan]:
     """Lay each motion onto its reference person; all motions are fitted together.
 
     ``estimates`` are the estimator's view of the references and must carry ``smpl``. ``orientation`` is the mode of
-    :func:`posesyn_core.method.orientation.align_orientation`. The pelvis stays where the reference's is, but follows
-    the motion's ups and downs. ``smooth`` is the standard deviation, in frames, of a Gaussian over the fitted rotations
-    and the pelvis (:mod:`posesyn_core.body.smoothing`); the first frame is the reference's all the same, and the labels
-    are those of the smoothed bodies. ``residual_mm`` is that of the fit, before it.
+    :func:`posesyn_core.method.orientation.align_orientation`. The pelvis stays where the reference's is (Eq. 10:
+    ``translation`` "constant"); with "follow" it goes up and down as the motion's, whose heights are scaled like its
+    legs, so that who sits down or jumps does so in the picture, too. ``smooth`` is the standard deviation, in frames,
+    of a Gaussian over the fitted rotations and the pelvis (:mod:`posesyn_core.body.smoothing`); the first frame is the
+    reference's all the same, and the labels are those of the smoothed bodies. ``residual_mm`` is that of the fit,
+    before it.
     """
     if not motions:
         return []
@@ -51,7 +57,8 @@ def plan_clips(
         pose = smooth_rotations(fit.body_pose[at, :length].numpy(), smooth)
         turned = orient_to_camera(smooth_rotations(fit.global_orient[at, :length].numpy(), smooth))
         global_orient = align_orientation(turned, estimate.smpl.global_orient, orientation)
-        transl = _place(smooth_positions(motion.joints[:, 0], smooth), estimate.smpl)
+        heights = smooth_positions(fit.transl[at, :length].numpy(), smooth)[:, 1]
+        transl = _place(heights if translation == "follow" else 0 * heights, estimate.smpl)
         joints3d = _joints(body, global_orient, pose, estimate.smpl.betas, transl)
         plans.append(
             ClipPlan(
@@ -98,11 +105,17 @@ LEAST_SPAN = 0.3
 """Share of the box's longer side that the joints must span at least."""
 
 
+LARGEST_DISAGREEMENT_MM = 30.0
+"""By which the joints of an estimate may differ, on average, from those that its own parameters make on the run's body:
+more than an estimator's joints from the mesh do from SMPL's, less than two bodies."""
+
+
 def reference_fault(body: Body, estimate: PoseEstimate, sample: Sample) -> str | None:
     """Why the estimated body of a reference person can't be animated; None if it can.
 
     There must be a person box, and a body (``smpl``) that is finite, before the camera, and reprojects into the box:
-    an estimate of someone else, or of nobody, would be animated over the picture of the person.
+    an estimate of someone else, or of nobody, would be animated over the picture of the person. The parameters must be
+    of this body: those of another would animate a person of other proportions.
     """
     smpl, camera = estimate.smpl, estimate.camera
     low, high = sample.box[:2], sample.box[2:]
@@ -121,9 +134,23 @@ def reference_fault(body: Body, estimate: PoseEstimate, sample: Sample) -> str |
     share = ((seen >= low - slack) & (seen <= high + slack)).all(axis=1).mean()
     if share < LEAST_IN_BOX:
         return f"only {100 * share:.0f} % of the reference's estimated joints lie in the person box"
+    apart = _from_own_joints_mm(joints, estimate)
+    if apart > LARGEST_DISAGREEMENT_MM:
+        return (
+            f"the reference's SMPL parameters make joints that are {apart:.0f} mm from the estimated ones on average: "
+            "they are of another body than the run's"
+        )
     if np.ptp(seen, axis=0).max() < LEAST_SPAN * (high - low).max():
         return "the estimated body of the reference is far smaller than the person box"
     return None
+
+
+def _from_own_joints_mm(joints: FloatArray, estimate: PoseEstimate) -> float:
+    """Mean distance of joints (24, 3) from the estimated ones, both from the root; 0 where there are no such joints."""
+    if estimate.joint_set != SMPL24.name or estimate.residual_mm is not None:  # a fitted body has its own residual
+        return 0.0
+    relative, own = joints - joints[:1], estimate.joints3d - estimate.joints3d[:1]
+    return float(1000 * np.linalg.norm(relative - own, axis=-1).mean())
 
 
 def plan_fault(plan: ClipPlan, most_mm: float) -> str | None:
@@ -192,10 +219,10 @@ def _padded(clips: Sequence[FloatArray]) -> tuple[FloatArray, np.ndarray]:
     return padded, mask
 
 
-def _place(pelvis: FloatArray, reference: SmplParams) -> FloatArray:
-    """Translations (L, 3), camera frame: the reference's, raised and lowered as the motion's pelvis (L, 3), y up."""
-    transl = np.repeat(reference.transl[None], len(pelvis), axis=0)
-    transl[:, 1] -= pelvis[:, 1] - pelvis[0, 1]
+def _place(heights: FloatArray, reference: SmplParams) -> FloatArray:
+    """Translations (L, 3), camera frame: the reference's, raised and lowered as ``heights`` (L,), metres."""
+    transl = np.repeat(reference.transl[None], len(heights), axis=0)
+    transl[:, 1] -= heights - heights[0]
     return transl
 
 

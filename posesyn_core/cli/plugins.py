@@ -6,7 +6,7 @@ import sys
 import attrs
 import click
 
-from posesyn_core.components import Kind, kind_of
+from posesyn_core.components import Kind, Licence, kind_of
 from posesyn_core.contracts.options import RANGE
 from posesyn_core.errors import UserError
 from posesyn_core.recipe import settings_of
@@ -86,7 +86,7 @@ def _describe(registered: Registered) -> None:
     component = registered.component
     click.secho(f"{component.name} ({component.kind})", bold=True)
     click.echo(f"{component.summary}\nfrom {registered.origin}, plugin {registered.origin.plugin!r}")
-    click.echo(f"licences: {component.licence or 'not stated by the plugin; check yourself'}\n")
+    click.echo(f"licences: {_licences(component.licence)}\n")
     if about := inspect.getdoc(component.config):
         click.echo(f"{about.replace('``', '')}\n")
     fields = attrs.fields(component.config)
@@ -100,6 +100,12 @@ def _describe(registered: Registered) -> None:
     for need in component.needs:
         state = "missing" if need in registered.missing else "found"
         click.echo(f"  {need.what}: {state}\n      {need.remedy}")
+
+
+def _licences(stated: Licence | None) -> str:
+    if stated is None:
+        return "not stated by the plugin; check yourself"
+    return f"code follows: {stated.code}; weights: {stated.weights}; your data: {stated.data}"
 
 
 def _type_name(kind: object) -> str:

@@ -216,7 +216,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def needs_smpl(path: Path) -> bool:
-    """Whether weights predict betas of SMPL's shape space, for :func:`posesyn_core.body.model.body_for_checkpoint`.
+    """Whether weights predict betas of SMPL's shape space, for :func:`posesyn_core.body.agreement.body_for_checkpoint`.
 
     They do, unless a ``.safetensors`` of our own training says "free" under ``body`` in its metadata: whoever saves
     weights writes their body's ``shape_space`` there.

@@ -7,7 +7,7 @@ import numpy as np
 
 from posesyn_core.body.completion import complete, is_whole
 from posesyn_core.body.model import load_body
-from posesyn_core.body.planning import plan_clips, plan_fault, reference_fault
+from posesyn_core.body.planning import Translation, plan_clips, plan_fault, reference_fault
 from posesyn_core.components import Animator, FrameFilter, MotionGenerator, PoseEstimator, SplitEstimator
 from posesyn_core.contracts.engines import Engine
 from posesyn_core.contracts.results import expect
@@ -96,6 +96,7 @@ def plan(
     *,
     body: Path | None = None,
     orientation: Mode = "anchored",
+    translation: Translation = "follow",
     smooth: float = 0.0,
     seed: int = 0,
     max_residual_mm: float = 60.0,
@@ -111,8 +112,9 @@ def plan(
         raise SampleError(fault)
     name = f"{motion.id}@0"
     plans = plan_clips(
-        *(loaded, [motion], [reference], [estimate]), names=[name], seeds=[seed], orientation=orientation, smooth=smooth
-    )
+        *(loaded, [motion], [reference], [estimate]), names=[name], seeds=[seed], orientation=orientation,
+        translation=translation, smooth=smooth,
+    )  # fmt: skip
     if fault := plan_fault(plans[0], max_residual_mm):
         raise SampleError(fault)
     return plans[0]

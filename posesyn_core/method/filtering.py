@@ -38,6 +38,8 @@ def pose_error_3d(
     roots = list(root)
     difference: Any = (pred - pred[:, roots].mean(1)[:, None]) - (target - target[:, roots].mean(1)[:, None])
     distances = (difference[:, places] ** 2).sum(-1) ** 0.5
+    if isinstance(distances, np.ndarray):
+        distances = np.ascontiguousarray(distances)  # else a row's sum has other bits in a batch of another size
     if known is None or known.all():
         return distances.mean(-1) if reduction == "mean" else distances.sum(-1)
     xp, counted = namespace(distances), known[:, places]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from attrs import evolve, frozen
 
-from posesyn_core.body.model import Body, load_body
+from posesyn_core.body.model import Body
 from posesyn_core.body.planning import plan_clips, plan_fault
 from posesyn_core.components import Animator, Kind
 from posesyn_core.contracts.results import a_value, name_of
@@ -86,7 +86,7 @@ class Clips(Work[Pair | str, Clip]):
 
     @cached_property
     def body(self) -> Body:
-        return load_body(self.run.recipe.body_file)
+        return self.run.bodies.body
 
     @cached_property
     def animator(self) -> Animator:
@@ -152,6 +152,7 @@ def _plan(run: Run, body: Body, batch: list[Unit[Pair | str]]) -> list[Row[ClipP
             names=[pair.id for pair in pairs],
             seeds=[seed_of(run.recipe.seed, pair.id, "draw") for pair in pairs],
             orientation=options.orientation,
+            translation=options.translation,
             smooth=options.smooth,
         )
 

@@ -138,7 +138,7 @@ def measure_weights(run: Run, options: Mapping[str, Any], sets: Sequence[TestSet
 def _body(run: Run, sets: Sequence[TestSet]) -> Body | None:
     """The body that the truth's parameters belong to, if any set has such."""
     needed = any(sample.smpl is not None for at in sets for sample in at.samples)
-    return load_body(run.recipe.body_file) if needed else None
+    return run.bodies.body if needed else None
 
 
 def _truth_bodies(run: Run, sets: Sequence[TestSet]) -> dict[str, Body]:

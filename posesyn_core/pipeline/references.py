@@ -11,7 +11,7 @@ from itertools import chain, tee
 from typing import Any
 
 from posesyn_core.body.completion import complete_all
-from posesyn_core.body.model import Body, load_body
+from posesyn_core.body.model import Body
 from posesyn_core.body.planning import reference_fault, turn_to_labels
 from posesyn_core.components import Kind
 from posesyn_core.engines.batches import LoadedNetwork
@@ -51,13 +51,19 @@ class References(Work[Selected, PoseEstimate]):
 
     @cached_property
     def body(self) -> Body:
-        return load_body(self.run.recipe.body_file)
+        return self.run.bodies.body
 
     @cached_property
     def estimator(self) -> tuple[Any, LoadedNetwork | None] | None:
-        """That of ``[reference]`` with its network on its engine; None where the scored estimates serve."""
-        choice = self.run.recipe.reference
+        """That of ``[reference]`` with its network on its engine; None where the scored estimates serve.
+
+        UserError if the references' bodies are of another body than the run's.
+        """
+        choice, scorer = self.run.recipe.reference, self.run.recipe.eem
         if choice is None:
+            if scorer is not None:
+                who = f"[eem] {scorer.name!r}, whose estimates serve as references,"
+                self.run.bodies.require(self.run.create(Kind.ESTIMATOR, scorer, "eem"), who, "eem.body")
             return None
         estimator = self.run.create(Kind.ESTIMATOR, choice, "reference")
         return estimator, self.run.network(choice, estimator, "reference")

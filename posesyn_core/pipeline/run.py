@@ -3,6 +3,7 @@
 Layout::
 
     recipe.toml         the resolved recipe
+    body.json, body.npz which body the run's is; the latter where the estimator's checkpoint brings one of its own
     <stage>/inputs.json, <stage>/done.json         what the stage is made from, and its figures once it is complete
     <stage>/NNNNNN.parquet                         a table in parts
     animate/references/NNNNNN.parquet              the bodies of the reference people
@@ -28,6 +29,7 @@ from posesyn_core.engines.batches import load_network
 from posesyn_core.errors import UserError
 from posesyn_core.files.paths import remove_partials, write_atomic
 from posesyn_core.parallel.processes import process_place
+from posesyn_core.pipeline.bodies import RECORD, Bodies
 from posesyn_core.pipeline.ledger import Ledger
 from posesyn_core.pipeline.locks import run_lock
 from posesyn_core.pipeline.order import STAGES, differences, later, settings_of
@@ -196,18 +198,25 @@ class Run:
     def create(self, kind: Kind, choice: Choice, where: str) -> Any:
         """Make the component of a recipe section, with the run's body file and device unless it names its own.
 
-        UserError if it starts a program that the user has not approved.
         The device "cpu" is not passed on: it is every component's own default, but for engines that need a GPU.
+        UserError if it starts a program that the user has not approved, or must pose the run's body and poses another.
         """
         options = dict(choice.options)
         fields = attrs.fields_dict(self.registry.find(kind, choice.name).component.config)
-        device = self.recipe.machine.device
-        for name, shared in (("body", self.recipe.body), ("device", "" if device == Machine().device else device)):
-            if name in fields and shared:
-                options.setdefault(name, shared)
+        if "device" in fields and self.recipe.machine.device != Machine().device:
+            options.setdefault("device", self.recipe.machine.device)
+        if "body" in fields and "body" not in options and (file := self.bodies.file_for(kind, choice, where)):
+            options["body"] = str(file)
         config = self.registry.check(kind, choice.name, options, _section(where))
         require_approval(programs_of(config, self.registry, where))
-        return self.registry.create(kind, choice.name, options, _section(where))
+        component = self.registry.create(kind, choice.name, options, _section(where))
+        self.bodies.check(component, kind, choice, where)
+        return component
+
+    @property
+    def bodies(self) -> Bodies:
+        """Which body the run has: that of the estimator that is trained."""
+        return Bodies(self.folder, self.recipe, lambda: self.create(Kind.ESTIMATOR, self.recipe.estimator, "estimator"))
 
     def check(self) -> None:
         """UserError if a component of the recipe is unknown, lacks something, or has wrong options; makes nothing."""
@@ -354,6 +363,8 @@ def _first_affected(before: Recipe, after: Recipe) -> str | None:
 
 def _set_aside(folder: Path, stage: str) -> None:
     """Make room for a stage to be done again, and tell what that means for others."""
+    if stage == STAGES[0]:  # the estimator's weights may be others by now, in the same place
+        (folder / RECORD).unlink(missing_ok=True)
     derived = ["previews"] if STAGES.index(stage) <= STAGES.index("animate") else []
     place = set_aside(folder, [folder / name for name in (stage, *derived, "report.html")])
     if place is None:

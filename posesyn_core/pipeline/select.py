@@ -7,7 +7,6 @@ import numpy as np
 from attrs import evolve
 
 from posesyn_core.body.completion import complete, is_whole
-from posesyn_core.body.model import load_body
 from posesyn_core.errors import SampleError
 from posesyn_core.method import eem
 from posesyn_core.pipeline.run import EASY, HARD, Run, Selected
@@ -49,7 +48,7 @@ def _whole(run: Run, chosen: Sequence[Selected]) -> list[Row[Selected]]:
     """
     estimates = [each.scored.estimate for each in chosen]
     poor = [at for at, estimate in enumerate(estimates) if not is_whole(estimate)]
-    found = complete(load_body(run.recipe.body_file), [estimates[at] for at in poor]) if poor else []
+    found = complete(run.bodies.body, [estimates[at] for at in poor]) if poor else []
     completed = dict(zip(poor, found, strict=True))
     return [_row(each, completed.get(at)) for at, each in enumerate(chosen)]
 

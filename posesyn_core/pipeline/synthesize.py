@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from posesyn_core.body.label_fitting import fit_to_labels
-from posesyn_core.body.model import load_body
 from posesyn_core.components import Kind, MotionGenerator
 from posesyn_core.method.orientation import camera_to_y_up
 from posesyn_core.pipeline.executor import LOCAL, Executor
@@ -84,9 +83,7 @@ def _poses(run: Run, hard: Sequence[Selected]) -> Sequence[FloatArray]:
     estimates = [selected.pose for selected in hard]
     if run.recipe.synthesize.pose == "pseudo_label":
         return [estimate.joints3d for estimate in estimates]
-    return list(
-        fit_to_labels(load_body(run.recipe.body_file), estimates, [selected.scored.sample for selected in hard])
-    )
+    return list(fit_to_labels(run.bodies.body, estimates, [selected.scored.sample for selected in hard]))
 
 
 def _repeat_pose(requests: Sequence[MotionRequest]) -> list[Motion]:

@@ -17,7 +17,7 @@ from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
 from posesyn_core.body.guidance import GUIDANCE, guidance_maps
-from posesyn_core.body.model import Body, load_body
+from posesyn_core.body.model import Body
 from posesyn_core.drawing.sheets import spread
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import encode_png, load_image
@@ -55,7 +55,7 @@ def write_previews(
     names = [unit for unit, _ in run.clips.column("width")]
     if not names:
         raise UserError("no clip was drawn, so there is nothing to preview; rejected.parquet says why")
-    body = load_body(run.recipe.body_file)
+    body = run.bodies.body
     for name, clip in run.clips.pick(spread(names, count)).items():
         target = run.folder / "previews" / f"{clip_folder(name)}.png"
         step = 1 if film else every

@@ -64,6 +64,8 @@ def _next(folder: Path, recipe: Recipe, registry: Registry, before: Sequence[Run
     once = evolve(recipe, rounds=1, name=f"{recipe.name}-{folder.name}")
     if before:
         trained = {**recipe.estimator.options, "weights": str(weights_of(before[-1], POSESYN))}
+        if not recipe.body and (body := before[-1].bodies.file):  # trained weights may lack what a checkpoint brings
+            trained.setdefault("body", str(body))
         finetune = evolve(recipe.finetune, real_only=False, from_scratch=False)
         once = evolve(once, estimator=evolve(recipe.estimator, options=trained), finetune=finetune)
     return create_run(folder, once, registry, restart)

@@ -436,7 +436,7 @@ def test_half_precision_weights_are_widened(row: Row, tmp_path: Path) -> None:
 
 
 def test_published_weights_want_an_smpl_file(row: Row, official: Path) -> None:
-    """The policy of ``posesyn_core.body.model.body_for_checkpoint``, for all alike."""
+    """The policy of ``posesyn_core.body.agreement.body_for_checkpoint``, for all alike."""
     if row.brings_body:
         with warnings.catch_warnings():
             warnings.simplefilter("error", PoseSynWarning)

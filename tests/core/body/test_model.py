@@ -14,7 +14,8 @@ from scipy import sparse
 from smplx import SMPL
 from smplx.utils import Struct
 
-from posesyn_core.body.model import FREE_BODY, Body, body_for_checkpoint, load_body
+from posesyn_core.body.agreement import body_for_checkpoint
+from posesyn_core.body.model import FREE_BODY, Body, load_body
 from posesyn_core.errors import PoseSynWarning, UserError
 from posesyn_core.geometry.skeletons import SMPL24
 

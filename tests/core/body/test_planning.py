@@ -88,6 +88,26 @@ def test_a_plan_keeps_shape_camera_and_place_of_the_reference(orientation: str) 
     assert plan.residual_mm < 15
 
 
+@pytest.mark.parametrize("child", [1.0, 0.6])
+def test_heights_are_scaled_like_the_legs_or_stay(child: float) -> None:
+    """Somebody, or a child of 0.6 times the size, who sinks by a quarter of the height of the hips."""
+    reference = posed(20, (0.2, -0.1, 35.0))
+    rest = child * BODY.rest_joints(torch.zeros(1, 10))[0, :22].numpy()
+    hips = rest[0, 1] - rest[:, 1].min()
+    joints = np.repeat((rest - rest[0] + [0, hips, 0])[None], 5, axis=0)
+    joints[:, :, 1] -= np.linspace(0, 0.25 * hips, 5)[:, None]
+    motion = Motion("m", "s", "sinks", joints.astype(np.float32))
+    sunk = {}
+    for translation in ("follow", "constant"):
+        (plan,) = plan_clips(
+            BODY, [motion], [labelled(reference)], [reference], names=["a"], seeds=[1], orientation="anchored",
+            translation=translation,  # type: ignore[arg-type]
+        )  # fmt: skip
+        sunk[translation] = plan.transl[:, 1] - plan.transl[0, 1]
+    np.testing.assert_allclose(sunk["follow"][-1], 0.25 * hips / child, atol=2e-3)
+    np.testing.assert_array_equal(sunk["constant"], 0)
+
+
 def test_a_turning_clip_turns_when_anchored_and_not_when_literal() -> None:
     """A motion that turns left by 90 degrees in ten frames, on a reference seen from 40 degrees."""
     reference = posed(40, (0.2, -0.1, 35.0))
@@ -129,6 +149,7 @@ def test_a_reference_must_reproject_into_its_box() -> None:
         (evolve(estimate, smpl=evolve(smpl, transl=[0.0, 0.0, -35.0])), "behind the camera"),
         (shifted(3 * size), "only 0 % of"),
         (evolve(estimate, smpl=evolve(smpl, transl=[2.0, -0.1, 350.0])), "far smaller"),
+        (evolve(estimate, joints3d=1.1 * estimate.joints3d), "of another body than the run's"),
     ):
         assert reason in str(reference_fault(BODY, wrong, sample))
     for box in ([5.0, 5.0, 5.0, 90.0], [0.0, 0.0, np.nan, 9.0]):
