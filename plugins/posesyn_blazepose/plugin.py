@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from posesyn_blazepose.config import BlazePoseConfig, DetectorConfig, LabellerConfig, StarterConfig
 from posesyn_blazepose.joints import BLAZEPOSE33
-from posesyn_core.components import Component, Kind
+from posesyn_core.components import Component, Kind, Licence
 from posesyn_core.geometry.skeletons import JointSet
 from posesyn_core.hookspecs import hookimpl
 
@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from posesyn_blazepose.labeller import BlazePoseLabeller
     from posesyn_blazepose.starter import Starter
     from posesyn_blazepose.weights import BlazePoseWeights, StarterWeights
+
+LICENCE = Licence(
+    code="MediaPipe's BlazePose (Apache-2.0)",
+    weights="Google's converted ones and the starter's, which come with it: Apache-2.0, notice beside them",
+    data="yours, as far as the pictures are",
+)
 
 
 def make_blazepose(config: BlazePoseConfig) -> "BlazePose":
@@ -73,6 +79,7 @@ def register_estimators() -> list[Component]:
             make_blazepose,
             BlazePoseConfig,
             weights=make_weights,
+            licence=LICENCE,
         ),
         Component(
             Kind.ESTIMATOR,
@@ -81,6 +88,7 @@ def register_estimators() -> list[Component]:
             make_starter,
             StarterConfig,
             weights=make_starter_weights,
+            licence=LICENCE,
         ),
     ]
 
@@ -95,6 +103,7 @@ def register_keypoint_estimators() -> list[Component]:
             make_labeller,
             LabellerConfig,
             weights=make_weights,
+            licence=LICENCE,
         )
     ]
 
@@ -109,5 +118,6 @@ def register_detectors() -> list[Component]:
             make_detector,
             DetectorConfig,
             weights=make_weights,
+            licence=LICENCE,
         )
     ]
