@@ -3,18 +3,21 @@
 import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from posesyn_core.contracts.engines import PRECISIONS
-from posesyn_core.pipeline.locks import run_lock
+from posesyn_core.errors import UserError
+from posesyn_core.pipeline.locks import run_lock, shard_lock
 from posesyn_core.pipeline.order import ENGINE_OF_STAGE, STAGES, with_engine
 from posesyn_core.recipe import Recipe, load_recipe
 from posesyn_core.registry import Registry
 
 if TYPE_CHECKING:
+    from posesyn_core.pipeline.executor import Executor
     from posesyn_core.pipeline.run import Run
 
 _TEACHES: Mapping[str, str] = {
@@ -74,6 +77,9 @@ def engine_options(stage: str) -> Callable[[Callable[..., Any]], Callable[..., A
 @click.command(short_help="Run the whole loop on a recipe; resumes where it stopped.")
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--run", "folder", type=click.Path(path_type=Path), help="Run folder; default runs/<recipe's name>.")
+@click.option(
+    "--shard", metavar="I/N", help="Do every N-th part of each table, from part I on, beside other processes."
+)
 @recipe_options
 @engine_options("run")
 @click.pass_obj
@@ -81,6 +87,7 @@ def run(
     registry: Registry,
     recipe: Path,
     folder: Path | None,
+    shard: str | None,
     settings: tuple[str, ...],
     restart: str | None,
     yes: bool,
@@ -97,16 +104,25 @@ def run(
     Interrupted, it goes on when started again. The recipe of a run can't change under it, except for --workers,
     --batch-size, --device and engines; --restart STAGE does a stage again, and the later ones where it comes out
     otherwise. Nothing is deleted: old results are set aside in RUN/.superseded (`posesyn superseded RUN`).
+
+    --shard 0/4, 1/4, 2/4 and 3/4 at the same time, on machines that see the same run folder, share its work; the first
+    does what can't be shared.
     """
-    execute(registry, with_engine(load_recipe(recipe, settings), "run", engine, precision), folder, restart, yes)
+    execute(registry, with_engine(load_recipe(recipe, settings), "run", engine, precision), folder, restart, yes, shard)
 
 
 def execute(
-    registry: Registry, recipe: Recipe, folder: Path | None, restart: str | None = None, yes: bool = False
+    registry: Registry,
+    recipe: Recipe,
+    folder: Path | None,
+    restart: str | None = None,
+    yes: bool = False,
+    shard: str | None = None,
 ) -> None:
     """Run all stages of ``recipe`` in ``folder`` (default runs/<name>), printing each stage's figures.
 
-    The user is asked before programs of the recipe are started, but with ``yes``.
+    The user is asked before programs of the recipe are started, but with ``yes``. ``shard`` ("0/4") leaves the other
+    shards' parts to other processes.
     """
     from posesyn_core.pipeline.run import create_run
     from posesyn_core.runs.rounds import run_rounds
@@ -114,13 +130,32 @@ def execute(
 
     _ask_for_programs(registry, recipe, yes)
     folder = folder or Path("runs") / recipe.name
+    executor = _executor(shard, wait=True)
     if recipe.rounds > 1:
+        if shard is not None:
+            raise UserError("--shard shares one run: set rounds = 1, or run the rounds in one process")
         _print_rounds(run_rounds(folder, recipe, registry, tell, restart), folder)
         return
-    with run_lock(folder):
+    with _lock(folder, shard):
         opened = create_run(folder, recipe, registry, restart)
-        run_all(opened, tell)
+        run_all(opened, tell, executor)
     _print_result(opened)
+
+
+def _executor(shard: str | None, wait: bool) -> "Executor":
+    from posesyn_core.pipeline.executor import LOCAL
+    from posesyn_core.pipeline.shards import Shard, ShardExecutor
+
+    return LOCAL if shard is None else ShardExecutor(Shard.parse(shard), wait)
+
+
+def _lock(folder: Path, shard: str | None) -> AbstractContextManager[None]:
+    """The lock of the run, or of a shard of it."""
+    from posesyn_core.pipeline.shards import Shard
+
+    if shard is None:
+        return run_lock(folder)
+    return shard_lock(folder, Shard.parse(shard).index, Shard.parse(shard).count)
 
 
 def _ask_for_programs(registry: Registry, recipe: Recipe, yes: bool) -> None:
@@ -148,6 +183,9 @@ def _stage_command(stage: str) -> click.Command:
     @click.command(stage, short_help=_TEACHES[stage])
     @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
     @click.option("--recipe", type=click.Path(path_type=Path), help="Recipe that starts the run, if it is new.")
+    @click.option(
+        "--shard", metavar="I/N", help="Do every N-th part, from part I on; the last shard completes the stage."
+    )
     @click.option("--repair", "repairs", is_flag=True, help="Set damaged files of the stage aside and make them again.")
     @recipe_options
     @engine_options(stage)
@@ -156,6 +194,7 @@ def _stage_command(stage: str) -> click.Command:
         registry: Registry,
         folder: Path,
         recipe: Path | None,
+        shard: str | None,
         repairs: bool,
         settings: tuple[str, ...],
         restart: str | None,
@@ -164,20 +203,28 @@ def _stage_command(stage: str) -> click.Command:
         precision: str | None = None,
     ) -> None:
         from posesyn_core.pipeline.run import create_run, open_run
-        from posesyn_core.runs.stages import require_some, run_stage
+        from posesyn_core.pipeline.shards import PartsMissing
+        from posesyn_core.runs.stages import SPREAD_STAGES, require_some, run_stage
+
+        if shard is not None and stage not in SPREAD_STAGES:
+            raise UserError(f"{stage} can't be shared: run it once, without --shard")
 
         if recipe is None:
             opened = open_run(folder, registry)  # says what is wrong if there is no run
             if stage == "report" and not settings and restart is None:  # may look at a run that is being worked on
                 tell(stage, run_stage(opened, stage))
                 return
-        with run_lock(folder):
+        with _lock(folder, shard):
             chosen = with_engine(load_recipe(recipe or folder / "recipe.toml", settings), stage, engine, precision)
             _ask_for_programs(registry, chosen, yes)
             opened = create_run(folder, chosen, registry, restart)
             if repairs:
                 _repair(opened, stage)
-            figures = run_stage(opened, stage)
+            try:
+                figures = run_stage(opened, stage, _executor(shard, wait=False))
+            except PartsMissing as missing:
+                click.echo(f"{missing}: run this command again when the other shards have ended, to complete the stage")
+                return
         tell(stage, figures)
         _print_outdated(opened)
         require_some(stage, figures)

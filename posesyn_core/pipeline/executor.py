@@ -1,17 +1,17 @@
 """How a work's missing parts become rows on this machine: in order, resumable, what changed told and set aside."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
 from attrs import field, frozen
 
 from posesyn_core.pipeline.rejections import most_frequent
-from posesyn_core.pipeline.seals import DamagedFile, Seal
+from posesyn_core.pipeline.seals import DamagedFile
 from posesyn_core.pipeline.superseded import set_aside
 from posesyn_core.pipeline.tables import Row, Table, part_number
 from posesyn_core.pipeline.work import Part, Unit, Work
-from posesyn_core.progress import progress, tell
+from posesyn_core.progress import Progress, progress, tell
 
 U = TypeVar("U")
 V = TypeVar("V")
@@ -33,6 +33,9 @@ class Filled:
 class Executor(Protocol):
     """Does the missing parts of any work."""
 
+    leads: bool
+    """Whether this process does the stages that one process does for all."""
+
     def fill(self, work: Work[Any, Any]) -> Filled:
         """Complete the work's table, part by part; parts that are there already are not done again."""
         ...
@@ -41,33 +44,45 @@ class Executor(Protocol):
 class LocalExecutor:
     """The work's own threads in this process, one stream of batches over all missing parts."""
 
+    leads = True
+
     def fill(self, work: Work[Any, Any]) -> Filled:
         """As :class:`Executor` says. Parts appear in order; those of other units or settings are set aside first."""
-        open_parts: deque[Part[Any]] = deque()
         with progress(work.label, work.total()) as shown:
 
-            def batches() -> Iterator[list[Unit[Any]]]:
+            def missing() -> Iterator[Part[Any]]:
                 present = Present(work)
                 for part in work.parts():
                     if present.has(part):
                         shown.advance(len(part.units))
-                        continue
-                    open_parts.append(part)
-                    yield from work.batches(part)
+                    else:
+                        yield part
                 present.finish()
 
-            rows: list[Row[Any]] = []
-            for row in work.rows(batches()):
-                rows.append(row)
-                shown.advance()
-                if len(rows) == len(open_parts[0].units):
-                    done = open_parts.popleft()
-                    work.table.write_part(done.number, rows, done.identity)
-                    rows = []
+            do_parts(work, missing(), shown)
         return filled(work.table)
 
 
 LOCAL = LocalExecutor()
+
+
+def do_parts(work: Work[Any, Any], parts: Iterator[Part[Any]], shown: Progress) -> None:
+    """Turn parts into rows, in one stream of batches, and write each as it is full."""
+    in_work: deque[Part[Any]] = deque()
+
+    def batches() -> Iterator[list[Unit[Any]]]:
+        for part in parts:
+            in_work.append(part)
+            yield from work.batches(part)
+
+    rows: list[Row[Any]] = []
+    for row in work.rows(batches()):
+        rows.append(row)
+        shown.advance()
+        if len(rows) == len(in_work[0].units):
+            done = in_work.popleft()
+            work.table.write_part(done.number, rows, done.identity)
+            rows = []
 
 
 class Present:
@@ -76,26 +91,33 @@ class Present:
     def __init__(self, work: Work[Any, Any]) -> None:
         self.work, self.parts, self.told = work, 0, False
 
+    def is_there(self, part: Part[Any]) -> bool:
+        """Whether the part is there; nothing is changed."""
+        return self._fault(part) == ""
+
     def has(self, part: Part[Any]) -> bool:
-        """Whether the part is there. Ask for every part, in order."""
-        self.parts += 1
-        path = self.work.table.part(part.number)
+        """Whether the part is there; what is there in its place is set aside. Ask for every part, in order."""
+        self.parts = part.number + 1
+        fault = self._fault(part)
+        if fault:
+            self._set_aside(part.number, fault)
+        return fault == ""
+
+    def _fault(self, part: Part[Any]) -> str | None:
+        """What is wrong with the part's file: "" if nothing is, None if there is none."""
+        name = self.work.table.part(part.number).name
         try:
             seal = self.work.table.seal(part.number)
         except DamagedFile as damaged:
-            self._set_aside(part.number, f"{path.name} {damaged.fault}")
-            return False
+            return f"{name} {damaged.fault}"
         if seal is None:
-            return False
-        if seal.identity != part.identity:
-            self._set_aside(part.number, f"the input of {path.name} has changed{self._change(part, seal)}")
-            return False
-        return True
+            return None
+        return "" if seal.identity == part.identity else f"the input of {name} has changed{self._change(part)}"
 
-    def finish(self) -> None:
-        """Set aside what lies beyond the last part."""
+    def finish(self, mine: Callable[[int], bool] = lambda number: True) -> None:
+        """Set aside what lies beyond the last part, as far as it is ``mine``."""
         for path in self.work.table.parts()[::-1]:
-            if part_number(path) >= self.parts:
+            if part_number(path) >= self.parts and mine(part_number(path)):
                 self._set_aside(part_number(path), f"{path.name} is of units that are no longer there")
 
     def _set_aside(self, number: int, why: str) -> None:
@@ -104,7 +126,7 @@ class Present:
             tell(f"{self.work.label}: {why}; such parts are done again, the old ones lie in {str(place)!r}")
         self.told = True
 
-    def _change(self, part: Part[Any], seal: Seal) -> str:
+    def _change(self, part: Part[Any]) -> str:
         """Which units came and went, if any did."""
         new, old = [name for name, _ in part.units], self.work.table.units(self.work.table.part(part.number))
         came, went = [name for name in new if name not in set(old)], [name for name in old if name not in set(new)]

@@ -16,25 +16,69 @@ from posesyn_core.parallel.processes import process_place
 from posesyn_core.progress import tell
 
 LOCK, OWNER = ".lock", ".lock-owner.json"
+PATIENCE = 60.0
+"""Seconds that one process waits for another to open the run folder."""
+_holds_shard: set[Path] = set()
+"""The run folders of which this process does a shard."""
 
 
 @contextlib.contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
     """Hold the run's lock; calls within calls of one process share it, as do the processes of a shared training.
 
-    A killed process holds it no longer. UserError naming the process that holds it, if that is another one.
+    A process that does a shard (:func:`shard_lock`) holds that instead. A killed process holds nothing. UserError
+    naming the process that holds the lock or a shard, if that is another one.
     """
-    if process_place()[0] > 0:  # torchrun: the first process holds it for all
+    if process_place()[0] > 0 or folder.absolute() in _holds_shard:  # torchrun: the first process holds it for all
         yield
         return
-    lock = FileLock(folder.absolute() / LOCK, timeout=0, is_singleton=True, thread_local=False)
+    with _held(folder, LOCK, 0):
+        for other in sorted(folder.glob(f"{LOCK}-shard-*-of-*")):
+            with _held(folder, other.name, 0):
+                pass
+        owner = {"process": os.getpid(), "machine": socket.gethostname(), "command": " ".join(sys.argv[1:])}
+        write_atomic(folder / OWNER, json.dumps(owner) + "\n")
+        yield
+
+
+@contextlib.contextmanager
+def shard_lock(folder: Path, index: int, count: int) -> Iterator[None]:
+    """Hold the lock of one shard of a run. UserError if another process does that shard, or the whole run."""
+    with contextlib.ExitStack() as held:
+        with _held(folder, LOCK, PATIENCE):
+            held.enter_context(_held(folder, f"{LOCK}-shard-{index}-of-{count}", 0))
+        _holds_shard.add(folder.absolute())
+        held.callback(_holds_shard.discard, folder.absolute())
+        yield
+
+
+@contextlib.contextmanager
+def opening_lock(folder: Path) -> Iterator[bool]:
+    """Held while a run folder is opened: one process after the other. Yields whether it is this process's alone."""
+    if folder.absolute() not in _holds_shard:
+        with run_lock(folder):
+            yield True
+        return
+    with _held(folder, LOCK, PATIENCE):
+        yield False
+
+
+@contextlib.contextmanager
+def _held(folder: Path, name: str, patience: float) -> Iterator[None]:
+    """Hold one lock file of the run folder, which is made if it is not there."""
+    lock = FileLock(folder.absolute() / name, is_singleton=True, thread_local=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        lock.acquire(timeout=patience)
     except Timeout as error:
+        what = (
+            "the run"
+            if name == LOCK
+            else f"shard {name.removeprefix(LOCK + '-shard-').replace('-of-', '/')} of the run"
+        )
         raise UserError(
-            f"another process works on the run in {str(folder)!r}{_owner(folder)}: wait for its end, or use another "
-            "--run folder"
+            f"another process works on {what} in {str(folder)!r}{_owner(folder) if name == LOCK else ''}: wait for its "
+            "end, or use another --run folder"
         ) from error
     except (PermissionError, NotADirectoryError, FileExistsError) as error:
         raise UserError(
@@ -45,9 +89,6 @@ def run_lock(folder: Path) -> Iterator[None]:
         yield
         return
     try:
-        if lock.lock_counter == 1:
-            owner = {"process": os.getpid(), "machine": socket.gethostname(), "command": " ".join(sys.argv[1:])}
-            write_atomic(folder / OWNER, json.dumps(owner) + "\n")
         yield
     finally:
         lock.release()

@@ -31,7 +31,7 @@ from posesyn_core.files.paths import remove_partials, write_atomic
 from posesyn_core.parallel.processes import process_place
 from posesyn_core.pipeline.bodies import RECORD, Bodies
 from posesyn_core.pipeline.ledger import Ledger
-from posesyn_core.pipeline.locks import run_lock
+from posesyn_core.pipeline.locks import opening_lock
 from posesyn_core.pipeline.order import STAGES, differences, later, settings_of
 from posesyn_core.pipeline.programs import programs_of, require_approval
 from posesyn_core.pipeline.superseded import set_aside
@@ -310,8 +310,11 @@ def create_run(folder: Path, recipe: Recipe, registry: Registry, restart: str | 
         return Run(folder, recipe, registry)
     if folder.exists() and not recipe_file.exists() and any(path.name[0] != "." for path in folder.iterdir()):
         raise UserError(f"{str(folder)!r} is not empty and not a run; choose another --run folder")
-    with run_lock(folder):
-        remove_partials(folder)
+    with opening_lock(folder) as alone:
+        if alone:
+            remove_partials(folder)
+        elif restart is not None:
+            raise UserError("a shard restarts nothing: restart the stage in one process first")
         if recipe_file.exists():
             _check_same(folder, load_recipe(recipe_file), recipe, restart)
             if restart is not None:

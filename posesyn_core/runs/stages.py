@@ -2,14 +2,17 @@
 
 import importlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from posesyn_core.errors import NothingLeft, UserError
 from posesyn_core.parallel.processes import process_place, wait_for_all
+from posesyn_core.pipeline.executor import LOCAL, Executor
 from posesyn_core.pipeline.locks import run_lock
 from posesyn_core.pipeline.order import BUILDS_ON, STAGES
 from posesyn_core.pipeline.rejections import reasons_text, write_rejected
 from posesyn_core.pipeline.run import Run
+from posesyn_core.pipeline.shards import ShardExecutor
 
 _MODULES: Mapping[str, tuple[str, str]] = {
     "score": ("posesyn_core.pipeline.score", "score"),
@@ -29,8 +32,15 @@ SHARED_STAGE = "finetune"
 """The stage that several processes can do together (``torchrun``); in others they would do the same work twice."""
 
 
-def run_stage(run: Run, stage: str) -> dict[str, Any]:
-    """Do one stage, or return the figures of a finished one; plugins are told when it begins and ends."""
+SPREAD_STAGES = ("score", "caption", "synthesize", "animate", "filter")
+"""The stages whose parts an executor may spread over processes; the others one process does for all."""
+
+
+def run_stage(run: Run, stage: str, executor: Executor = LOCAL) -> dict[str, Any]:
+    """Do one stage, or return the figures of a finished one; plugins are told when it begins and ends.
+
+    ``executor`` does the parts of the stage's tables. Its exceptions are passed on.
+    """
     rank, processes = process_place()
     if processes > 1 and stage != SHARED_STAGE:
         raise UserError(f"only the stage {SHARED_STAGE} runs in several processes; start {stage} without torchrun")
@@ -42,12 +52,11 @@ def run_stage(run: Run, stage: str) -> dict[str, Any]:
             return done
         if rank > 0:  # the first process keeps the books
             return _function(stage)(run)
+        work = partial(_function(stage), run, executor) if stage in SPREAD_STAGES else partial(_function(stage), run)
         run.registry.manager.hook.stage_started(run=run.folder, stage=stage)
-        try:
-            summary = _function(stage)(run)
-            run.finish(stage, summary)
-        finally:
-            write_rejected(run)
+        summary = work()
+        run.finish(stage, summary)
+        write_rejected(run)
         run.registry.manager.hook.stage_finished(run=run.folder, stage=stage, summary=summary)
     return summary
 
@@ -88,7 +97,7 @@ def require_some(stage: str, figures: Mapping[str, Any]) -> None:
     )
 
 
-def run_all(run: Run, tell: Callable[[str, Mapping[str, Any]], None]) -> None:
+def run_all(run: Run, tell: Callable[[str, Mapping[str, Any]], None], executor: Executor = LOCAL) -> None:
     """All stages in order; ``tell`` is called with the name and the figures of each as it ends.
 
     A mistake in the recipe's later sections is a UserError at once, not after hours of scoring; NothingLeft as in
@@ -97,12 +106,21 @@ def run_all(run: Run, tell: Callable[[str, Mapping[str, Any]], None]) -> None:
     run.check()
     with run_lock(run.folder):
         for stage in STAGES:
-            figures = run_stage(run, stage)
+            figures = _led(run, stage, executor)
             tell(stage, figures)
             require_some(stage, figures)
 
 
-def _function(stage: str) -> Callable[[Run], dict[str, Any]]:
+def _led(run: Run, stage: str, executor: Executor) -> Mapping[str, Any]:
+    """A stage's figures, from the process that does it where one does it for all."""
+    if stage in SPREAD_STAGES or executor.leads:
+        return run_stage(run, stage, executor)
+    assert isinstance(executor, ShardExecutor)
+    executor.wait_until(lambda: stage == "report" or run.summary(stage) is not None, lambda: f"{stage} is not complete")
+    return run.summary(stage) or {}
+
+
+def _function(stage: str) -> Callable[..., dict[str, Any]]:
     module, name = _MODULES[stage]
     return getattr(importlib.import_module(module), name)
 
