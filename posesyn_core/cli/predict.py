@@ -1,14 +1,21 @@
 """``posesyn predict``: an estimator on a few pictures, to look at."""
 
+import mimetypes
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from posesyn_core.components import Kind, SplitEstimator
 from posesyn_core.engines.batches import load_network
 from posesyn_core.errors import UserError
+from posesyn_core.progress import tell
 from posesyn_core.recipe import Choice, parse_recipe
 from posesyn_core.registry import Registry
+
+if TYPE_CHECKING:
+    from posesyn_core.inference.pictures import Found, Picture
 
 SECTION = "estimator"
 
@@ -33,7 +40,7 @@ class Box(click.ParamType):
 
 
 @click.command(short_help="Estimate the people in a few pictures: overlay, joints, mesh.")
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
 @click.option("--estimator", default="spin", show_default=True, help="Which estimator; see `posesyn plugins`.")
 @click.option("--weights", help="Its weights, usually a file. Same as --set weights=...")
 @click.option("--body", help="The SMPL file for weights that need it, or 'free'. Same as --set body=...")
@@ -45,12 +52,15 @@ class Box(click.ParamType):
     type=click.Path(path_type=Path),
     help="JSON with the people of each picture: boxes, and the 2D keypoints that some estimators need.",
 )
+@click.option("--detector", default="blazepose", show_default=True, help="What finds the people.")
+@click.option("--whole-picture", is_flag=True, help="Find nobody: every picture is one person.")
+@click.option("--stride", default=15, show_default=True, type=click.IntRange(1), help="Every n-th frame of a video.")
 @click.option("--out", default="predictions", show_default=True, type=click.Path(path_type=Path), help="Folder.")
 @click.option("--mesh", is_flag=True, help="Write each body as OBJ.")
 @click.pass_obj
 def predict(
     registry: Registry,
-    images: tuple[Path, ...],
+    paths: tuple[Path, ...],
     estimator: str,
     weights: str | None,
     body: str | None,
@@ -58,14 +68,20 @@ def predict(
     engine: str,
     boxes: tuple[tuple[float, ...], ...],
     keypoints: Path | None,
+    detector: str,
+    whole_picture: bool,
+    stride: int,
     out: Path,
     mesh: bool,
 ) -> None:
-    """Estimate the people in IMAGES; writes NAME.overlay.jpg, NAME.json and, with --mesh, NAME.0.obj, NAME.1.obj, ...
+    """Estimate the people in each PATH: a picture, a folder of pictures, or a video.
 
-    Without --box or --keypoints a picture is taken for one person.
+    Writes NAME.overlay.jpg, NAME.json and, with --mesh, NAME.0.obj, NAME.1.obj, ... for every picture. The people are
+    those that the detector finds, unless --box, --keypoints or --whole-picture say where they are.
 
     \b
+    posesyn predict photo.jpg
+    posesyn predict holiday/ clip.mp4 --out seen
     posesyn predict photo.jpg --box 120,40,380,600
     posesyn predict photo.jpg --estimator hmr2 --weights epoch=35.ckpt --body SMPL_NEUTRAL.pkl --mesh
     posesyn predict *.jpg --estimator crowdnet --keypoints keypoints.json
@@ -78,7 +94,44 @@ def predict(
     given = (("weights", weights), ("body", body))
     overrides = [*settings, *(f"{name}={value}" for name, value in given if value is not None)]
     choice = _choice(estimator, engine, overrides)
-    _predict(registry, choice, images, boxes, keypoints, out, mesh)
+    if boxes or keypoints is not None:
+        from posesyn_core.inference.pictures import pictures
+
+        shown: Iterable[Picture] = pictures(paths, boxes, keypoints)
+    else:
+        shown = _readable(_found(registry, paths, None if whole_picture else detector, stride))
+    _predict(registry, choice, shown, out, mesh)
+
+
+def _found(registry: Registry, paths: Sequence[Path], detector: str | None, stride: int) -> "Iterator[Found]":
+    """The people of all paths, as a detector finds them."""
+    from posesyn_core.inference.pictures import find_people, frames_of_people
+
+    made = None if detector is None else registry.create(Kind.DETECTOR, detector, {}, "--detector")
+    for path in paths:
+        if (mimetypes.guess_type(path)[0] or "").startswith("video/"):
+            options = {"root": str(path), "stride": stride, **({"detector": detector} if detector else {})}
+            yield from frames_of_people(registry.create(Kind.READER, "video", options, str(path)).samples())
+        else:
+            yield from find_people([path], made)
+
+
+def _readable(found: "Iterable[Found]") -> "Iterator[Picture]":
+    """The pictures; what can't be read, and where nobody is, is told. UserError if no picture is left."""
+    read, unread = 0, 0
+    for entry in found:
+        if isinstance(entry, tuple):
+            unread += 1
+            tell(f"{entry[0]}: {entry[1]}")
+            continue
+        read += 1
+        if not entry.people:
+            tell(f"{entry.path}: nobody found; name the person with --box, or take --whole-picture")
+        yield entry
+    if unread:
+        tell(f"{unread} of {read + unread} pictures could not be read")
+    if not read:
+        raise UserError("there is no picture that can be read; see the lines above")
 
 
 def _choice(estimator: str, engine: str, settings: list[str]) -> Choice:
@@ -87,19 +140,10 @@ def _choice(estimator: str, engine: str, settings: list[str]) -> Choice:
     return parse_recipe('dataset = "none"', [*section, *(f"{SECTION}.{setting}" for setting in settings)]).estimator
 
 
-def _predict(
-    registry: Registry,
-    choice: Choice,
-    images: tuple[Path, ...],
-    boxes: tuple[tuple[float, ...], ...],
-    keypoints: Path | None,
-    out: Path,
-    mesh: bool,
-) -> None:
-    from posesyn_core.inference.pictures import pictures, predict_pictures
+def _predict(registry: Registry, choice: Choice, shown: "Iterable[Picture]", out: Path, mesh: bool) -> None:
+    from posesyn_core.inference.pictures import predict_pictures
     from posesyn_core.inference.predict import exportable
 
-    shown = pictures(images, boxes, keypoints)
     made = registry.create(Kind.ESTIMATOR, choice.name, choice.options, SECTION)
     network = None
     if isinstance(made, SplitEstimator):
@@ -107,5 +151,14 @@ def _predict(
         network = load_network(loader, exportable(choice.name, made))
     elif choice.engine.name != "torch":
         raise UserError(f"the estimator {choice.name!r} has no network of its own: leave --engine out")
-    for path in predict_pictures(made, shown, out, network=network, meshes=mesh):
+    who = f"{choice.name}, weights {_weights(registry, choice)}"
+    tell(f"estimator: {who}")
+    for path in predict_pictures(made, shown, out, network=network, meshes=mesh, caption=who):
         click.echo(path)
+
+
+def _weights(registry: Registry, choice: Choice) -> str:
+    """What the estimator's weights are called; "its own" if it has no such option."""
+    config = registry.check(Kind.ESTIMATOR, choice.name, choice.options, SECTION)
+    named = str(getattr(config, "weights", "") or "its own")
+    return Path(named).name

@@ -51,6 +51,43 @@ def draw_skeleton(
     return drawn
 
 
+LEGEND_ROOM = 240
+"""Smaller pictures, in pixels of their shorter side, would be covered by a legend."""
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_WHITE, _SHADE = (255, 255, 255), 0.45
+
+
+def draw_number(image: Image, number: int, box: ArrayLike) -> None:
+    """Write a person's number at the upper left corner of the ``box`` (x0, y0, x1, y1), into ``image`` itself."""
+    scale, text = max(image.shape) / 1600 + 0.25, str(number)
+    (width, height), _ = cv2.getTextSize(text, _FONT, scale, 1)
+    x, y = (max(int(edge), 0) for edge in np.asarray(box, np.float64)[:2])
+    _darken(image, x, y, width + 6, height + 8)
+    cv2.putText(image, text, (x + 3, y + height + 4), _FONT, scale, _WHITE, 1, cv2.LINE_AA)
+
+
+def draw_legend(image: Image, caption: str) -> None:
+    """Say which side has which colour, and ``caption``, at the lower left of ``image`` itself, if it has the room."""
+    if min(image.shape[:2]) < LEGEND_ROOM:
+        return
+    scale = max(image.shape) / 2400 + 0.25
+    step = cv2.getTextSize("left", _FONT, scale, 1)[0][1]
+    top, x = image.shape[0] - 3 * step, step
+    words = [(LEFT, "left"), (RIGHT, "right"), (None, caption)]
+    widths = [cv2.getTextSize(word, _FONT, scale, 1)[0][0] + 3 * step for _, word in words]
+    _darken(image, 0, top, min(sum(widths) + step, image.shape[1]), 3 * step)
+    for (colour, word), width in zip(words, widths, strict=True):
+        if colour is not None:
+            cv2.circle(image, (x + step // 2, top + step + step // 2), step // 2 + 1, colour, -1, cv2.LINE_AA)
+        cv2.putText(image, word, (x + 3 * step // 2, top + 2 * step), _FONT, scale, _WHITE, 1, cv2.LINE_AA)
+        x += width
+
+
+def _darken(image: Image, x: int, y: int, width: int, height: int) -> None:
+    part = image[y : y + height, x : x + width]
+    part[:] = (_SHADE * part).astype(np.uint8)
+
+
 def _colour(joint: str, colours: tuple[Colour, Colour, Colour]) -> Colour:
     left, right, middle = colours
     return left if joint.startswith("left_") else right if joint.startswith("right_") else middle

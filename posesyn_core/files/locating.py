@@ -13,6 +13,9 @@ from posesyn_core.files.paths import inside, shown
 
 Named = TypeVar("Named", Path, str)
 
+PICTURES = {".avif", ".bmp", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+"""What the names of pictures end with, where a folder holds other files too."""
+
 
 def in_order(names: Iterable[Named]) -> list[Named]:
     """Paths or names in natural order: frame 2 before frame 10, folder by folder. The same names, the same order."""

@@ -1,27 +1,30 @@
 """An estimator on pictures of one's own: the quickest way to see that a checkpoint works.
 
-For every picture: ``<name>.overlay.jpg`` with the projected skeletons, and beside it the bodies; ``<name>.json`` with
-all figures (:func:`description`); and on demand a mesh per person, ``<name>.<person>.obj``.
+For every picture: ``<name>.overlay.jpg`` with the projected skeletons and people's numbers, and beside it the bodies;
+``<name>.json`` with all figures (:func:`description`); and on demand a mesh per person, ``<name>.<person>.obj``.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from attrs import evolve, frozen
+from attrs import Factory, evolve, frozen
 from numpy.typing import ArrayLike, NDArray
 
 from posesyn_core.body.completion import complete_all
 from posesyn_core.body.model import Body, load_body
 from posesyn_core.body.render import composite, diffuse, normals, render, vertex_normals, window
-from posesyn_core.components import PoseEstimator, SplitEstimator
-from posesyn_core.drawing.skeletons import draw_skeleton
+from posesyn_core.components import PersonDetector, PoseEstimator, SplitEstimator
+from posesyn_core.drawing.skeletons import draw_legend, draw_number, draw_skeleton
 from posesyn_core.engines.batches import LoadedNetwork
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import encode_jpeg, load_image
+from posesyn_core.files.locating import PICTURES, files_below, in_order
 from posesyn_core.files.paths import existing_file, write_atomic
 from posesyn_core.files.reading import read_json, reading
 from posesyn_core.geometry.arrays import to_tensor
@@ -30,7 +33,7 @@ from posesyn_core.geometry.joints import known_joints
 from posesyn_core.geometry.skeletons import SMPL24, joint_set
 from posesyn_core.inference.predict import Result, predict
 from posesyn_core.progress import progress
-from posesyn_core.values import FloatArray, Image, PoseEstimate, Sample
+from posesyn_core.values import FloatArray, Image, PoseEstimate, Sample, SampleOrRejection
 
 UNITS: Mapping[str, str] = {
     "box": "x0, y0, x1, y1 in pixels, the centre of the first pixel being (0, 0)",
@@ -50,10 +53,18 @@ OPAQUE = 0.85
 
 @frozen
 class Picture:
-    """One picture with the people to estimate in it."""
+    """One picture with the people to estimate in it; its files are called after the ``path``.
+
+    ``image`` is the path, or of a video's frame the encoded bytes.
+    """
 
     path: Path
     people: tuple[Sample, ...]
+    image: Path | bytes = Factory(lambda self: self.path, takes_self=True)
+
+
+Found = Picture | tuple[Path, str]
+"""A picture, or (path, reason) of one that can't be read."""
 
 
 def pictures(
@@ -71,15 +82,62 @@ def pictures(
     return [_picture(path, boxes, described, keypoints) for path in paths]
 
 
+def find_people(paths: Iterable[Path], detector: PersonDetector | None) -> Iterator[Found]:
+    """What to estimate in picture files and, at any depth, in folders: whom the ``detector`` finds, surest first.
+
+    Without one each picture is one person. A file that can't be read is told, and the others go on. UserError for a
+    path that does not exist, or a folder without a picture.
+    """
+    for path in _files(paths):
+        try:
+            image = load_image(path)
+            boxes = [_whole(image)] if detector is None else detector.find_people([image])[0].boxes.tolist()
+            yield Picture(path, tuple(person(f"{path.name}/{at}", path, box, None) for at, box in enumerate(boxes)))
+        except SampleError as error:
+            yield path, str(error)
+
+
+def _files(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        if not path.is_dir():
+            yield existing_file(path, "picture")
+            continue
+        pictures = [file for file in in_order(files_below(path)) if file.suffix.lower() in PICTURES]
+        if not pictures:
+            raise UserError(f"the folder {str(path)!r} has no picture ({', '.join(sorted(PICTURES))})")
+        yield from pictures
+
+
+def frames_of_people(entries: Iterable[SampleOrRejection]) -> Iterator[Found]:
+    """A reader's samples, together where they follow each other in one picture, under that picture's name.
+
+    A sample's id is its picture's with ``-<person>`` behind it, as the readers of unlabelled data give it.
+    """
+    for name, group in groupby(entries, lambda entry: _of_picture(entry) if isinstance(entry, Sample) else entry[0]):
+        members = list(group)
+        people = tuple(member for member in members if isinstance(member, Sample))
+        path = Path(name.partition("/")[2].replace("/", "_") + ".jpg")
+        if people:
+            yield Picture(path, people, people[0].image)
+        yield from ((Path(member[0]), member[1]) for member in members if not isinstance(member, Sample))
+
+
+def _of_picture(sample: Sample) -> str:
+    return sample.id.rpartition("-")[0]
+
+
+def _whole(image: Image) -> tuple[float, float, float, float]:
+    return 0.0, 0.0, image.shape[1] - 1.0, image.shape[0] - 1.0
+
+
 def _picture(
     path: Path, boxes: Sequence[Sequence[float]], described: list[dict[str, Any]] | None, source: Path | None
 ) -> Picture:
     try:
-        height, width = load_image(existing_file(path, "picture")).shape[:2]
+        image = load_image(existing_file(path, "picture"))
     except SampleError as error:
         raise UserError(f"picture {str(path)!r}: {error}") from error
-    whole = (0.0, 0.0, width - 1.0, height - 1.0)
-    people = [{"box": box} for box in boxes or [whole]]
+    people = [{"box": box} for box in boxes or [_whole(image)]]
     if described is not None:
         people = [entry for entry in described if Path(str(entry.get("image"))).name == path.name]
         if not people:
@@ -88,7 +146,7 @@ def _picture(
     for number, entry in enumerate(people):
         try:
             sample = _sample(f"{path.name}/{number}", path, entry)
-            check_box(sample.box, width, height)
+            check_box(sample.box, image.shape[1], image.shape[0])
         except (SampleError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError(f"person {number} of picture {str(path)!r}: {error}") from error
         samples.append(sample)
@@ -125,8 +183,7 @@ def person(
     if box is None and known.any():
         box = joint_boxes(rows[:, :2], known)
     elif box is None:
-        height, width = load_image(image).shape[:2]
-        box = (0, 0, width - 1, height - 1)
+        box = _whole(load_image(image))
     points, confidence = np.where(known[:, None], rows[:, :2], 0), np.where(known, rows[:, 2], 0)
     return Sample(name, image, box, names.name, points, confidence)  # type: ignore[arg-type]
 
@@ -137,46 +194,57 @@ def _known(rows: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 def predict_pictures(
     estimator: PoseEstimator | SplitEstimator,
-    shown: Sequence[Picture],
+    shown: Iterable[Picture],
     folder: Path,
     *,
     network: LoadedNetwork | None = None,
     meshes: bool = False,
     workers: int = 2,
+    caption: str = "",
 ) -> list[Path]:
     """Estimate everybody and write the files of this module's docstring into ``folder``; return them.
 
-    ``network`` is the estimator's network as an engine loaded it (None: eager). A person that can't be estimated is
-    said in the JSON file and left out of the picture. For ``meshes``, an estimate without SMPL parameters gets those of
-    the body fitted to its joints, if they are enough for one; UserError if those of its joint set never are.
+    ``shown`` is read as it is needed. ``caption`` is written into the pictures' legend. ``network`` is the estimator's
+    network as an engine loaded it (None: eager). A person that can't be estimated is said in the JSON file and left out
+    of the picture. For ``meshes``, an estimate without SMPL parameters gets those of the body fitted to its joints, if
+    they are enough for one; UserError if those of its joint set never are.
     """
     body = getattr(estimator, "body", None)
     body = body if isinstance(body, Body) else load_body()
     written: list[Path] = []
-    batches = predict(estimator, (picture.people for picture in shown), network=network, workers=workers)
-    with progress("predict", len(shown)) as told:
-        for name, picture, results in zip(_names(shown), shown, batches, strict=True):
-            written += _write(folder / name, picture, results, body, meshes)
+    waiting: deque[Picture] = deque()
+
+    def people() -> Iterator[Sequence[Sample]]:
+        for picture in shown:
+            waiting.append(picture)
+            yield picture.people
+
+    total, seen = len(shown) if isinstance(shown, Sized) else None, Counter[str]()
+    with progress("predict", total) as told:
+        for results in predict(estimator, people(), network=network, workers=workers):
+            picture = waiting.popleft()
+            stem = picture.path.stem
+            seen[stem] += 1
+            name = stem if seen[stem] == 1 else f"{stem}-{seen[stem]}"
+            written += _write(folder / name, picture, results, body, meshes, caption)
             told.advance()
     return written
 
 
-def _names(shown: Sequence[Picture]) -> Iterable[str]:
-    """A file name without suffix for each picture; equal ones are numbered."""
-    seen: dict[str, int] = {}
-    for picture in shown:
-        stem = picture.path.stem
-        seen[stem] = seen.get(stem, 0) + 1
-        yield stem if seen[stem] == 1 else f"{stem}-{seen[stem]}"
-
-
-def _write(base: Path, picture: Picture, results: Sequence[Result], body: Body, meshes: bool) -> list[Path]:
-    image = load_image(picture.path)
+def _write(
+    base: Path, picture: Picture, results: Sequence[Result], body: Body, meshes: bool, caption: str
+) -> list[Path]:
+    image = load_image(picture.image)
     results = _with_bodies(body, results) if meshes else results
     found = [result for result in results if isinstance(result, PoseEstimate)]
     surfaces = {id(estimate): posed_vertices(body, estimate) for estimate in found if estimate.smpl is not None}
+    drawn = overlay(image, found, surfaces, body)
+    if len(picture.people) > 1:
+        for number, sample in enumerate(picture.people):
+            draw_number(drawn, number, sample.box)
+    draw_legend(drawn, caption)
     files: dict[Path, bytes | str] = {
-        Path(f"{base}.overlay.jpg"): encode_jpeg(overlay(image, found, surfaces, body)),
+        Path(f"{base}.overlay.jpg"): encode_jpeg(drawn),
         Path(f"{base}.json"): json.dumps(description(picture, image, results)) + "\n",
     }
     for number, result in enumerate(results):
@@ -255,7 +323,7 @@ def overlay(image: Image, found: Sequence[PoseEstimate], surfaces: Mapping[int, 
     for estimate in found:
         drawn = draw_skeleton(drawn, estimate.joints2d, estimate.joint_set, known_joints(estimate, 2))
     if not surfaces:
-        return drawn
+        return drawn.copy()
     solid, faces = image, body.faces.cpu().numpy()
     bodies = [(surfaces[id(estimate)], estimate) for estimate in found if id(estimate) in surfaces]
     for vertices, estimate in sorted(bodies, key=lambda pair: -float(pair[0][:, 2].mean())):  # far ones first

@@ -10,13 +10,11 @@ from numpy.typing import NDArray
 from posesyn_core.components import KeypointEstimator, Kind
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.geometry.joints import known_joints
+from posesyn_core.inference.labelling import LEAST_CONFIDENCE
 from posesyn_core.inference.predict import attempt, predict
 from posesyn_core.pipeline.run import Run
 from posesyn_core.recipe import Choice
 from posesyn_core.values import Keypoints, Sample
-
-LEAST_CONFIDENCE = 0.3
-"""A joint that a 2D estimator is less sure of counts as not labelled."""
 
 
 @frozen(eq=False)

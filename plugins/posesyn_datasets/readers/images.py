@@ -7,28 +7,29 @@ from pathlib import Path
 from attrs import NOTHING, define
 
 from posesyn_core import option
-from posesyn_core.components import PersonDetector
+from posesyn_core.components import KeypointEstimator, PersonDetector
 from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files.locating import PICTURES
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.readers.annotations import existing_root, follow_links
-from posesyn_datasets.readers.unlabelled import DETECTOR, Picture, PictureOrRejection, people, sorted_out
+from posesyn_datasets.readers.unlabelled import DETECTOR, LABELLER, Picture, PictureOrRejection, people, sorted_out
 
-SUFFIXES = {".avif", ".bmp", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 DEEPFASHION_FOLDERS = ("Img/img_highres", "Img/img", "img_highres", "img")
 
 
 @define
 class ImagesConfig:
-    """Which pictures to read; they have no labels: set ``score.labels = "estimated_2d"`` or ``"estimated_3d"``.
+    """Which pictures to read; they have no labels: name a ``labeller``, or set ``score.labels``.
 
-    ``root`` is a folder of pictures at any depth (.jpg, .png, .webp, .tif, .bmp, .avif).
+    ``root`` is a picture, or a folder of pictures at any depth (.jpg, .png, .webp, .tif, .bmp, .avif).
     """
 
-    root: Path = option(NOTHING, "folder of pictures at any depth")
+    root: Path = option(NOTHING, "a picture, or a folder of pictures at any depth")
     boxes: Path | None = option(
         None, "JSON with the people's boxes by picture (path below root); empty = the whole picture is one person's"
     )
     detector: PersonDetector | None = option(None, DETECTOR)
+    labeller: KeypointEstimator | None = option(None, LABELLER)
     follow_links: bool = follow_links()
 
 
@@ -47,6 +48,7 @@ class DeepFashionConfig:
         None, "JSON with the people's boxes by picture (path below img); empty = the whole picture is one person's"
     )
     detector: PersonDetector | None = option(None, DETECTOR)
+    labeller: KeypointEstimator | None = option(None, LABELLER)
     follow_links: bool = follow_links()
 
 
@@ -62,7 +64,7 @@ class ImagesReader:
 
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`; what is not read, then by path, in natural order."""
-        yield from people(self.dataset, self._pictures(), self.config.boxes, self.config.detector)
+        yield from people(self.dataset, self._pictures(), self.config.boxes, self.config.detector, self.config.labeller)
 
     def _pictures(self) -> Iterator[PictureOrRejection]:
         from posesyn_core.files.images import decode_image, read_encoded, upright_size
@@ -79,17 +81,20 @@ class ImagesReader:
 
     @property
     def _folder(self) -> Path:
-        return existing_root(self.config.root, self.dataset)
+        root = self.config.root.expanduser()
+        return root.parent if root.is_file() else existing_root(root, self.dataset)
 
     @cached_property
     def _found(self) -> tuple[list[Path], list[tuple[str, str]]]:
         """The pictures, and what else is there."""
         config = self.config
+        if config.root.expanduser().is_file():
+            return [config.root.expanduser()], []
         found = sorted_out(
-            self.dataset, self._folder, SUFFIXES, "picture", follow_links=config.follow_links, boxes=config.boxes
+            self.dataset, self._folder, PICTURES, "picture", follow_links=config.follow_links, boxes=config.boxes
         )
         if not found[0]:
-            raise UserError(f"there is no picture ({', '.join(sorted(SUFFIXES))}) in the folder {str(self._folder)!r}")
+            raise UserError(f"there is no picture ({', '.join(sorted(PICTURES))}) in the folder {str(self._folder)!r}")
         return found
 
     @property

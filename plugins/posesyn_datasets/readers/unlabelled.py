@@ -1,7 +1,12 @@
 """What readers of unlabelled pictures share: where people are in them, and samples without labels.
 
-Nothing is known of such a person but the box, so all joints of the sample have confidence 0, and a recipe that mines
-them must let an estimator stand in for the annotations (``score.labels = "estimated_2d"`` or ``"estimated_3d"``).
+Nothing is known of such a person but the box. The option ``labeller`` names the component whose 2D joints become the
+person's labels, for mining and training alike::
+
+    labeller = { name = "blazepose", weights = "pose_landmark_heavy.tflite" }
+
+Without it all joints of the sample have confidence 0, and a recipe that mines them must let an estimator stand in for
+the annotations (``score.labels = "estimated_2d"`` or ``"estimated_3d"``).
 
 The boxes are found by a person detector, the option ``detector``, a component by its name and options::
 
@@ -25,7 +30,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import ArrayLike
 
-from posesyn_core.components import PersonDetector
+from posesyn_core.components import KeypointEstimator, PersonDetector
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.locating import files_below, in_order
 from posesyn_core.files.paths import existing_file
@@ -36,6 +41,7 @@ from posesyn_datasets.readers.annotations import build_each, load_json
 
 LOOKED_AT = 8
 """Pictures that a detector is given together."""
+LABELLER = "component whose 2D joints become the people's labels, by name and options; empty = no labels"
 DETECTOR = "component that finds the people, by name and options (see `posesyn plugins`); empty = none"
 
 BESIDE = {".csv", ".db", ".htm", ".html", ".ini", ".json", ".jsonl", ".log", ".mat", ".md", ".npy", ".npz", ".parquet",
@@ -81,9 +87,13 @@ def _hidden(path: Path) -> bool:
 
 
 def people(
-    dataset: str, pictures: Iterable[PictureOrRejection], boxes: Path | None, detector: PersonDetector | None
+    dataset: str,
+    pictures: Iterable[PictureOrRejection],
+    boxes: Path | None,
+    detector: PersonDetector | None,
+    labeller: KeypointEstimator | None,
 ) -> Iterator[SampleOrRejection]:
-    """The people of all pictures as samples without labels, in order; rejections are passed on.
+    """The people of all pictures as samples, labelled if there is a ``labeller``, in order; rejections are passed on.
 
     Ids: ``<dataset>/<name>-<person>``, people counted from 0. A picture without people is yielded as (id, reason).
     UserError if there is both a box file and a detector.
@@ -91,9 +101,19 @@ def people(
     if detector is not None and boxes is not None:
         raise UserError(f"the {dataset} reader has both a detector and a file of boxes; remove one of the options")
     if detector is not None:
-        yield from _detected(dataset, pictures, detector)
+        found = _detected(dataset, pictures, detector)
+    else:
+        found = _boxed(dataset, pictures, _read_boxes(boxes))
+    if labeller is None:
+        yield from found
         return
-    listed = _read_boxes(boxes)
+    from posesyn_core.inference.labelling import with_labels  # loads torch
+
+    yield from with_labels(found, labeller)
+
+
+def _boxed(dataset: str, pictures: Iterable[PictureOrRejection], listed: Boxes | None) -> Iterator[SampleOrRejection]:
+    """The people ``listed``, or without a list the whole pictures."""
     for picture in pictures:
         if not isinstance(picture, Picture):
             yield picture

@@ -13,7 +13,7 @@ from attrs import NOTHING, define
 from numpy.typing import NDArray
 
 from posesyn_core import option
-from posesyn_core.components import PersonDetector
+from posesyn_core.components import KeypointEstimator, PersonDetector
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.locating import in_order
 from posesyn_core.files.paths import existing_file, inside
@@ -22,7 +22,7 @@ from posesyn_core.files.upright import Storage, orientation
 from posesyn_core.values import Image, SampleOrRejection
 from posesyn_datasets.readers.annotations import existing_root, follow_links
 from posesyn_datasets.readers.checks import expect_layout
-from posesyn_datasets.readers.unlabelled import DETECTOR, Picture, PictureOrRejection, people, sorted_out
+from posesyn_datasets.readers.unlabelled import DETECTOR, LABELLER, Picture, PictureOrRejection, people, sorted_out
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -46,7 +46,7 @@ def _stride() -> int:
 
 @define
 class VideoConfig:
-    """Which videos to read; they have no labels: set ``score.labels = "estimated_2d"`` or ``"estimated_3d"``.
+    """Which videos to read; they have no labels: name a ``labeller``, or set ``score.labels``.
 
     ``root`` is one video file, or a folder of them at any depth (.mp4, .avi, .mov, .mkv, .webm and others).
     """
@@ -57,6 +57,7 @@ class VideoConfig:
         None, "JSON with the people's boxes by frame ('<video>/<number>'); empty = the whole frame is one person's"
     )
     detector: PersonDetector | None = option(None, DETECTOR)
+    labeller: KeypointEstimator | None = option(None, LABELLER)
     follow_links: bool = follow_links()
 
 
@@ -75,6 +76,7 @@ class Ucf101Config:
         None, "JSON with the people's boxes by frame ('<action>/<video>/<number>'); empty = the whole frame is one's"
     )
     detector: PersonDetector | None = option(None, DETECTOR)
+    labeller: KeypointEstimator | None = option(None, LABELLER)
     follow_links: bool = follow_links()
 
 
@@ -87,7 +89,7 @@ class VideoReader:
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`; by name, then by frame."""
         config = self.config
-        yield from people("video", self._frames(), config.boxes, config.detector)
+        yield from people("video", self._frames(), config.boxes, config.detector, config.labeller)
 
     def _frames(self) -> Iterator[PictureOrRejection]:
         for name, found in self._videos():
@@ -119,7 +121,7 @@ class Ucf101Reader:
 
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`; in the order of the list, or by name, then by frame."""
-        yield from people("ucf101", self._frames(), self.config.boxes, self.config.detector)
+        yield from people("ucf101", self._frames(), self.config.boxes, self.config.detector, self.config.labeller)
 
     def _frames(self) -> Iterator[PictureOrRejection]:
         for name in self._names:

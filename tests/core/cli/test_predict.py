@@ -1,5 +1,6 @@
 """``posesyn predict`` on the command line."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,26 @@ def test_it_prints_what_it_wrote(capsys: pytest.CaptureFixture[str], photo: Path
     assert code == 0
     assert said.splitlines() == [str(out / name) for name in ("photo.overlay.jpg", "photo.json", "photo.0.obj")]
     assert all(Path(line).stat().st_size for line in said.splitlines())
+
+
+def test_people_are_found_and_a_bad_file_does_not_end_it(
+    capsys: pytest.CaptureFixture[str], photo: Path, tmp_path: Path
+) -> None:
+    """The rendered person fills the picture; the detector looks for faces and may miss it, which is told."""
+    bad, out = tmp_path / "bad.jpg", tmp_path / "out"
+    bad.write_text("no picture")
+    code, said, told = output(capsys, str(bad), str(photo), "--out", str(out), "--set", "weights=random")
+    assert code == 0
+    assert [Path(line).name for line in said.splitlines()] == ["photo.overlay.jpg", "photo.json"]
+    assert "bad.jpg: not an image" in told and "1 of 2 pictures could not be read" in told
+    assert "weights random" in told
+    people_found = json.loads((out / "photo.json").read_text())["people"]
+    assert people_found or "photo.jpg: nobody found" in told
+    code, said, told = output(capsys, str(photo), "--whole-picture", "--out", str(out), "--set", "weights=random")
+    (whole,) = json.loads((out / "photo.json").read_text())["people"]
+    assert code == 0 and whole["box"] == [0, 0, 127, 127]
+    code, _, told = output(capsys, str(bad), "--out", str(out), "--set", "weights=random")
+    assert code == 2 and "no picture that can be read" in told and "Traceback" not in told
 
 
 @pytest.mark.parametrize(

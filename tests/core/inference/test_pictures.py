@@ -1,6 +1,7 @@
 """Estimates of a few pictures: who is estimated, and what is written."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -10,11 +11,18 @@ import torch
 
 from posesyn_core.body.model import load_body
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files.images import decode_image
+from posesyn_core.files.images import decode_image, encode_png
 from posesyn_core.geometry.cameras import project
 from posesyn_core.geometry.skeletons import convert
-from posesyn_core.inference.pictures import pictures, predict_pictures, wavefront
-from posesyn_core.values import Camera, PoseEstimate, Sample
+from posesyn_core.inference.pictures import (
+    Picture,
+    find_people,
+    frames_of_people,
+    pictures,
+    predict_pictures,
+    wavefront,
+)
+from posesyn_core.values import Camera, Detections, Image, PoseEstimate, Sample
 from posesyn_spin.config import SpinConfig
 from posesyn_spin.estimator import Spin
 from tests.tiny import people
@@ -169,6 +177,66 @@ def test_meshes_of_joints_are_fitted_bodies(photo: Path, tmp_path: Path) -> None
     assert 0 < first["residual_mm"] < 20 and len(first["smpl"]["body_pose"]) == 23
     assert second["smpl"] is None and second["joints2d"][5] is not None
     assert decode_image(written[0].read_bytes()).shape == (128, 256, 3)
+
+
+class TwoHalves:
+    """A detector that takes each half of a picture for a person."""
+
+    def find_people(self, images: Sequence[Image]) -> list[Detections]:
+        sizes = [(image.shape[1] - 1, image.shape[0] - 1) for image in images]
+        return [Detections([[0, 0, w / 2, h], [w / 2, 0, w, h]], [0.9, 0.8]) for w, h in sizes]
+
+
+def test_people_of_files_and_folders_are_found_and_bad_files_told(photo: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "holiday"
+    (folder / "day").mkdir(parents=True)
+    for name in ("10.jpg", "2.jpg", "day/1.PNG"):
+        (folder / name).write_bytes(photo.read_bytes())
+    (folder / "notes.txt").write_text("no picture")
+    (folder / "broken.jpg").write_text("no picture either")
+    found = list(find_people([photo, folder], TwoHalves()))
+    read = [entry for entry in found if isinstance(entry, Picture)]
+    assert [picture.path.name for picture in read] == ["photo.jpg", "2.jpg", "10.jpg", "1.PNG"]
+    assert all([tuple(person.box) for person in picture.people] == [(0, 0, 63.5, 127), (63.5, 0, 127, 127)]
+               for picture in read)  # fmt: skip
+    ((path, reason),) = [entry for entry in found if isinstance(entry, tuple)]
+    assert path.name == "broken.jpg" and "not an image" in reason
+    ((whole,),) = (picture.people for picture in find_people([photo], None) if isinstance(picture, Picture))
+    assert tuple(whole.box) == (0, 0, 127, 127)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="has no picture"):
+        list(find_people([tmp_path / "empty"], None))
+    with pytest.raises(UserError, match="does not exist"):
+        list(find_people([tmp_path / "gone.jpg"], None))
+
+
+def test_a_readers_people_stand_together_in_their_picture(photo: Path, tmp_path: Path) -> None:
+    joints = (np.zeros((24, 2)), np.zeros(24))
+    first, second, other = (
+        Sample(name, photo.read_bytes(), BOX, "smpl24", *joints)  # type: ignore[arg-type]
+        for name in ("video/a.mp4/000000-0", "video/a.mp4/000000-1", "video/a.mp4/000015-0")
+    )
+    found = list(frames_of_people([first, second, ("video/a.mp4/000001", "damaged"), other]))
+    assert found[1] == (Path("video/a.mp4/000001"), "damaged")
+    shown = [entry for entry in found if isinstance(entry, Picture)]
+    assert [len(picture.people) for picture in shown] == [2, 1]
+    written = predict_pictures(Limbs(), iter(shown), tmp_path / "out")
+    assert sorted({path.name for path in written if path.suffix == ".json"}) == [
+        "a.mp4_000000.json",
+        "a.mp4_000015.json",
+    ]
+
+
+def test_the_legend_names_the_estimator_where_there_is_room(photo: Path, tmp_path: Path) -> None:
+    large = tmp_path / "large.png"
+    large.write_bytes(encode_png(cv2.resize(decode_image(photo.read_bytes()), (640, 480))))
+    shown = pictures([large], [BOX])
+    drawn = []
+    for caption in ("", "mine, weights best"):
+        overlay, _ = predict_pictures(Limbs(), shown, tmp_path / caption[:4], caption=caption)
+        drawn.append(decode_image(overlay.read_bytes()).astype(int))
+    rows, columns = np.nonzero(np.abs(drawn[0] - drawn[1]).max(axis=2) > 40)
+    assert len(rows) > 100 and rows.min() > 420 and columns.max() < 400
 
 
 def test_pictures_of_one_name_keep_apart(estimator: Spin, photo: Path, tmp_path: Path) -> None:
