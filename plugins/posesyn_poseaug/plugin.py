@@ -34,9 +34,6 @@ LICENCE = Licence(
 )
 
 
-MOTIONS = Licence(code="our own (Apache-2.0)", weights="none", data="under your motions' own licence")
-
-
 def make_lifter(name: str, config: LifterConfig) -> "Lifter":
     """The estimator; imports torch."""
     from posesyn_poseaug.estimator import Lifter
@@ -110,7 +107,7 @@ def register_readers() -> list[Component]:
             "Poses without pictures: recorded motions before virtual cameras",
             _mocap,
             MocapConfig,
-            licence=MOTIONS,
+            licence=LICENCE,
         ),
     ]
 
