@@ -1,0 +1,288 @@
+"""Claim: a training iteration of PoseAug takes at most 0.7 of the time of the described official steps. And: lifting.
+
+    OMP_NUM_THREADS=1 python bench/poseaug_step.py [--lifters simplebaseline videopose] [--rounds 3]
+    OMP_NUM_THREADS=1 python bench/poseaug_step.py --lift [--lifters ...]
+
+The official way is written out here naively: convolutions of length 1, dense part matrices, masks of dropout drawn
+value by value, Adam tensor by tensor, pools item by item, and every forward pass with gradients. Both ways do one generator
+step (every second time with the discriminators'), a lifter step on augmented and one on real data, 1024 poses each, on
+the same poses. Times are of the processor, so that other work on the machine counts less; the rounds alternate.
+"""
+
+import argparse
+import random
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu, mse_loss, pad
+
+from posesyn_core.engines.export import export_onnx
+from posesyn_core.inference.predict import exportable
+from posesyn_poseaug import losses
+from posesyn_poseaug.augmentor import Augmentor, Pairs, adam, frozen_in_training, lifter_loss, update
+from posesyn_poseaug.camera import project
+from posesyn_poseaug.config import LifterConfig, PoseAugConfig
+from posesyn_poseaug.discriminators import Discriminator2d
+from posesyn_poseaug.estimator import Lifter
+from posesyn_poseaug.generator import NOISES, Generator
+from posesyn_poseaug.skeleton import BONES, PARTS, bones_of, directions_of, part_kcs, rooted
+from posesyn_poseaug.weights import LIFTERS
+
+BATCH = 1024
+TARGET = 0.7
+
+
+def official_mlp() -> nn.Module:
+    """The MLP lifter with torch's own layers."""
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            layers = [(nn.Linear(1024, 1024), nn.BatchNorm1d(1024), nn.ReLU(), nn.Dropout(0.25)) for _ in range(2)]
+            self.layers = nn.Sequential(*(layer for group in layers for layer in group))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.layers(x)
+
+    first = (nn.Linear(32, 1024), nn.BatchNorm1d(1024), nn.ReLU(), nn.Dropout(0.25))
+    return Posed(nn.Sequential(*first, Block(), Block(), nn.Linear(1024, 45)), False)
+
+
+def official_videopose() -> nn.Module:
+    """VideoPose3D for one frame as convolutions of width 1."""
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            layers = [
+                (nn.Conv1d(1024, 1024, 1, bias=False), nn.BatchNorm1d(1024), nn.ReLU(), nn.Dropout(0.25))
+                for _ in range(2)
+            ]
+            self.layers = nn.Sequential(*(layer for group in layers for layer in group))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.layers(x)
+
+    first = (nn.Conv1d(32, 1024, 1, bias=False), nn.BatchNorm1d(1024), nn.ReLU(), nn.Dropout(0.25))
+    return Posed(nn.Sequential(*first, *(Block() for _ in range(4)), nn.Conv1d(1024, 45, 1)), True)
+
+
+class Posed(nn.Module):
+    """2D in, 15 joints and a root of 0 out."""
+
+    def __init__(self, layers: nn.Module, convolutions: bool) -> None:
+        super().__init__()
+        self.layers, self.convolutions = layers, convolutions
+
+    def forward(self, keypoints: Tensor) -> Tensor:
+        x = keypoints.flatten(1)
+        y = self.layers(x[..., None] if self.convolutions else x).flatten(1)
+        return pad(y.unflatten(1, (BONES, 3)), (0, 0, 1, 0))
+
+
+class DenseDiscriminator(nn.Module):
+    """The 3D discriminator over whole 15 x 15 matrices, mostly zeros."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paths = nn.ModuleList(
+            nn.ModuleList(nn.Linear(*sizes) for sizes in ((225, 256), (256, 256), (256, 256), (256, 100), (100, 1)))
+            for _ in PARTS
+        )
+
+    def forward(self, poses: Tensor) -> Tensor:
+        bones, scores = directions_of(bones_of(poses)), []
+        for part, (first, second, third, last, judge) in zip(PARTS, self.paths, strict=True):
+            a = leaky_relu(first(part_kcs(bones, part).flatten(1)), 0.01)
+            scores.append(judge(leaky_relu(last(third(leaky_relu(second(a), 0.01)) + a), 0.01)))
+        return torch.cat(scores, 1)
+
+
+class SlowPool:
+    """The history of fakes, one pose at a time."""
+
+    def __init__(self) -> None:
+        self.items: list[Tensor] = []
+
+    def exchange(self, items: Tensor) -> Tensor:
+        found = []
+        for item in items.detach():
+            if len(self.items) < 4096:
+                self.items.append(item)
+                found.append(item)
+            elif random.random() > 0.5:
+                at = random.randrange(4096)
+                found.append(self.items[at].clone())
+                self.items[at] = item
+            else:
+                found.append(item)
+        return torch.stack(found)
+
+
+class Official:
+    """The described official iteration."""
+
+    def __init__(self, lifter: nn.Module) -> None:
+        self.lifter, self.generator, self.d3d, self.d2d = lifter, Generator(), DenseDiscriminator(), Discriminator2d()
+        networks = (self.lifter, self.generator, self.d3d, self.d2d)
+        self.adams = [torch.optim.Adam(network.parameters(), lr=1e-4) for network in networks]
+        self.pools, self.turn = (SlowPool(), SlowPool()), 0
+        self.config = PoseAugConfig()
+
+    def step(self, batch: Pairs) -> Pairs:
+        self.lifter.train()
+        _wanting(self.lifter, False)
+        noise = {name: torch.randn(len(batch), 48) for name in NOISES}
+        made = self.generator(batch.poses, **noise)
+        flat_ba, flat_rt = project(made.pose_ba, batch.cameras), project(made.pose_rt, batch.cameras)
+        for network in (self.d3d, self.d2d):
+            _wanting(network, False)
+        total = 6 * losses.generator_loss(self.d3d(batch.poses), self.d3d(made.pose_ba))
+        total = total + losses.generator_loss(self.d2d(batch.keypoints), self.d2d(flat_rt))
+        total = total + 3 * (losses.angle_loss(made.ba_diff) + losses.rectified_l2(made.blr, 0.1))
+        original = losses.part_losses(self.lifter(batch.keypoints), batch.poses)
+        for flat, pose, hardness in (
+            (flat_ba, made.pose_ba, losses.BA_HARDNESS),
+            (flat_rt, made.pose_rt, losses.RT_HARDNESS),
+        ):
+            harder = losses.part_losses(self.lifter(flat), pose)
+            total = total + losses.feedback(harder, original, hardness, 0.1)[0]
+        self._update(1, self.generator, total)
+        for network in (self.d3d, self.d2d):
+            _wanting(network, True)
+        if self.turn % 2 == 0:
+            for at, (network, real, fake) in enumerate(
+                ((self.d3d, batch.poses, made.pose_ba), (self.d2d, batch.keypoints, flat_rt))
+            ):
+                scores = network(real), network(self.pools[at].exchange(fake))
+                self._update(2 + at, network, losses.discriminator_loss(*scores))
+        self.turn += 1
+        _wanting(self.lifter, True)
+        return Pairs(made.pose_rt.detach(), flat_rt.detach(), batch.cameras)
+
+    def lift(self, pairs: Pairs) -> None:
+        self.lifter.train()
+        self._update(0, self.lifter, mse_loss(self.lifter(pairs.keypoints), rooted(pairs.poses)))
+
+    def _update(self, at: int, network: nn.Module, loss: Tensor) -> None:
+        self.adams[at].zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), max_norm=1)
+        self.adams[at].step()
+
+
+def _wanting(network: nn.Module, gradients: bool) -> None:
+    for parameter in network.parameters():
+        parameter.requires_grad_(gradients)
+
+
+class Ours:
+    """The same by the plugin."""
+
+    def __init__(self, lifter: nn.Module) -> None:
+        self.lifter, self.augmentor, self.adam = lifter, Augmentor(PoseAugConfig()), adam(lifter, 1e-4)
+
+    def step(self, batch: Pairs) -> Pairs:
+        with frozen_in_training(self.lifter):
+            self.augmentor.step(self.lifter, batch, batch, epoch=5)
+        return batch
+
+    def lift(self, pairs: Pairs) -> None:
+        self.lifter.train()
+        update(self.lifter.parameters(), self.adam, lifter_loss(self.lifter, pairs), 1.0)
+
+
+def poses() -> Pairs:
+    """A batch of people five metres away."""
+    draw = torch.Generator().manual_seed(0)
+    given = torch.randn(BATCH, 16, 3, generator=draw) * 0.3 + torch.tensor([0, 0, 5.0])
+    cameras = torch.zeros(BATCH, 9)
+    cameras[:, :2] = 2.29
+    return Pairs(given, project(given, cameras), cameras)
+
+
+def timed(work: Callable[[], object]) -> float:
+    before = time.process_time()
+    work()
+    return time.process_time() - before
+
+
+def iteration(way: Official | Ours, batch: Pairs) -> Callable[[], None]:
+    """Two complete iterations: the discriminators take part in one of them."""
+
+    def work() -> None:
+        for _ in range(2):
+            way.step(batch)
+            way.lift(batch)
+            way.lift(batch)
+
+    return work
+
+
+def compare(name: str, rounds: int) -> None:
+    torch.manual_seed(0)
+    official = {"simplebaseline": official_mlp, "videopose": official_videopose}[name]()
+    batch = poses()
+    ways = {"official": iteration(Official(official), batch), "ours": iteration(Ours(LIFTERS[name].published()), batch)}
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    for at in range(rounds + 1):
+        for way, work in ways.items():
+            spent = timed(work) / 2
+            if at:
+                times[way].append(spent)
+    best = {way: min(spent) for way, spent in times.items()}
+    ratio = best["ours"] / best["official"]
+    print(
+        f"{name}: official {best['official']:.2f} s, ours {best['ours']:.2f} s of the processor for a complete "
+        f"iteration of {BATCH}; ratio {ratio:.2f} (claim: at most {TARGET})"
+    )
+
+
+def lifting(name: str, rounds: int) -> None:
+    """Poses a second on ONNX Runtime, and how near that is to what the matrix products alone would allow."""
+    import tempfile
+    from pathlib import Path
+
+    import onnxruntime
+
+    lifter = Lifter(name, LifterConfig(weights="random-full"))
+    threads = torch.get_num_threads()
+    keypoints = np.random.default_rng(0).uniform(-0.5, 0.5, (BATCH, 16, 2)).astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        path = export_onnx(exportable(name, lifter), Path(folder) / "lifter.onnx")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        onnx = min(timed(lambda: session.run(None, {"keypoints": keypoints})) for _ in range(rounds + 2))
+    with torch.inference_mode():
+        eager = min(timed(lambda: lifter.network(torch.from_numpy(keypoints))) for _ in range(rounds + 2))
+        a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+        product = min(timed(lambda: a @ b) for _ in range(rounds + 5))
+    joints = 16 if name == "semgcn" else 1
+    flops = 2 * joints * sum(p.numel() for n, p in lifter.lifter.named_parameters() if p.dim() > 1 and n[-1] != "e")
+    bound = 2 * 1024**3 / product / flops
+    print(
+        f"{name}: {BATCH / onnx:,.0f} poses per second of one processor on ONNX Runtime, {BATCH / eager:,.0f} eagerly; "
+        f"{flops / 1e6:.1f} MFLOP a pose, plain products would allow {bound:,.0f}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lifters", nargs="*", default=None)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--lift", action="store_true", help="measure lifting instead of training")
+    options = parser.parse_args()
+    if options.lift:
+        for name in options.lifters or sorted(LIFTERS):
+            lifting(name, options.rounds)
+    else:
+        for name in options.lifters or ["simplebaseline", "videopose"]:
+            compare(name, options.rounds)
+
+
+if __name__ == "__main__":
+    main()
