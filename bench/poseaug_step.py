@@ -3,10 +3,10 @@
     OMP_NUM_THREADS=1 python bench/poseaug_step.py [--lifters simplebaseline videopose] [--rounds 3]
     OMP_NUM_THREADS=1 python bench/poseaug_step.py --lift [--lifters ...]
 
-The official way is written out here naively: convolutions of length 1, dense part matrices, masks of dropout drawn
-value by value, Adam tensor by tensor, pools item by item, and every forward pass with gradients. Both ways do one generator
-step (every second time with the discriminators'), a lifter step on augmented and one on real data, 1024 poses each, on
-the same poses. Times are of the processor, so that other work on the machine counts less; the rounds alternate.
+The official way is written out here naively: convolutions of length 1, dense part matrices, dropout masks drawn value
+by value, Adam tensor by tensor, pools item by item. Both ways do one generator step (every second time with the
+discriminators'), a lifter step on augmented and one on real data, 1024 poses each, on the same poses. Times are of the
+processor, so that other work on the machine counts less; the rounds alternate.
 """
 
 import argparse

@@ -2,6 +2,7 @@
 
 from posesyn_core.components import Component, Kind, Licence
 from posesyn_core.contracts.engines import EngineConfig
+from posesyn_core.drawing.blank import Blank, BlankConfig
 from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.hookspecs import hookimpl
 from posesyn_core.method.filtering import TpeError, TpeErrorConfig
@@ -22,6 +23,12 @@ def register_engines() -> list[Component]:
             licence=LICENCE,
         ),
     ]
+
+
+@hookimpl
+def register_animators() -> list[Component]:
+    summary = "Draws nothing: labels alone, for estimators that need no picture"
+    return [Component(Kind.ANIMATOR, "none", summary, Blank, BlankConfig, licence=LICENCE)]
 
 
 @hookimpl

@@ -189,6 +189,9 @@ class EstimatorAbilities(Posing, Protocol):
     joint_set: str
     """The joint set that its estimates name, if that is not "smpl24": its training frames come in it too."""
 
+    needs_picture: bool
+    """False for one that never looks at a picture's pixels, so that none need be drawn (the animator ``none``)."""
+
     training_kind: type
     """The class of training items of its own, which ``training_inputs`` takes as well as labelled frames.
 
@@ -264,6 +267,9 @@ class Animator(Protocol):
 
 class AnimatorAbilities(Posing, Protocol):
     """What an animator may have beside its protocol."""
+
+    draws: bool
+    """False for one that draws no person: refused where the estimator looks at pictures."""
 
     guidance: tuple[str, ...]
     """The maps of the plan's body that lead it, of the names in ``posesyn_core.body.guidance.GUIDANCE``.

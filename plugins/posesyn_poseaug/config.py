@@ -82,8 +82,9 @@ class LifterConfig:
 
     weights: str = option(
         "random",
-        "'random' (small, untrained), 'random-full' (untrained at the published size), or a file: PoseAug's or the "
-        "baselines' ckpt_best*.pth.tar, or a .safetensors written here",
+        "'starter' (videopose alone: small, trained on recorded motions, in SMPL's points), 'random' (small and "
+        "untrained), 'random-full' (untrained at the published size), or a file: PoseAug's or the baselines' "
+        "ckpt_best*.pth.tar, or a .safetensors written here",
     )
     width: int = option(
         0, "width of an untrained network's layers; 0 = as 'random' or 'random-full' say", least=0, most=1 << 14

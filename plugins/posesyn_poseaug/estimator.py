@@ -18,7 +18,7 @@ from posesyn_poseaug.config import LifterConfig
 from posesyn_poseaug.measure import flipped
 from posesyn_poseaug.screen import Seen, place, see
 from posesyn_poseaug.skeleton import rooted
-from posesyn_poseaug.weights import LIFTERS, load_network, save_network
+from posesyn_poseaug.weights import LIFTERS, load_network, save_network, weights_file
 
 
 class LifterNetwork(nn.Module):
@@ -50,7 +50,7 @@ class Lifter:
     def __init__(self, name: str, config: LifterConfig) -> None:
         """UserError if the weights can't be loaded, or were trained in other joints than the options say."""
         self.name, self.config, self.kind = name, config, LIFTERS[name]
-        self.joint_set: str = joint_set_of(config)
+        self.joint_set: str = joint_set_of(name, config)
         self.lifter = load_network(name, config.weights, config.dropout, config.width)
         self.network: nn.Module = LifterNetwork(self.lifter, config.flip).to(config.device).eval()
         self.training_defaults = TrainingDefaults(
@@ -106,13 +106,13 @@ class Lifter:
         save_network(self.lifter, path, self.joint_set)
 
 
-def joint_set_of(config: LifterConfig) -> str:
+def joint_set_of(name: str, config: LifterConfig) -> str:
     """The options' joints, else those that the weight file names, else Human3.6M's.
 
     UserError if the two differ.
     """
     named = config.weights not in ("random", "random-full")
-    written = read_metadata(Path(config.weights).expanduser()).get("joint_set", "") if named else ""
+    written = read_metadata(weights_file(name, config.weights)).get("joint_set", "") if named else ""
     if config.joints and written and config.joints != written:
         raise UserError(f"weights {config.weights!r} are of the joints {written}: remove joints = {config.joints!r}")
     return config.joints or written or "h36m16"

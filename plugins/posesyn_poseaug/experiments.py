@@ -83,7 +83,7 @@ def _do(row: Row, laboratory: Laboratory, seed: int) -> list[Line]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, name, "lifter"))
         lifter = load_network(name, lifter_config.weights, lifter_config.dropout, lifter_config.width)
-    kind, data = LIFTERS[name], _data(laboratory, recipe, joint_set_of(lifter_config), config, row)
+    kind, data = LIFTERS[name], _data(laboratory, recipe, joint_set_of(name, lifter_config), config, row)
     folder = laboratory.folder.parent / "poseaug" / f"seed-{seed}" / _folder(name, lifter_config, recipe)
     lines: list[Line] = []
     if lifter_config.weights in ("random", "random-full"):

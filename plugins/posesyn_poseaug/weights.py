@@ -101,8 +101,8 @@ def build(name: str, state: State, dropout: float | None = None) -> nn.Module:
 
 
 def load_network(name: str, weights: str, dropout: float | None = None, width: int = 0) -> nn.Module:
-    """The network of ``weights``: "random" (small, untrained), "random-full" (at the published size), or a file; the
-    first two of another ``width`` if that is not 0.
+    """The network of ``weights``: "starter", "random" (small, untrained), "random-full" (at the published size), or a
+    file; the untrained ones of another ``width`` if that is not 0.
 
     UserError if the file is missing or holds another network's weights.
     """
@@ -110,21 +110,36 @@ def load_network(name: str, weights: str, dropout: float | None = None, width: i
     if weights in ("random", "random-full"):
         sizes = kind.sized(width) if width else kind.small if weights == "random" else kind.full
         return kind.make(sizes if dropout is None else evolve(sizes, dropout=dropout))  # type: ignore[misc]
-    path = existing_file(Path(weights).expanduser(), f"weights of {name}")
+    path = existing_file(weights_file(name, weights), f"weights of {name}")
     state = read_state_dict(path, *KEYS)
     network = build(name, state, dropout)
     load_state_dict(network, state, _fit(name, state), path)
     return network
 
 
-def save_network(network: nn.Module, path: Path, joint_set: str = "") -> None:
+def starter_file(name: str) -> Path:
+    """Where a lifter's starter weights lie, if it has some."""
+    return Path(__file__).with_name("weights") / f"starter-{name}.safetensors"
+
+
+def weights_file(name: str, weights: str) -> Path:
+    """The file of a lifter's ``weights``. UserError for "starter" where there is none."""
+    if weights != "starter":
+        return Path(weights).expanduser()
+    if not starter_file(name).exists():
+        having = ", ".join(sorted(other for other in LIFTERS if starter_file(other).exists())) or "no lifter"
+        raise UserError(f"no starter weights come with {name!r} ({having} has some): name a weight file")
+    return starter_file(name)
+
+
+def save_network(network: nn.Module, path: Path, joint_set: str = "", dtype: torch.dtype = torch.float32) -> None:
     """Write the weights, atomically: ``.tar`` in PoseAug's layout, else safetensors under the official names that say
-    in which joints they answer."""
+    in which joints they answer, the floats as ``dtype``."""
     state = plain_state(network)
     if path.suffix == ".tar":
         write_checkpoint({"epoch": 0, "model_pos": state}, path)
         return
-    write_state_dict(state, path, {"joint_set": joint_set} if joint_set else None)
+    write_state_dict(state, path, {"joint_set": joint_set} if joint_set else None, dtype)
 
 
 @frozen

@@ -100,6 +100,7 @@ class Clips(Work[Pair | str, Clip]):
         return Judge.of(self.run)
 
     def rows(self, batches: Iterator[list[Unit[Pair | str]]]) -> Iterator[Row[Clip]]:
+        _check_need(self.run, self.animator, self.judge)
         plans = (row for batch in batches for row in _plan(self.run, self.body, batch))
         drawn = ordered_map(self._draw, plans, self.run.recipe.machine.workers)
         for first in drawn:  # frames of two parts are never computed together: see ``Work.batches``
@@ -117,6 +118,15 @@ class Clips(Work[Pair | str, Clip]):
             raise  # a full disk concerns the run, not this clip
         except Exception as error:  # a plugin's fault with one clip must not end the run
             return Row(row.unit, rejected=reason_of(error))
+
+
+def _check_need(run: Run, animator: Animator, judge: Judge) -> None:
+    """UserError if nothing would be drawn though the estimator looks at pictures."""
+    if not getattr(animator, "draws", True) and getattr(judge.estimator, "needs_picture", True):
+        raise UserError(
+            f"the animator {run.recipe.animator.name!r} draws no person, but the estimator "
+            f"{run.recipe.estimator.name!r} looks at pictures: choose another animator"
+        )
 
 
 def _pairs(run: Run) -> Iterator[Unit[Pair | str]]:
