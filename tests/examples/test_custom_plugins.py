@@ -20,7 +20,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder into which the example packages were installed."""
     target = tmp_path_factory.mktemp("site")
     sources = tmp_path_factory.mktemp("sources")
-    for name in ("custom_estimator", "custom_animator", "retrieval_motion"):
+    for name in ("custom_estimator", "custom_animator", "custom_augmenter", "retrieval_motion"):
         source = sources / name
         subprocess.run(["cp", "-r", EXAMPLES / name, source], check=True)  # building leaves files beside the source
         install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
@@ -40,6 +40,7 @@ def test_they_are_listed_with_their_origin(site: Path) -> None:
     listed = posesyn(site, "plugins")
     assert "My own estimator  [my-estimator 1.0.0]" in listed
     assert "Paints a puppet over the reference  [my-animator 1.0.0]" in listed
+    assert "Blends every pose with another one  [my-augmenter 1.0.0]" in listed
     assert "Goes on from the most similar moment of real recordings  [my-retrieval 1.0.0]" in listed
 
 

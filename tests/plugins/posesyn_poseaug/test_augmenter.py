@@ -11,6 +11,7 @@ from attrs import evolve
 from torch import Tensor
 
 from posesyn_core.components import Kind, TrainableEstimator
+from posesyn_core.contracts.products import product_fault
 from posesyn_core.errors import UserError
 from posesyn_core.registry import Registry
 from posesyn_core.training.finetune import finetune
@@ -135,3 +136,37 @@ def test_the_pool_is_as_if_poses_came_one_by_one() -> None:
         places = torch.randint(5, (int(coins.sum()),)).tolist()
         torch.testing.assert_close(found, one_by_one(stored, items, coins, places))
         torch.testing.assert_close(pool.items, torch.stack(stored))
+
+
+def test_the_example_of_ones_own_augmenter_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mixup of skeletons, in thirty lines."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[3] / "examples" / "custom_augmenter"))
+    from my_augmenter import plugin
+
+    made = plugin.Mixup(plugin.Config(batch_size=8))
+    assert product_fault(made, Kind.AUGMENTER) is None
+    lifter = make("simplebaseline", dropout=0.0)
+    done = finetune(
+        lifter, frames(24), [], tmp_path, steps=40, batch_size=8, ratio=0.0, learning_rate=3e-3, seed=0, workers=1,
+        augmenter=made, update_statistics=True,
+    )  # fmt: skip
+    losses = [line["loss"] for line in done.metrics]
+    assert len(losses) == 40
+    assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
+
+
+def test_an_augmenter_that_makes_too_little_is_told(tmp_path: Path) -> None:
+    class Nothing:
+        def epoch(self, *_: object) -> Iterator[Mapping[str, Tensor]]:
+            yield from ()
+
+        def state_dict(self) -> dict[str, Any]:
+            return {}
+
+        def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+    with pytest.raises(UserError, match="made fewer than 1 batches of 4 frames in an epoch"):
+        finetune(
+            make("semgcn"), frames(4), [], tmp_path, steps=2, batch_size=8, ratio=0.0, learning_rate=1e-3, seed=0,
+            workers=1, augmenter=Nothing(),
+        )  # fmt: skip

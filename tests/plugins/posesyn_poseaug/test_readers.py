@@ -1,0 +1,164 @@
+"""Poses without pictures: official files, broken ones, and motions before virtual cameras."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from attrs import evolve
+
+from posesyn_core.errors import UserError
+from posesyn_core.values import Sample
+from posesyn_poseaug.camera import project
+from posesyn_poseaug.config import MocapConfig, PosesConfig
+from posesyn_poseaug.formats import read_h36m, read_test_set
+from posesyn_poseaug.mocap import MocapReader
+from posesyn_poseaug.poses import PoseSet, read_templates, templates_of
+from posesyn_poseaug.readers import Poses
+from posesyn_poseaug.screen import see
+from posesyn_poseaug.skeleton import bones_of, lengths_of
+from tests.plugins.posesyn_poseaug.motions import write_motions
+from tests.plugins.posesyn_poseaug.people import poses
+
+
+def plain_set(**changes: object) -> PoseSet:
+    given = torch.from_numpy(poses(6))
+    cameras = torch.zeros(6, 9)
+    cameras[:, :2] = 2.29
+    values = {"poses": given, "keypoints": project(given, cameras), "cameras": cameras, "name": "mine", **changes}
+    return PoseSet(**values)  # type: ignore[arg-type]
+
+
+def test_a_root_at_no_depth_is_told() -> None:
+    broken = torch.from_numpy(poses(6))
+    broken[4] -= broken[4, :1].clone()
+    with pytest.raises(UserError, match="mine: the root of pose 4 is at depth 0 m, not before the camera"):
+        plain_set(poses=broken)
+
+
+def test_numbers_that_are_none_are_told() -> None:
+    broken = torch.from_numpy(poses(6))
+    broken[2, 3] = torch.nan
+    with pytest.raises(UserError, match="mine: poses 2 holds a number that is not finite"):
+        plain_set(poses=broken)
+
+
+def test_a_bone_without_length_is_told() -> None:
+    broken = torch.from_numpy(poses(6))
+    broken[1, 5] = broken[1, 4]
+    with pytest.raises(UserError, match=r"pose 1 has a bone without length \(of joint 5\)"):
+        plain_set(poses=broken)
+
+
+def test_a_set_without_cameras_can_be_measured_on_alone() -> None:
+    with pytest.raises(UserError, match="mine has no cameras, so it can be tested on but not augmented"):
+        plain_set(cameras=None).known_cameras  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        (np.full((5, 15), np.nan), "has nan in row 0, bone 0: lengths are positive"),
+        (np.where(np.arange(75).reshape(5, 15) == 37, 0, 0.3), "has 0.0 in row 2, bone 7"),
+        (np.full((5, 15), 300.0), "a bone of 300: lengths are in metres"),
+        (np.full((5, 16), 0.3), r"must have shape \(S, 15\), not \(5, 16\)"),
+    ],
+)
+def test_broken_templates_are_told(table: np.ndarray, complaint: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "t.npy", table)
+    with pytest.raises(UserError, match=complaint):
+        read_templates(tmp_path / "t.npy")
+
+
+def test_templates_are_those_of_the_subjects() -> None:
+    found = plain_set(subjects=("S1", "S1", "S1", "S5", "S5", "S5"))
+    table = templates_of(found)
+    assert table.shape == (2, 15)
+    assert torch.equal(table[:, 0], table[:, 3])  # both hips alike
+    assert len(found.of_subjects(("S5",))) == 3
+    with pytest.raises(UserError, match="has no poses of S9; its subjects are S1, S5"):
+        found.of_subjects(("S9",))
+
+
+def test_broken_rows_of_a_test_set_are_refused(tmp_path: Path) -> None:
+    solid = poses(4).astype(np.float64)
+    flat = np.random.default_rng(0).uniform(-0.3, 0.3, (4, 16, 2))
+    solid[2, 1] = np.nan
+    np.savez(tmp_path / "test_3dhp.npz", pose3d=solid, pose2d=flat)
+    reader = Poses(PosesConfig(tmp_path / "test_3dhp.npz"))
+    entries = list(reader.samples())
+    assert entries[2] == ("test_3dhp/000002", "its joints hold a number that is not finite")
+    assert [type(entry) for entry in entries] == [Sample, Sample, tuple, Sample]
+    assert len(reader.poses()) == 3
+    sample = entries[3]
+    assert isinstance(sample, Sample)
+    seen = see(sample.keypoints2d, sample.confidence > 0, sample.joint_set, "h36m16", sample.image, sample.camera)
+    np.testing.assert_allclose(seen.screen, flat[3], atol=1e-6)
+
+
+def test_files_of_another_kind_are_told(tmp_path: Path) -> None:
+    np.savez(tmp_path / "other.npz", joints=np.zeros((2, 3)))
+    with pytest.raises(UserError, match="neither PoseAug's form"):
+        read_test_set(tmp_path / "other.npz")
+    with pytest.raises(UserError, match="positions_3d"):
+        read_h36m(tmp_path / "other.npz", tmp_path / "other.npz", ("S1",))
+
+
+# Motions before virtual cameras
+
+
+@pytest.fixture(scope="module")
+def motions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_motions(tmp_path_factory.mktemp("motions") / "motions.npz")
+
+
+@pytest.mark.parametrize("views", ["lab", "wild"])
+def test_people_are_seen_whole_and_upright(motions: Path, views: str) -> None:
+    found = MocapReader(MocapConfig(str(motions), views=views, cameras=3)).poses()  # type: ignore[arg-type]
+    assert len(found) == 6 * 20 * 3
+    assert (found.poses[..., 2] > 0.5).all()
+    assert (found.keypoints.abs() <= 1).float().mean() > 0.99
+    np.testing.assert_allclose(project(found.poses, found.known_cameras), found.keypoints, atol=1e-6)
+    upright = (found.poses[:, 9, 1] < found.poses[:, 3, 1]).float().mean()
+    assert upright > 0.95
+    left, right = found.poses[:, 4], found.poses[:, 1]
+    assert (left - right).norm(dim=-1).median() > 0.1
+
+
+def test_a_studio_has_a_few_actors_and_views(motions: Path) -> None:
+    """And the wild anybody, from anywhere: the spread of what lifters see is larger."""
+    lab, wild = (
+        MocapReader(MocapConfig(str(motions), domain="lab", views=views, cameras=4)).poses()  # type: ignore[arg-type]
+        for views in ("lab", "wild")
+    )
+    assert {subject[0] for subject in lab.subjects} == {"A"}
+    heights = [lengths_of(bones_of(each.poses)).sum((1, 2)).std() for each in (lab, wild)]
+    depths = [each.poses[:, 0, 2].std() for each in (lab, wild)]
+    assert depths[1] > 2 * depths[0]
+    assert heights[1] > 0
+
+
+def test_the_same_seed_draws_the_same(motions: Path) -> None:
+    config = MocapConfig(str(motions), views="wild", seed=4)
+    first, again, other = (MocapReader(c).poses() for c in (config, config, evolve(config, seed=5)))
+    assert torch.equal(first.poses, again.poses)
+    assert not torch.equal(first.poses, other.poses)
+
+
+def test_samples_are_the_arrays(motions: Path) -> None:
+    reader = MocapReader(MocapConfig(str(motions), domain="wild", views="wild", cameras=2, stride=5))
+    found, samples = reader.poses(), list(reader.samples())
+    assert len({sample.id for sample in samples if isinstance(sample, Sample)}) == len(samples) == len(found)
+    for at in (0, 7):
+        sample = samples[at]
+        assert isinstance(sample, Sample)
+        seen = see(sample.keypoints2d, sample.confidence > 0, sample.joint_set, "smpl16", sample.image, sample.camera)
+        np.testing.assert_allclose(seen.screen, found.keypoints[at], atol=1e-5)
+
+
+def test_no_such_motions(motions: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "m.npz", joints=np.zeros((1, 22, 3)))
+    with pytest.raises(UserError, match="lacks offsets, names, clip, domain"):
+        MocapReader(MocapConfig(str(tmp_path / "m.npz"))).poses()
+    with pytest.raises(UserError, match="nowhere"):
+        MocapReader(MocapConfig("nowhere.npz")).poses()
