@@ -225,6 +225,8 @@ class TrainingAugmenter(Protocol):
     ) -> "Iterator[Mapping[str, torch.Tensor]]":
         """The batches of epoch ``number`` (from 0) over all ``frames``, real and synthesised.
 
+        Frames are in the estimator's joint set; items of its own kind come as its readers yield them.
+
         Called when the epoch begins. Each batch is what ``estimator.training_loss`` takes; it is asked for when the
         estimator has made a step on the one before. Every draw is to follow from ``seed``, which is the epoch's own.
         """

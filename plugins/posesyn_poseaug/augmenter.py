@@ -74,7 +74,11 @@ class PoseAugmenter:
             pairs = exchange_lengths(pairs, self._templates(poses))
             self.exchanged = pairs.poses
         augmentor.set_rate(gan_rate(min(number + 1, self.config.epochs), self.config.epochs))
+        statistics = {name: value.clone() for name, value in estimator.lifter.named_buffers()}
         augmented, _ = gan_epoch(augmentor, estimator.lifter, pairs, number + 1)
+        if not estimator.lifter.training:  # its norms stay as they are at inference: undo what augmented poses did
+            for name, value in estimator.lifter.named_buffers():
+                value.copy_(statistics[name])
         return augmented, original
 
     def _augmentor(self, estimator: Lifter, seed: int) -> Augmentor:

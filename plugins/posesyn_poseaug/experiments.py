@@ -11,7 +11,7 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from attrs import asdict, evolve, fields_dict, frozen
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 STANDS_FOR = {"lab": ("H36M",), "wild": ("3DHP", "3DPW")}
 """Which of the paper's test sets those of the world ``mocap`` are shown beside."""
+DataSet = TypeVar("DataSet", bound=Choice)
 UNITS = {"mpjpe": "MPJPE", "pa_mpjpe": "PA-MPJPE", "pck": "PCK", "auc": "AUC"}
 
 
@@ -143,7 +144,7 @@ def _with_keypoints(laboratory: Laboratory, recipe: Recipe, keypoints: str) -> R
     if not keypoints:
         return recipe
 
-    def changed(choice: Choice) -> Choice:
+    def changed(choice: DataSet) -> DataSet:
         able = "keypoints" in fields_dict(_reader_config(laboratory, choice))
         return evolve(choice, options={**choice.options, "keypoints": keypoints}) if able else choice
 

@@ -11,7 +11,7 @@ first one measures and writes. The number of processes is no part of a training:
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -129,7 +129,7 @@ def finetune(
     processes, or if the loss is no longer a number.
     """
     plan = Schedule(steps=steps, learning_rate=learning_rate, **schedule)
-    online = None if augmenter is None else Online(augmenter, (*real, *synthesised), seed)
+    online = None if augmenter is None else Online(augmenter, _all_frames(real, synthesised, ratio), seed)
     mixture = Mixture(real, synthesised, batch_size, ratio, seed) if online is None else online
     arguments = {**asdict(plan), "batch_size": batch_size, "ratio": ratio, "seed": seed}
     arguments |= {"real": len(real), "synthesised": len(synthesised)}
@@ -167,6 +167,11 @@ def finetune(
         estimator.save(folder / WEIGHTS)
     training.accelerator.wait_for_everyone()  # all may read what the first one wrote
     return FinetuneResult(folder / WEIGHTS, metrics, training.unread)
+
+
+def _all_frames(real: Iterable[Any], synthesised: Sequence[LabelledFrame], ratio: float) -> list[Any]:
+    """What an augmenter gets: all of both sets, but none of the one that the mixture would leave out."""
+    return [*(real if ratio < 1 else ()), *(synthesised if ratio > 0 else ())]
 
 
 def _steps(

@@ -7,6 +7,7 @@ from attrs import define, field
 
 from posesyn_core.components import TrainableEstimator, TrainingAugmenter
 from posesyn_core.errors import UserError
+from posesyn_core.geometry.joints import frame_in
 from posesyn_core.seeds import seed_of
 from posesyn_core.training.loader import Batch
 from posesyn_core.values import LabelledFrame
@@ -14,12 +15,17 @@ from posesyn_core.values import LabelledFrame
 
 @define
 class Online:
-    """An augmenter at work on a training's frames; ``epoch`` is the next one to begin."""
+    """An augmenter at work on a training's frames and the estimator's own items; ``epoch`` is the next one to begin."""
 
     augmenter: TrainingAugmenter
-    frames: Sequence[LabelledFrame]
+    frames: Sequence[Any]
     seed: int
     epoch: int = field(default=0, init=False)
+
+    def _frames_for(self, estimator: TrainableEstimator) -> list[Any]:
+        """The frames in the estimator's joint set; items of its own kind as they are."""
+        joints = getattr(estimator, "joint_set", "smpl24")
+        return [frame_in(frame, joints) if isinstance(frame, LabelledFrame) else frame for frame in self.frames]
 
     def groups(
         self, estimator: TrainableEstimator, first: int, steps: int, accumulate: int, ended: Callable[[], None]
@@ -29,11 +35,11 @@ class Online:
 
         UserError if an epoch has not enough batches for a step.
         """
-        step = first
+        frames, step = self._frames_for(estimator), first
         while step < steps:
             group: list[Batch] = []
             seed, before = seed_of(self.seed, str(self.epoch), "augment"), step
-            for tensors in self.augmenter.epoch(self.epoch, self.frames, estimator, seed):
+            for tensors in self.augmenter.epoch(self.epoch, frames, estimator, seed):
                 group.append(Batch(step * accumulate + len(group), dict(tensors), ()))
                 if len(group) == accumulate:
                     yield group
