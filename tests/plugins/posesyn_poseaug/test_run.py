@@ -18,6 +18,7 @@ SMALL = [
 ]
 
 
+@pytest.mark.slow
 def test_the_loop_on_the_free_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSESYN_CACHE", str(tmp_path / "cache"))
     run = create_run(tmp_path / "run", load_recipe(EXAMPLE, SMALL), Registry.discover())
