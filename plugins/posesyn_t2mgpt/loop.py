@@ -84,9 +84,15 @@ def _one_step(
     mixed = options.precision == "bfloat16"
     with torch.autocast(torch.device(options.device).type, torch.bfloat16, enabled=mixed):
         loss = step(number)
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise UserError(f"the training loss is {value} at step {number}; lower --rate" + _AT_ONCE * (number == 0))
     loss.backward()
     optimizer.step()
-    return float(loss.detach())
+    return value
+
+
+_AT_ONCE = ", or look for values far off in the motions: no weight had been changed yet"
 
 
 def _published_fall(done: float) -> float:

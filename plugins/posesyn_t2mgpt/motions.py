@@ -20,7 +20,7 @@ from torch import Tensor
 
 from posesyn_core.errors import UserError
 from posesyn_core.files.reading import read_npy, read_npz, read_text, reading
-from posesyn_t2mgpt.representation import FPS, JOINTS, joints_from_features
+from posesyn_t2mgpt.representation import FEATURES, FPS, JOINTS, joints_from_features
 
 SHORTEST = 2
 """Frames: features need two."""
@@ -110,9 +110,10 @@ def _read_joints(folder: Path, name: str) -> np.ndarray | None:
         return None
     with reading(path, "motion", "an array of joints or features"):
         array = read_npy(path, "motion", "an array of joints or features").astype(np.float32)
-        motion = array if array.ndim == 3 else joints_from_features(array)
-    if motion.shape[1:] != (JOINTS, 3):
-        raise UserError(f"{str(path)!r} holds an array of shape {array.shape}, not (T, 22, 3) or (T, 263)")
+    if array.shape[1:] not in ((JOINTS, 3), (FEATURES,)):
+        kit = "; it is of KIT-ML, which has another skeleton" if array.shape[1:] in ((251,), (21, 3)) else ""
+        raise UserError(f"{str(path)!r} holds an array of shape {array.shape}, not (T, 22, 3) or (T, 263){kit}")
+    motion = array if array.ndim == 3 else joints_from_features(array)
     return motion if len(motion) >= SHORTEST and np.isfinite(motion).all() else None
 
 

@@ -64,7 +64,13 @@ def weight_format(registry: Registry, name: str) -> "WeightFormat":
 def describe(fit: "Fit") -> list[str]:
     """Lines that say how a file fits."""
     lines = [f"{'fits' if fit.fits else 'does not fit'}: {fit.variant or 'no known variant'}"]
-    kinds = {"missing": fit.missing, "unexpected": fit.unexpected, "shape": fit.wrong_shape, "ignored": fit.ignored}
+    kinds = {
+        "missing": fit.missing,
+        "unexpected": fit.unexpected,
+        "shape": fit.wrong_shape,
+        "not finite": fit.not_finite,
+        "ignored": fit.ignored,
+    }
     for kind, names in kinds.items():
         lines += [f"  {kind:<11} {name}" for name in names[:SHOWN]]
         if len(names) > SHOWN:

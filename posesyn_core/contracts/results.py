@@ -12,15 +12,15 @@ from posesyn_core.errors import UserError
 V = TypeVar("V")
 
 
-def expect(results: object, kind: type[V], count: int, method: Callable[..., Any]) -> list[V]:
-    """What a component's ``method`` returned, if it is a list (or tuple) of ``count`` values of ``kind``.
+def expect(results: object, kind: type[V], count: int | None, method: Callable[..., Any]) -> list[V]:
+    """What a component's ``method`` returned, if it is a list (or tuple) of ``count`` values of ``kind``; None: any.
 
     UserError naming the plugin's class and method otherwise.
     """
     where = name_of(method)
     if not isinstance(results, list | tuple):
         raise UserError(f"{where} returned {a_value(results)} where a list of {kind.__name__} is needed")
-    if len(results) != count:
+    if count is not None and len(results) != count:
         raise UserError(f"{where} returned {len(results)} results for {count} inputs: one for each is needed")
     wrong = [item for item in results if not isinstance(item, kind)]
     if wrong:
@@ -46,8 +46,8 @@ def name_of(method: Callable[..., Any]) -> str:
 
 
 def a_value(value: object) -> str:
-    """A value by its type, for a sentence: "a dict", "an ndarray", "None"."""
-    return "None" if value is None else a(type(value).__name__)
+    """A value by its type, for a sentence: "a dict", "an array", "None"."""
+    return "None" if value is None else a(type(value).__name__.replace("ndarray", "array"))
 
 
 def a(noun: str) -> str:

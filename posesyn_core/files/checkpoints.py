@@ -38,8 +38,9 @@ class Fit:
     """How a checkpoint file fits a model.
 
     ``variant`` is the model's variant that it belongs to ("" if none is recognisable). ``missing`` and ``unexpected``
-    are parameter names, ``wrong_shape`` holds sentences ("name: (3, 4) in the file, (3, 8) in the network"), and
-    ``ignored`` the names in the file that the model has no use for, as documented by the plugin.
+    are parameter names, ``wrong_shape`` holds sentences ("name: (3, 4) in the file, (3, 8) in the network"),
+    ``ignored`` the names in the file that the model has no use for, as documented by the plugin, and ``not_finite``
+    those whose values in the file are no numbers: NaN anywhere, infinity in what is trained.
     """
 
     variant: str
@@ -47,16 +48,22 @@ class Fit:
     unexpected: tuple[str, ...] = ()
     wrong_shape: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    not_finite: tuple[str, ...] = ()
 
     @property
     def fits(self) -> bool:
         """Whether the file can be loaded strictly."""
-        return not (self.missing or self.unexpected or self.wrong_shape)
+        return not (self.missing or self.unexpected or self.wrong_shape or self.not_finite)
 
     @property
     def complaint(self) -> str:
         """What does not fit, in one clause; "" if everything does."""
-        kinds = {"missing": self.missing, "unexpected": self.unexpected, "of another shape": self.wrong_shape}
+        kinds = {
+            "missing": self.missing,
+            "unexpected": self.unexpected,
+            "of another shape": self.wrong_shape,
+            "with NaN or infinity": self.not_finite,
+        }
         return "; ".join(f"{len(names)} {kind} ({_listed(names)})" for kind, names in kinds.items() if names)
 
 
@@ -84,12 +91,15 @@ def compare(
     ignored: Sequence[str] = (),
     optional: Sequence[str] = (),
 ) -> Fit:
-    """Compare names and shapes of a state dict with those of ``network`` (which may be on the meta device).
+    """Compare a state dict's names and shapes with those of ``network`` (which may be on the meta device).
+
+    Values that are not finite never fit: such a network knows nothing.
 
     ``ignored`` are patterns ("smpl.*") of names in the file that the model has no use for, ``optional`` patterns of
     the network's own names that the file may lack (they keep the values that the network has).
     """
     wanted = network.state_dict()
+    trained = {name for name, _ in network.named_parameters()}
     extra = [name for name in state if name not in wanted]
     return Fit(
         variant,
@@ -101,7 +111,15 @@ def compare(
             if name in state and state[name].shape != tensor.shape
         ),
         ignored=tuple(name for name in extra if _matches(name, ignored)),
+        not_finite=tuple(name for name in wanted if name in state and not _is_sound(state[name], name in trained)),
     )
+
+
+def _is_sound(tensor: Tensor, trained: bool) -> bool:
+    """Buffers may be infinite where they mask."""
+    if tensor.is_meta or not tensor.is_floating_point():
+        return True
+    return bool(torch.isfinite(tensor).all() if trained else ~torch.isnan(tensor).any())
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Any
 
 from posesyn_core.components import Captioner, Kind
+from posesyn_core.contracts.results import expect
 from posesyn_core.pipeline.executor import LOCAL, Executor
 from posesyn_core.pipeline.run import HARD, Captioned, Run, Selected
 from posesyn_core.pipeline.tables import Row, Table
@@ -39,5 +40,6 @@ class Captions(Work[Selected, Captioned]):
             yield from each_alone(self._describe, batch)
 
     def _describe(self, batch: Sequence[Selected]) -> list[Captioned]:
-        sentences = self.captioner.caption([s.scored.sample for s in batch], [s.pose for s in batch])
+        given = [s.scored.sample for s in batch], [s.pose for s in batch]
+        sentences = expect(self.captioner.caption(*given), str, len(batch), self.captioner.caption)
         return [Captioned(s.scored.sample.id, sentence) for s, sentence in zip(batch, sentences, strict=True)]

@@ -1,9 +1,11 @@
 """Stage 7: write the kept frames as data-set files."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from posesyn_core.components import DatasetWriter, Kind
+from posesyn_core.contracts.results import expect
 from posesyn_core.files.paths import atomic_folder
 from posesyn_core.pipeline.run import Run
 from posesyn_core.recipe import Choice
@@ -17,7 +19,7 @@ def export(run: Run) -> dict[str, Any]:
     for name in run.recipe.export.formats:
         writer: DatasetWriter = run.create(Kind.WRITER, Choice(name), "export")
         with atomic_folder(run.folder / "export" / name) as folder:
-            written[name] = len(writer.write(kept_frames(run), folder))
+            written[name] = len(expect(writer.write(kept_frames(run), folder), Path, None, writer.write))
     return written
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from posesyn_core.body.label_fitting import fit_to_labels
 from posesyn_core.components import Kind, MotionGenerator
+from posesyn_core.contracts.results import expect
 from posesyn_core.method.orientation import camera_to_y_up
 from posesyn_core.pipeline.executor import LOCAL, Executor
 from posesyn_core.pipeline.run import HARD, Run, Selected
@@ -49,7 +50,7 @@ class Motions(Work[MotionRequest, Motion]):
             return _repeat_pose
         generator: MotionGenerator = self.run.create(Kind.MOTION, recipe.motion, "motion")
         self.run.accelerate(recipe.motion, generator, "motion")
-        return generator.generate
+        return lambda requests: expect(generator.generate(requests), Motion, len(requests), generator.generate)
 
     def rows(self, batches: Iterator[list[Unit[MotionRequest]]]) -> Iterator[Row[Motion]]:
         for batch in batches:

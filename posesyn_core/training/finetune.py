@@ -24,6 +24,7 @@ from posesyn_core.files.paths import atomic_path, write_atomic
 from posesyn_core.parallel.processes import process_place
 from posesyn_core.progress import progress
 from posesyn_core.seeds import seed_of
+from posesyn_core.training.faults import check_gradient, checked_terms, loss_fault
 from posesyn_core.training.loader import Batch, Mixture, batches
 from posesyn_core.training.online import Online
 from posesyn_core.training.sources import Weighted
@@ -204,6 +205,8 @@ def _validate(training: "Trainer", validation: Validation, before: Sequence[floa
     """Measure the estimator as it is at inference; keep its weights if none were better."""
     training.estimator.network.eval()
     value = training.of_the_first(validation.measure() if training.writes else 0.0)
+    if not math.isfinite(value):
+        raise UserError(f"the validation's error is {value}: look at the samples of [validation], or lower the rate")
     if training.writes and (not before or value < min(before)):
         training.estimator.save(weights)
     training.to_training_mode()
@@ -260,7 +263,8 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         lines = [self._accumulate(batch) for batch in group]
         self._share_gradients()
-        self.accelerator.clip_grad_norm_(self.parameters, self.schedule.max_gradient)
+        norm = self.accelerator.clip_grad_norm_(self.parameters, self.schedule.max_gradient)
+        check_gradient(norm, step, self.schedule.precision)
         self.optimiser.step()
         for batch in group:
             self.unread |= dict(batch.replaced)
@@ -295,9 +299,9 @@ class Trainer:
         tensors = {name: tensor.to(self.device) for name, tensor in batch.tensors.items()}
         with torch.random.fork_rng(devices=[]), self.accelerator.autocast():  # dropout depends on the batch alone
             torch.manual_seed(seed_of(self.seed, str(batch.step), "finetune"))
-            terms = self.estimator.training_loss(tensors)
+            terms = checked_terms(self.estimator, self.estimator.training_loss(tensors))
         if not torch.isfinite(terms["loss"]):
-            raise UserError(f"the training loss is no number at step {batch.step}; lower finetune.learning_rate")
+            raise loss_fault(self.estimator, batch, self.parameters, self.schedule.precision)
         self.accelerator.backward(terms["loss"] / self.schedule.accumulate)
         return {name: float(term.detach()) for name, term in terms.items()}
 

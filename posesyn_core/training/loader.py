@@ -83,11 +83,15 @@ def _order(seed: int, name: str, turn: int, count: int) -> NDArray[np.int64]:
 
 @frozen
 class Batch:
-    """The collated inputs of one step, and (id, reason) of frames that were replaced by others."""
+    """The collated inputs of one step, (id, reason) of frames that were replaced by others, and whose inputs they are.
+
+    ``ids`` are the frames' in the order of the tensors' rows; empty where an augmenter made the batch.
+    """
 
     step: int
     tensors: Mapping[str, Tensor]
     replaced: tuple[tuple[str, str], ...]
+    ids: tuple[str, ...] = ()
 
 
 def batches(
@@ -102,20 +106,21 @@ def batches(
 
 def _collate(estimator: TrainableEstimator, mixture: Mixture, step: int) -> Batch:
     frames = mixture.batch(step)
-    items, replaced = [], list[tuple[str, str]]()
+    items, replaced, ids = [], list[tuple[str, str]](), list[str]()
     for slot, frame in enumerate(frames):
         random = rng(mixture.seed, f"{step}/{slot}", "augment")
-        item, reasons = _inputs(estimator, frame, frames, random)
+        item, name, reasons = _inputs(estimator, frame, frames, random)
         items.append(item)
+        ids.append(name)
         replaced += reasons
     tensors = {name: torch.from_numpy(np.stack([item[name] for item in items])) for name in items[0]}
-    return Batch(step, tensors, tuple(replaced))
+    return Batch(step, tensors, tuple(replaced), tuple(ids))
 
 
 def _inputs(
     estimator: TrainableEstimator, frame: Any, others: Sequence[Any], random: np.random.Generator
-) -> tuple[dict[str, np.ndarray], list[tuple[str, str]]]:
-    """The inputs of ``frame``, or where it can't be read of another one of the batch, with the reasons.
+) -> tuple[dict[str, np.ndarray], str, list[tuple[str, str]]]:
+    """The inputs of ``frame``, or where it can't be read of another one of the batch, with its id and the reasons.
 
     The estimator gets the labels of our frames in its own joint set, and items of its own kind as they are.
     """
@@ -124,7 +129,7 @@ def _inputs(
     while len(reasons) < TRIES:
         try:
             given = hidden(frame_in(frame, joints)) if isinstance(frame, LabelledFrame) else frame
-            return estimator.training_inputs(given, random), reasons
+            return estimator.training_inputs(given, random), str(getattr(frame, "id", "?")), reasons
         except SampleError as error:
             reasons.append((str(frame.id), str(error)))
             frame = others[int(random.integers(len(others)))]

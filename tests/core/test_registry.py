@@ -1,6 +1,7 @@
 """The plugin manager: origins, conflicts, failures, readiness."""
 
 import importlib
+import importlib.metadata
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -176,8 +177,18 @@ def test_names_that_mean_something_else_are_left_alone() -> None:
 
 
 def test_every_kind_has_its_hook_and_every_hook_of_components_its_kind() -> None:
-    others = {"register_commands", "register_joint_sets", "register_worlds"}
-    assert {kind.hook for kind in Kind} == {name for name in dir(hookspecs) if name.startswith("register_")} - others
+    specified = {name for name, hook in vars(hookspecs).items() if hasattr(hook, "posesyn_spec")}
+    of_components = {n for n in specified if "Component" in str(getattr(hookspecs, n).__annotations__.get("return"))}
+    assert {kind.hook for kind in Kind} == of_components
+
+
+def test_a_plugin_that_cannot_be_imported_is_named_where_it_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = importlib.metadata.EntryPoint("mine", "posesyn_nowhere.plugin", "posesyn")
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [broken])
+    found = Registry.discover()
+    assert "ModuleNotFoundError: No module named 'posesyn_nowhere'" in next(iter(found.failures.values()))
+    with pytest.raises(UserError, match=r"no estimator named 'mine'.*mend the plugin mine \(unknown.*posesyn_nowhere"):
+        found.create(Kind.ESTIMATOR, "mine", {}, "here")
 
 
 def test_bundled_plugins_are_found_through_their_entry_points() -> None:

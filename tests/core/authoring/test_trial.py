@@ -128,7 +128,7 @@ def motions(change: Callable[[Motion], Any]) -> Any:
         (lambda m: evolve(m, joints=m.joints[:5]), "motions", "5 frames, where 40 to 60 were asked for"),
         (lambda m: evolve(m, joints=m.joints * np.nan), "motions", "not finite"),
         (lambda m: evolve(m, id="other"), "motions", "another id"),
-        (lambda m: m.joints, "motions", "ndarray in its list"),
+        (lambda m: m.joints, "motions", "an array in its list"),
         (lambda m: evolve(m, joints=m.joints + np.array([0, 5, 0])), "floor", "y is up"),
     ],
 )

@@ -223,3 +223,21 @@ def test_a_checkpoint_that_asks_for_code_is_refused_in_our_words(tmp_path: Path)
     with pytest.raises(UserError, match=r"evil\.pt") as caught:
         read_state_dict(tmp_path / "evil.pt")
     assert "weights_only" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_do_not_fit(tmp_path: Path, network: nn.Sequential, value: float) -> None:
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    state["0.weight"][1, 2] = value
+    fit = compare(state, network)
+    assert not fit.fits and fit.not_finite == ("0.weight",)
+    with pytest.raises(UserError, match=r"1 with NaN or infinity \(0\.weight\)"):
+        load_state_dict(network, state, fit, tmp_path / "weights.pt")
+
+
+def test_a_mask_may_be_infinite_but_not_nan() -> None:
+    network = nn.Linear(2, 2)
+    network.register_buffer("mask", torch.zeros(2))
+    state = {**network.state_dict(), "mask": torch.tensor([0.0, -torch.inf])}
+    assert compare(state, network).fits
+    assert compare({**state, "mask": torch.tensor([0.0, torch.nan])}, network).not_finite == ("mask",)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from attrs import evolve
 
+from posesyn_core.errors import UserError
 from posesyn_core.pipeline import synthesize as stage
 from posesyn_core.pipeline.run import HARD, Run
 from posesyn_core.pipeline.tables import Row
@@ -94,3 +95,20 @@ def test_a_broken_pseudo_label_rejects_itself_alone(tmp_path: Path) -> None:
     assert "not finite" in reasons[f"{rows[1].unit}#0"]
     assert "no body" in reasons[f"{rows[2].unit}#0"]
     assert list(stored(run)) == [f"{rows[0].unit}#0", f"{rows[3].unit}#0"]
+
+
+@pytest.mark.parametrize(
+    ("returned", "complaint"),
+    [
+        ({}, r"T2MGpt\..* returned a dict where a list of Motion is needed"),
+        ([np.zeros((40, 22, 3))] * 2, "returned an array in its list, where each must be a Motion"),
+        ([], "returned 0 results for 2 inputs"),
+    ],
+)
+def test_a_generator_that_returns_something_else_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, returned: object, complaint: str
+) -> None:
+    run = hard_run(tmp_path / "run", 2, ["synthesize.max_frames=40"], CAPTIONS[:2])
+    monkeypatch.setattr(T2MGpt, "generate", lambda self, requests: returned)
+    with pytest.raises(UserError, match=complaint):
+        run_stage(run, "synthesize")

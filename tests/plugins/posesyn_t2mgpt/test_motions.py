@@ -115,3 +115,11 @@ def test_published_example(shared: Path, tmp_path: Path) -> None:
         read.append(load_motions(tmp_path))
     assert [len(motions.joints) for motions in read] == [170, 170]
     torch.testing.assert_close(read[0].joints, read[1].joints, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(40, 251), (40, 21, 3)])
+def test_kit_motions_are_not_taken_for_humanml3ds(folder: Path, shape: tuple[int, ...]) -> None:
+    (folder / "new_joints" / "000001.npy").unlink()
+    np.save(folder / "new_joint_vecs" / "000001.npy", np.zeros(shape, np.float32))
+    with pytest.raises(UserError, match=r"not \(T, 22, 3\) or \(T, 263\); it is of KIT-ML"):
+        load_motions(folder)

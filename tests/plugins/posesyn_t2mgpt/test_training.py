@@ -167,6 +167,14 @@ def test_bad_training_options(motions_file: Path, tmp_path: Path, change: dict[s
         train_vq(motions, motions, tmp_path / "vq.safetensors", evolve(VQ, **change))
 
 
+def test_a_loss_that_is_no_number_stops_the_training(motions_file: Path, tmp_path: Path) -> None:
+    motions = load_motions(motions_file)
+    far = evolve(motions, joints=motions.joints * 1e30)
+    with pytest.raises(UserError, match=r"training loss is (nan|inf) at step 0; lower --rate, or look for values"):
+        train_vq(far, motions, tmp_path / "vq.safetensors", VQ)
+    assert not (tmp_path / "vq.safetensors").exists()
+
+
 def test_published_schedule() -> None:
     """999 steps up to the full rate, which falls to a twentieth after two thirds."""
     options = VqOptions()
