@@ -1,8 +1,9 @@
 """Claim: real training data of a million entries takes less than 2 GB of memory, and drawing the next batch from it
 takes as long as from a thousand entries.
 
-Frames with 24 joints in 2D and 3D, a body and a camera are read one by one, as a run's stage finetune does, and batches
-of 32 are drawn from them: first the batch that begins a round of a million, then the others.
+Frames with 24 joints in 2D and 3D, a body and a camera are read one by one, as a run's stage finetune does. Batches of
+32 are drawn: first only which entries they hold, then with the entries read from where they are kept, whose speed is
+that of the disk and of what the system caches of it. A round through the entries begins with its order, made once.
 
     python bench/training_data.py [entries]
 """
@@ -60,24 +61,28 @@ def drawing(mixture: Mixture) -> tuple[float, float]:
 
 def main() -> None:
     total = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
-    before = resident()
+    before, medians = resident(), {}
     with tempfile.TemporaryDirectory() as folder:
-        medians = {}
         for count in (1000, total):
             start, records = time.perf_counter(), Records(LabelledFrame, Path(folder))
             for frame in frames(count):
                 records.append(frame)
-            took = time.perf_counter() - start
-            weighted = Weighted({"a": records, "b": records}, {"a": 0.3, "b": 0.7})
-            for name, real in (("one pool", Joined([records])), ("by weights", weighted)):
-                first, median = drawing(Mixture(real, [], BATCH, 0.0, seed=0))
-                medians[name, count] = median
-                print(
-                    f"{count:>9,} entries, {name:<10}: read at {count / took:,.0f}/s, first batch {first:.2f} ms, "
-                    f"then {median:.2f} ms; memory {resident():.0f} MB ({resident() - before:.0f} above the start)"
-                )
-    for name in ("one pool", "by weights"):
-        print(f"{name}: a batch from {total:,} / from 1,000 = {medians[name, total] / medians[name, 1000]:.2f}")
+            rate = count / (time.perf_counter() - start)
+            print(f"{count:>9,} entries read at {rate:,.0f}/s; memory {resident() - before:.0f} MB above the start")
+            places = Weighted({"a": range(count), "b": range(count)}, {"a": 0.3, "b": 0.7})
+            whole = Weighted({"a": records, "b": records}, {"a": 0.3, "b": 0.7})
+            for name, real in (
+                ("drawn from one pool", Joined([range(count)])),
+                ("drawn by weights", places),
+                ("read, one pool", Joined([records])),
+                ("read, by weights", whole),
+            ):
+                first, medians[name, count] = drawing(Mixture(real, [], BATCH, 0.0, seed=0))
+                print(f"{name:>30}: first batch {first:8.3f} ms, then {medians[name, count]:.3f} ms")
+            print(f"{'memory':>30}: {resident() - before:.0f} MB above the start")
+    for name in ("drawn from one pool", "drawn by weights"):
+        ratio = medians[name, total] / medians[name, 1000]
+        print(f"{name}: a batch of {total:,} entries / of 1,000 = {ratio:.2f}")
 
 
 if __name__ == "__main__":

@@ -138,14 +138,25 @@ class TrainingDefaults:
     The fields are keys of ``[finetune]``. How long: either ``steps`` or ``epochs``, passes through all training frames;
     None = not said. Those of an estimator are its authors' or the paper's that fine-tunes it; those here are for
     estimators that say nothing.
+
+    ``decay``: "steps" lets the learning rate fall to a tenth at each of ``milestones``, shares of the training.
+    ``warm_up`` is the share of the training in which it rises linearly, ``betas`` are Adam's. Gradients are clipped to
+    the norm ``max_gradient`` (0 = not at all), ``clip``: of all together, or of each tensor. ``mode``: "train" has the
+    network in its training mode, BatchNorm, dropout and drop path alive; "frozen" as it is at inference.
     """
 
     learning_rate: float = 1e-4
     batch_size: int = 32
     steps: int | None = None
     epochs: int | None = None
-    decay: Literal["cosine", "constant"] = "cosine"
+    decay: Literal["cosine", "constant", "steps"] = "cosine"
     weight_decay: float = 0.0
+    milestones: tuple[float, ...] = ()
+    warm_up: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.999)
+    max_gradient: float = 10.0
+    clip: Literal["all", "each"] = "all"
+    mode: Literal["train", "frozen"] = "frozen"
 
 
 @runtime_checkable
@@ -206,7 +217,13 @@ class EstimatorAbilities(Posing, Protocol):
         ...
 
     training_defaults: TrainingDefaults
-    """The schedule of recipes that leave it open."""
+    """The schedule of fine-tunings whose recipe leaves it open."""
+
+    scratch_defaults: TrainingDefaults
+    """That of trainings from scratch, whose mode is always "train"; without it they have ``training_defaults``."""
+
+    training_notes: tuple[str, ...]
+    """What its published training has that this one leaves out, for want of a file or so; for the report."""
 
     def reinitialise(self) -> None:
         """Replace what training learns by untrained weights of the same architecture and size.

@@ -149,10 +149,28 @@ class Finetune:
     accumulate: int = option(1, "batches in a step, their gradients averaged", least=1)
     ratio: float = option(0.5, "share of synthesised frames in a batch", least=0, most=1)
     learning_rate: float | None = option(None, "peak learning rate; unset = the estimator's own, else 1e-4", above=0)
-    decay: Literal["cosine", "constant"] | None = option(
+    decay: Literal["cosine", "constant", "steps"] | None = option(
         None, "how the learning rate goes on after the warm-up; unset = as the estimator's own, else 'cosine'"
     )
+    milestones: tuple[float, ...] | None = option(
+        None, "with decay = 'steps': shares of the training after which the learning rate is a tenth; unset = its own"
+    )
     weight_decay: float | None = option(None, "AdamW's weight decay; unset = the estimator's own, else 0", least=0)
+    warm_up: float | None = option(
+        None, "share of the steps in which the learning rate rises; unset = its own, else 0.05", least=0, below=1
+    )
+    betas: tuple[float, float] | None = option(None, "Adam's betas; unset = its own, else [0.9, 0.999]")
+    max_gradient: float | None = option(
+        None, "largest norm of the gradients, which are clipped to it; 0 = not; unset = its own, else 10", least=0
+    )
+    clip: Literal["all", "each"] | None = option(
+        None, "of all gradients together, or of each tensor's; unset = its own, else 'all'"
+    )
+    mode: Literal["train", "frozen"] | None = option(
+        None,
+        "'train': BatchNorm, dropout and drop path alive; 'frozen': as at inference; unset = its own, else 'frozen'; "
+        "from scratch it is always 'train'",
+    )
     precision: Literal["fp32", "bf16", "fp16"] = option("fp32", "bf16 and fp16: mixed precision")
     validate_every: int = option(100, "steps between validations, if the recipe has [validation]", least=1)
     patience: int = option(0, "stop after so many validations without a better one; 0 = never", least=0)
@@ -162,6 +180,15 @@ class Finetune:
     )
     from_scratch: bool = option(False, "start from untrained weights of the same size instead (Table 4, FS)")
     real_only: bool = option(True, "also train on the real data alone for as many steps, for comparison")
+
+    def __attrs_post_init__(self) -> None:
+        """OptionError for settings that contradict each other or lie out of their range."""
+        if self.from_scratch and self.mode == "frozen":
+            raise OptionError("mode", "must be 'train' from scratch: an untrained network learns nothing frozen")
+        for name, below in (("milestones", 1.0), ("betas", 1.0)):
+            values = getattr(self, name) or ()
+            if not all(0 <= value < below for value in values):
+                raise OptionError(name, f"must be numbers from 0 to below {below:g}, not {list(values)}")
 
 
 @frozen

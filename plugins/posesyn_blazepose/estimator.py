@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from posesyn_blazepose.config import BlazePoseConfig
-from posesyn_blazepose.joints import BLAZEPOSE33
 from posesyn_blazepose.landmark_training import landmark_loss, landmark_view
 from posesyn_blazepose.looks import FIRST, WIDE, TwoLooks
 from posesyn_blazepose.rois import FIRST_MARGIN, Floats, cut, square_of_box
@@ -22,6 +21,7 @@ from posesyn_core.errors import UserError
 from posesyn_core.files.checkpoints import replace_weights
 from posesyn_core.files.images import load_image
 from posesyn_core.geometry.boxes import check_box
+from posesyn_core.geometry.skeletons import BLAZEPOSE33
 from posesyn_core.values import Camera, FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample
 
 FOCAL_LENGTH = 3.0

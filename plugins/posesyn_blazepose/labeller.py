@@ -6,12 +6,12 @@ import torch
 from numpy.typing import NDArray
 
 from posesyn_blazepose.config import LabellerConfig
-from posesyn_blazepose.joints import BLAZEPOSE33
 from posesyn_blazepose.looker import Seen, look_twice, mask_in_picture
 from posesyn_blazepose.rois import FIRST_MARGIN, square_of_box
 from posesyn_blazepose.weights import load_landmarks
 from posesyn_core.files.images import load_image
 from posesyn_core.geometry.boxes import check_box
+from posesyn_core.geometry.skeletons import BLAZEPOSE33
 from posesyn_core.values import FloatArray, Image, Keypoints, Sample
 
 

@@ -3,9 +3,7 @@
 from typing import TYPE_CHECKING
 
 from posesyn_blazepose.config import BlazePoseConfig, DetectorConfig, LabellerConfig, StarterConfig
-from posesyn_blazepose.joints import BLAZEPOSE33
 from posesyn_core.components import Component, Kind, Licence
-from posesyn_core.geometry.skeletons import JointSet
 from posesyn_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -62,11 +60,6 @@ def make_starter_weights() -> "StarterWeights":
     from posesyn_blazepose.weights import StarterWeights
 
     return StarterWeights()
-
-
-@hookimpl
-def register_joint_sets() -> list[JointSet]:
-    return [BLAZEPOSE33]
 
 
 @hookimpl

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from attrs import evolve
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -43,9 +44,14 @@ class Hmr2:
     """A TrainableEstimator. ``images`` (B, 3, 256, 256) -> ``global_orient``, ``body_pose``, ``betas``, ``cam``."""
 
     training_defaults: ClassVar[TrainingDefaults] = TrainingDefaults(
-        learning_rate=1e-5, batch_size=32, steps=200_000, decay="constant", weight_decay=1e-4
+        *(1e-5, 32), steps=200_000, decay="constant", weight_decay=1e-4, warm_up=0.0, max_gradient=0.0, mode="train"
     )
-    """The paper's fine-tuning of 4DHumans (supplement A), with 4D-Humans' weight decay."""
+    """The paper's fine-tuning of 4DHumans (supplement A), with 4D-Humans' weight decay, without clipping or warm-up."""
+    scratch_defaults: ClassVar[TrainingDefaults] = evolve(
+        training_defaults, learning_rate=1e-4, batch_size=384, steps=500_000
+    )
+    """The paper's learning rate of the published checkpoint (supplement A; the official file has 1e-5), the official
+    batch of 8 x 48. The million steps of both count generator and discriminator apart: 500,000 are meant."""
     training_kind: ClassVar[type] = Person
     keep_fp32: ClassVar[tuple[str, ...]] = ("smpl_head.rotations",)
     """Submodules of the network for which half precision is too coarse."""
@@ -140,6 +146,13 @@ class Hmr2:
         """The published weights of the data sets (4D-Humans, "data mix 2.0b"), by label."""
         known = {label: MIXTURE.get(label.lower()) for label in sizes}
         return None if None in known.values() else {label: weight for label, weight in known.items() if weight}
+
+    @property
+    def training_notes(self) -> tuple[str, ...]:
+        """Whether the adversarial term is on."""
+        if self.mocap is None:
+            return ("HMR 2.0's adversarial term was off: no motion capture was given (option mocap)",)
+        return ()
 
     def parameters(self) -> Iterable[nn.Parameter]:
         """All weights of the network; those of the discriminator only if there is motion capture to train it on."""

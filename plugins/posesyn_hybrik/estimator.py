@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -54,9 +54,14 @@ class Hybrik:
 
     training_kind: ClassVar[type] = Person
     training_defaults: ClassVar[TrainingDefaults] = TrainingDefaults(
-        learning_rate=1e-4, batch_size=64, epochs=40, decay="constant"
+        *(1e-4, 64), epochs=40, decay="constant", warm_up=0.0, max_gradient=5.0, clip="each", mode="train"
     )
-    """The paper's fine-tuning of HybrIK (supplement A)."""
+    """The paper's fine-tuning of HybrIK (supplement A), its gradients clipped tensor by tensor, as officially."""
+    scratch_defaults: ClassVar[TrainingDefaults] = evolve(
+        training_defaults, learning_rate=1e-3, batch_size=256, epochs=120, decay="steps", milestones=(0.75,)
+    )
+    """The paper's words on the published checkpoint (1e-3, 120 epochs), with the official batch of 8 x 32 and the tenth
+    of the learning rate after epoch 90. The official file goes on to epoch 200, with a hundredth from 120 on."""
 
     def __init__(self, config: HybrikConfig) -> None:
         """UserError if the weights or the body can't be loaded."""

@@ -33,7 +33,12 @@ class Spin:
     training_defaults: ClassVar[TrainingDefaults] = TrainingDefaults(
         learning_rate=5e-5, batch_size=64, epochs=50, decay="constant"
     )
-    """SPIN's published training; PoseSyn's paper fine-tunes no SPIN."""
+    """SPIN's published training; PoseSyn's paper fine-tunes no SPIN. Frozen, with warm-up and
+    clipping, as this core fine-tunes where nothing else is published."""
+    scratch_defaults: ClassVar[TrainingDefaults] = evolve(
+        training_defaults, warm_up=0.0, max_gradient=0.0, mode="train"
+    )
+    """SPIN's published training as it is."""
     keep_fp32: ClassVar[tuple[str, ...]] = ("rotations",)
     """Submodules of the network for which half precision is too coarse."""
 

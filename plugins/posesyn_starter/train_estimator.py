@@ -92,7 +92,7 @@ def main(
         workers=workers,
         label="train",
         weight_decay=0.01,
-        update_statistics=True,
+        mode="train",
     )
     store_half(trained.weights, out)
     if held_out is not None:

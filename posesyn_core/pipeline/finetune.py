@@ -64,7 +64,8 @@ def _train(
     """One training, its metrics told to the trackers; returns the schedule it had (see :func:`schedule_of`)."""
     options, machine = run.recipe.finetune, run.recipe.machine
     folder = run.folder / "finetune" / variant
-    schedule = schedule_of(options, training_defaults(estimator), len(real) + len(synthesised))
+    defaults = training_defaults(estimator, from_scratch=options.from_scratch)
+    schedule = schedule_of(options, defaults, len(real) + len(synthesised))
 
     def error() -> float:
         found = evaluate(estimator, held_out, batch_size=machine.batch_size, workers=machine.workers, label="validate")
@@ -97,7 +98,8 @@ def _train(
             **schedule,
         )
     usable.rejected |= {f"{variant}: {name}": reason for name, reason in result.unread.items()}
-    return {**schedule, "of_the_estimator": _unset(options)}
+    notes = getattr(estimator, "training_notes", ())
+    return {**schedule, "of_the_estimator": _unset(options), **({"notes": list(notes)} if notes else {})}
 
 
 def _augmenter(run: Run) -> TrainingAugmenter | None:
@@ -106,9 +108,10 @@ def _augmenter(run: Run) -> TrainingAugmenter | None:
     return None if choice is None else run.create(Kind.AUGMENTER, choice, "finetune.augmenter")
 
 
-def training_defaults(estimator: TrainableEstimator) -> TrainingDefaults:
-    """Those that the estimator brings, else the core's."""
-    return getattr(estimator, "training_defaults", TrainingDefaults())
+def training_defaults(estimator: TrainableEstimator, *, from_scratch: bool = False) -> TrainingDefaults:
+    """Those that the estimator brings for fine-tuning or for training from scratch, else the core's."""
+    usual: TrainingDefaults = getattr(estimator, "training_defaults", TrainingDefaults())
+    return evolve(getattr(estimator, "scratch_defaults", usual), mode="train") if from_scratch else usual
 
 
 def schedule_of(options: Finetune, defaults: TrainingDefaults, frames: int) -> dict[str, Any]:

@@ -34,34 +34,41 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 CHECKPOINT, METRICS, WEIGHTS = "checkpoint.pt", "metrics.jsonl", "weights.safetensors"
-WARM_UP = 0.05
-"""The learning rate rises linearly over this share of the steps."""
 
 
 @frozen
 class Schedule:
     """How the weights are updated: AdamW with a warm-up, then ``decay`` of the learning rate.
 
-    A step sees ``accumulate`` batches, whose gradients are averaged; several processes share them. ``precision`` other
-    than "fp32" computes the loss in mixed precision. ``update_statistics`` trains in the network's training mode:
-    BatchNorm normalises by the batch and goes on averaging, dropout drops. Else the network stays as it is at
-    inference, which suits a short fine-tuning on a mixture of two kinds of pictures.
+    The fields of :class:`posesyn_core.components.TrainingDefaults` mean the same here. A step sees ``accumulate``
+    batches, whose gradients are averaged; several processes share them. ``precision`` other than "fp32" computes the
+    loss in mixed precision. In ``mode`` "train" BatchNorm normalises by the batch and goes on averaging; several
+    processes average what it holds. "frozen" suits a short fine-tuning on a mixture of two kinds of pictures.
     """
 
     steps: int
     learning_rate: float
-    decay: Literal["cosine", "constant"] = "cosine"
+    decay: Literal["cosine", "constant", "steps"] = "cosine"
     weight_decay: float = 0.0
+    milestones: tuple[float, ...] = ()
+    warm_up: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.999)
     max_gradient: float = 10.0
-    update_statistics: bool = False
+    clip: Literal["all", "each"] = "all"
+    mode: Literal["train", "frozen"] = "frozen"
     accumulate: int = 1
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
 
     def rate(self, step: int) -> float:
         """The learning rate of one step; a function of the step alone."""
-        warm_up = min(1.0, (step + 1) / max(1.0, WARM_UP * self.steps))
-        fall = 0.5 * (1 + math.cos(math.pi * step / self.steps)) if self.decay == "cosine" else 1.0
-        return self.learning_rate * warm_up * fall
+        warm_up = min(1.0, (step + 1) / max(1.0, self.warm_up * self.steps))
+        return self.learning_rate * warm_up * self._fallen(step)
+
+    def _fallen(self, step: int) -> float:
+        """The share of the learning rate that the decay leaves."""
+        if self.decay == "cosine":
+            return 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        return 0.1 ** sum(step >= share * self.steps for share in self.milestones) if self.decay == "steps" else 1.0
 
 
 @frozen
@@ -234,7 +241,11 @@ class Trainer:
         self.writes = self.accelerator.is_main_process
         self._check_share()
         adamw = torch.optim.AdamW(
-            self.parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True
+            self.parameters,
+            lr=schedule.learning_rate,
+            betas=schedule.betas,
+            weight_decay=schedule.weight_decay,
+            fused=True,
         )
         self.optimiser = self.accelerator.prepare(adamw)
         self.to_training_mode()
@@ -247,12 +258,10 @@ class Trainer:
                 f"{count} processes can't share the batches of a step evenly: set finetune.accumulate to a multiple of "
                 f"{count} (and finetune.batch_size to what one process takes at a time)"
             )
-        if count > 1 and self.schedule.update_statistics:
-            raise UserError("the statistics of normalisation layers are updated by one process only; start just one")
 
     def to_training_mode(self) -> None:
         """Put the network into the mode that it is trained in."""
-        self.estimator.network.train(self.schedule.update_statistics)
+        self.estimator.network.train(self.schedule.mode == "train")
 
     def step(self, group: Sequence[Batch]) -> Metrics:
         """One update; returns its metrics, averaged over the step's batches."""
@@ -263,15 +272,32 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         lines = [self._accumulate(batch) for batch in group]
         self._share_gradients()
-        norm = self.accelerator.clip_grad_norm_(self.parameters, self.schedule.max_gradient)
-        check_gradient(norm, step, self.schedule.precision)
+        check_gradient(self._clip_gradients(), step, self.schedule.precision)
         self.optimiser.step()
+        self._share_statistics()
         for batch in group:
             self.unread |= dict(batch.replaced)
         sums = [sum(line[name] for line in lines) for name in lines[0]]
         replaced, *sums = self._total([sum(len(batch.replaced) for batch in group), *sums])
         means = {name: total / self.schedule.accumulate for name, total in zip(lines[0], sums, strict=True)}
         return {"step": step, "learning_rate": rate, "replaced": int(replaced), **means}
+
+    def _clip_gradients(self) -> torch.Tensor:
+        """To the norm that the schedule allows; returns the norm that all had together."""
+        most = self.schedule.max_gradient or math.inf
+        if self.schedule.clip == "all":
+            return self.accelerator.clip_grad_norm_(self.parameters, most)
+        self.accelerator.unscale_gradients()
+        norms = [torch.nn.utils.clip_grad_norm_([parameter], most) for parameter in self.parameters]
+        return torch.stack(norms).norm()
+
+    def _share_statistics(self) -> None:
+        """Average what normalisation layers hold of their batches over the processes, which see different ones."""
+        if self.place[1] == 1 or self.schedule.mode == "frozen":
+            return
+        for held in self.estimator.network.buffers():
+            if held.is_floating_point():
+                held.copy_(self.accelerator.reduce(held, reduction="mean"))
 
     def _share_gradients(self) -> None:
         """Sum each gradient over the processes; they are shares of the mean already. None stays where all have none."""

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import tomli_w
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 
 from posesyn_core import UserError, hookimpl
 from posesyn_core.components import Component, Kind, TrainingDefaults
@@ -18,6 +18,9 @@ from posesyn_spin.network import Sizes, SpinNetwork
 from posesyn_spin.weights import Setting, save_network
 
 MINIMAL = 'dataset = { name = "folder", root = "pictures" }\n'
+REST = {
+    "milestones": (), "warm_up": 0.05, "betas": (0.9, 0.999), "max_gradient": 10.0, "clip": "all", "mode": "frozen",
+}  # fmt: skip
 PAPER = TrainingDefaults(learning_rate=1e-5, batch_size=64, epochs=10, decay="constant", weight_decay=1e-4)
 
 
@@ -28,7 +31,7 @@ def run_of(folder: Path, *overrides: str, registry: Registry | None = None) -> R
 def test_what_the_recipe_leaves_open_is_the_estimators() -> None:
     found = schedule_of(Finetune(steps="default"), PAPER, frames=1000)
     assert found == {
-        "learning_rate": 1e-5, "batch_size": 64, "steps": 157, "decay": "constant", "weight_decay": 1e-4,
+        "learning_rate": 1e-5, "batch_size": 64, "steps": 157, "decay": "constant", "weight_decay": 1e-4, **REST,
     }  # fmt: skip  # 10 epochs of 1000 frames are 156.25 batches of 64
     assert schedule_of(Finetune(steps="default", accumulate=4), PAPER, frames=1000)["steps"] == 40
     by_steps = TrainingDefaults(steps=200_000)
@@ -38,8 +41,44 @@ def test_what_the_recipe_leaves_open_is_the_estimators() -> None:
 def test_what_the_recipe_says_wins() -> None:
     options = Finetune(steps=7, batch_size=8, learning_rate=0.1, decay="cosine", weight_decay=0.0)
     assert schedule_of(options, PAPER, frames=1000) == {
-        "learning_rate": 0.1, "batch_size": 8, "steps": 7, "decay": "cosine", "weight_decay": 0.0,
+        "learning_rate": 0.1, "batch_size": 8, "steps": 7, "decay": "cosine", "weight_decay": 0.0, **REST,
     }  # fmt: skip
+    changes: dict[str, Any] = {
+        "milestones": (0.5,), "warm_up": 0.1, "betas": (0.8, 0.9), "max_gradient": 0.0, "clip": "each", "mode": "train",
+    }  # fmt: skip
+    found = schedule_of(Finetune(steps=7, **changes), PAPER, frames=1000)
+    assert {name: found[name] for name in changes} == changes
+
+
+def test_training_from_scratch_has_a_schedule_of_its_own_and_trains_everything() -> None:
+    class Both:
+        training_defaults = PAPER
+        scratch_defaults = TrainingDefaults(learning_rate=1e-3, epochs=3)
+
+    class One:
+        training_defaults = PAPER
+
+    both: Any = Both()
+    assert training_defaults(both) == PAPER
+    assert training_defaults(both, from_scratch=True) == TrainingDefaults(learning_rate=1e-3, epochs=3, mode="train")
+    one: Any = One()
+    assert training_defaults(one, from_scratch=True) == evolve(PAPER, mode="train")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("finetune.from_scratch=true", "finetune.mode=frozen"), "must be 'train' from scratch"),
+        (("finetune.mode=half",), "finetune.mode"),
+        (("finetune.milestones=[0.5, 1.5]",), "milestones. must be numbers from 0 to below 1"),
+        (("finetune.betas=[0.9, 1.0]",), "betas. must be numbers from 0 to below 1"),
+        (("finetune.warm_up=1.0",), "warm_up"),
+        (("finetune.max_gradient=-1",), "max_gradient"),
+    ],
+)
+def test_senseless_schedules_are_refused(settings: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parse_recipe(MINIMAL, settings)
 
 
 def test_an_estimator_that_says_nothing_gets_the_cores_defaults_but_no_length() -> None:

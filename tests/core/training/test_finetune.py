@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,8 +13,8 @@ from attrs import evolve
 from safetensors.torch import load_file
 
 from posesyn_core.errors import UserError
-from posesyn_core.training.finetune import FinetuneResult, Schedule, Validation, finetune
-from posesyn_core.training.loader import batches
+from posesyn_core.training.finetune import FinetuneResult, Schedule, Trainer, Validation, finetune
+from posesyn_core.training.loader import Mixture, batches
 from posesyn_core.values import LabelledFrame
 from posesyn_spin.config import SpinConfig
 from posesyn_spin.estimator import Spin
@@ -35,24 +36,24 @@ def test_the_loss_falls_and_the_weights_load(estimator: Spin, frames: list[Label
         torch.testing.assert_close(tensor, estimator.network.state_dict()[name], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("update_statistics", [False, True])
+@pytest.mark.parametrize("mode", ["frozen", "train"])
 def test_an_interrupted_training_ends_with_the_same_bits(
     estimator: Spin,
     frames: list[LabelledFrame],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    update_statistics: bool,
+    mode: str,
 ) -> None:
     start = {name: tensor.clone() for name, tensor in estimator.network.state_dict().items()}
-    whole = train(estimator, frames, tmp_path / "whole", update_statistics=update_statistics)
+    whole = train(estimator, frames, tmp_path / "whole", mode=mode)
     expected = {name: tensor.clone() for name, tensor in estimator.network.state_dict().items()}
 
     estimator.network.load_state_dict(start)
     with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patch:
         patch.setattr("posesyn_core.training.finetune.batches", _interrupted_at(5))
-        train(estimator, frames, tmp_path / "parts", update_statistics=update_statistics)
+        train(estimator, frames, tmp_path / "parts", mode=mode)
     estimator.network.load_state_dict(start)
-    resumed = train(estimator, frames, tmp_path / "parts", update_statistics=update_statistics, workers=1)
+    resumed = train(estimator, frames, tmp_path / "parts", mode=mode, workers=1)
 
     assert resumed.metrics == whole.metrics
     for name, tensor in estimator.network.state_dict().items():
@@ -75,7 +76,7 @@ def test_statistics_stay_unless_asked_for(estimator: Spin, frames: list[Labelled
     before = estimator.network.bn1.running_mean.clone()
     train(estimator, frames, tmp_path / "frozen", steps=2)
     torch.testing.assert_close(estimator.network.bn1.running_mean, before, rtol=0, atol=0)
-    train(estimator, frames, tmp_path / "updated", steps=2, update_statistics=True)
+    train(estimator, frames, tmp_path / "updated", steps=2, mode="train")
     assert not torch.equal(estimator.network.bn1.running_mean, before)
 
 
@@ -200,3 +201,38 @@ def test_batches_that_cannot_be_shared_are_told(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "set finetune.accumulate to a multiple of 2" in done.stderr
     assert not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_the_learning_rate_follows_its_schedule() -> None:
+    plain = Schedule(steps=100, learning_rate=1.0, decay="constant", warm_up=0.0)
+    assert {plain.rate(step) for step in range(100)} == {1.0}
+    warm = evolve(plain, warm_up=0.2)
+    assert [warm.rate(step) for step in (0, 9, 19, 20, 99)] == pytest.approx([0.05, 0.5, 1, 1, 1])
+    steps = evolve(plain, decay="steps", milestones=(0.45, 0.6))
+    assert [steps.rate(step) for step in (0, 44, 45, 59, 60, 99)] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+    cosine = evolve(plain, decay="cosine")
+    assert [cosine.rate(step) for step in (0, 50)] == pytest.approx([1, 0.5])
+
+
+@pytest.mark.parametrize("clip", ["all", "each"])
+def test_gradients_are_clipped_together_or_each(
+    estimator: Spin, frames: list[LabelledFrame], monkeypatch: pytest.MonkeyPatch, clip: Any
+) -> None:
+    mixture = Mixture(frames, [], batch_size=4, ratio=0.0, seed=0)
+    (batch,) = batches(estimator, mixture, 0, 1, workers=1)
+    norms = {}
+    for most in (0.0, 1e-3):
+        plan = Schedule(steps=10, learning_rate=1e-9, max_gradient=most, clip=clip)
+        trainer = Trainer(estimator, plan, seed=0)
+        trainer.step([batch])
+        norms[most] = [float(each.grad.norm()) for each in trainer.parameters if each.grad is not None]
+    assert max(norms[0.0]) > 1e-3
+    if clip == "each":
+        assert max(norms[1e-3]) <= 1.001e-3 < sum(norm**2 for norm in norms[1e-3]) ** 0.5
+    else:
+        assert sum(norm**2 for norm in norms[1e-3]) ** 0.5 == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_betas_are_adams(estimator: Spin) -> None:
+    trainer = Trainer(estimator, Schedule(steps=1, learning_rate=1e-3, betas=(0.5, 0.6)), seed=0)
+    assert {group["betas"] for group in trainer.optimiser.param_groups} == {(0.5, 0.6)}

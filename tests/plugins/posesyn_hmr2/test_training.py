@@ -193,3 +193,8 @@ def test_a_regressor_adds_joints(frame: LabelledFrame, tmp_path: Path) -> None:
     found = item(make(joint_regressor=str(tmp_path / "J19.npy")), frame)
     assert found["keypoints_3d"][25:, 3].all()
     assert found["keypoints_2d"][25:, 2].all()
+
+
+def test_the_report_is_told_when_the_adversarial_term_is_off(mocap: Path) -> None:
+    assert "adversarial term was off" in make().training_notes[0]
+    assert make(mocap=str(mocap)).training_notes == ()

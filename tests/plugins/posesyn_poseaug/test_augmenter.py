@@ -51,7 +51,7 @@ def train(folder: Path, made: PoseAugmenter) -> dict[str, Tensor]:
     lifter = make("simplebaseline")
     finetune(
         lifter, frames(24), [], folder, steps=16, batch_size=8, ratio=0.0, learning_rate=1e-3, seed=0, workers=1,
-        augmenter=made, update_statistics=True,
+        augmenter=made, mode="train",
     )  # fmt: skip
     return {name: value.clone() for name, value in lifter.network.state_dict().items()}
 

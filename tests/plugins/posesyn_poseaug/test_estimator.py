@@ -157,7 +157,7 @@ def test_training_lowers_its_error(name: str, tmp_path: Path) -> None:
         learning_rate=3e-3,
         seed=0,
         workers=1,
-        update_statistics=True,
+        mode="train",
     )
     assert evaluate(lifter, samples, batch_size=32, workers=1).summary()["mpjpe"] < 0.8 * before
 
