@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import nsmallest
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -91,14 +91,39 @@ def select(
     rising error; equal errors come by rising id. Errors that are not finite are never selected. No sample is in both
     lists: the hard are chosen first and the easy from the rest, so with too few samples it is the easy that run short.
     """
-    hardest: list[tuple[float, Id]] = []  # (-error, id), the smallest first
-    easiest: list[tuple[float, Id]] = []  # (error, id); longer by ``hard``, for those that turn out hard
+    extremes = Extremes[Id](hard, easy)
     for values, names in _chunks(errors, ids):
-        hardest = _merge(hardest, -values, names, hard)
-        easiest = _merge(easiest, values, names, hard + easy)
-    taken = {name for _, name in hardest}
-    rest = [(name, error) for error, name in easiest if name not in taken]
-    return [(name, -error) for error, name in hardest], rest[:easy]
+        extremes.add(values, names)
+    return extremes.selected()
+
+
+class Extremes(Generic[Id]):
+    """The samples of largest and of smallest error of all that were added so far: :func:`select`, list by list."""
+
+    def __init__(self, hard: int, easy: int) -> None:
+        self.hard, self.easy = hard, easy
+        self._hardest: list[tuple[float, Id]] = []  # (-error, id), the smallest first
+        self._easiest: list[tuple[float, Id]] = []  # (error, id); longer by ``hard``, for those that turn out hard
+
+    def may_take(self, least: float, most: float) -> bool:
+        """Whether any of samples with errors from ``least`` to ``most`` could be among the extremes."""
+        full = len(self._hardest) >= self.hard and len(self._easiest) >= self.hard + self.easy
+        return not full or -most <= _last(self._hardest) or least <= _last(self._easiest)
+
+    def add(self, values: Floats, names: list[Id]) -> None:
+        """Take in samples of errors ``values`` (N,)."""
+        self._hardest = _merge(self._hardest, -values, names, self.hard)
+        self._easiest = _merge(self._easiest, values, names, self.hard + self.easy)
+
+    def selected(self) -> tuple[list[tuple[Id, float]], list[tuple[Id, float]]]:
+        """The hard and the easy, as :func:`select` says."""
+        taken = {name for _, name in self._hardest}
+        rest = [(name, error) for error, name in self._easiest if name not in taken]
+        return [(name, -error) for error, name in self._hardest], rest[: self.easy]
+
+
+def _last(best: list[tuple[float, Id]]) -> float:
+    return best[-1][0] if best else -np.inf
 
 
 def _chunks(errors: Iterable[float], ids: Iterable[Id]) -> Iterator[tuple[Floats, list[Id]]]:
@@ -117,6 +142,6 @@ def _merge(best: list[tuple[float, Id]], values: Floats, names: list[Id], count:
     """The ``count`` smallest (value, name), sorted, of those in ``best`` and the new ones."""
     promising = np.isfinite(values)
     if len(best) >= count:  # once the list is full, hardly any value passes its last
-        promising &= values <= (best[-1][0] if best else -np.inf)
+        promising &= values <= _last(best)
     candidates = [(float(values[at]), names[at]) for at in np.flatnonzero(promising)]
     return nsmallest(count, best + candidates)

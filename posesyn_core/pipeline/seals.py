@@ -100,6 +100,19 @@ def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
         raise ValueError(f"is damaged: {error}") from error
 
 
+def read_bounds(path: Path, column: str) -> tuple[float, float]:
+    """The least and the greatest number of a column, from the footer alone; (inf, -inf) if it has none.
+
+    Errors as in :func:`read_seal`.
+    """
+    read_seal(path)
+    metadata = pq.read_metadata(path)
+    at = metadata.schema.names.index(column)
+    found = [metadata.row_group(group).column(at).statistics for group in range(metadata.num_row_groups)]
+    known = [statistics for statistics in found if statistics is not None and statistics.has_min_max]
+    return min((s.min for s in known), default=np.inf), max((s.max for s in known), default=-np.inf)
+
+
 def _footer_start(data: bytes) -> int:
     return len(data) - _TAIL - int.from_bytes(data[-_TAIL:-4], "little")
 

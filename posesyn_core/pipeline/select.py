@@ -1,6 +1,6 @@
 """Stage 2: pick the hard and the easy samples (EEM, Eq. 2-3)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from posesyn_core.body.completion import complete, is_whole
 from posesyn_core.errors import SampleError
 from posesyn_core.method import eem
 from posesyn_core.pipeline.run import EASY, HARD, Run, Selected
-from posesyn_core.pipeline.tables import Row
+from posesyn_core.pipeline.tables import Row, part_number
 from posesyn_core.seeds import rng
 from posesyn_core.values import PoseEstimate
 
@@ -18,13 +18,13 @@ from posesyn_core.values import PoseEstimate
 def select(run: Run) -> dict[str, Any]:
     """Fill the table ``select`` with the K_C hardest and K_NC easiest scored samples."""
     run.require("score")
-    errors, units = (error for _, error in _rankings(run)), (unit for unit, _ in _rankings(run))
-    hard, easy = eem.select(errors, units, run.recipe.score.hard, run.recipe.score.easy)
-    scored = run.scored.pick(unit for unit, _ in hard + easy)
+    hard, easy = _extremes(run).selected()
+    parts = sorted({number for (_, number), _ in hard + easy})
+    scored = run.scored.pick((unit for (unit, _), _ in hard + easy), map(run.scored.part, parts))
     chosen = [
         Selected(role, rank, scored[unit])
         for role, ranked in ((HARD, hard), (EASY, easy))
-        for rank, (unit, _) in enumerate(ranked)
+        for rank, ((unit, _), _) in enumerate(ranked)
     ]
     rows = _whole(run, chosen)
     run.selected.write_part(0, rows)
@@ -60,8 +60,18 @@ def _row(selected: Selected, whole: PoseEstimate | SampleError | None) -> Row[Se
     return Row(unit, evolve(selected, whole=whole))
 
 
-def _rankings(run: Run) -> Iterator[tuple[str, float]]:
-    """(id, what to rank by): the error, or without EEM a number drawn for each sample."""
-    for unit, error in run.scored.column("error"):
-        random = run.recipe.score.method == "random"
-        yield unit, float(rng(run.recipe.seed, unit, "select").random()) if random else error
+def _extremes(run: Run) -> eem.Extremes[tuple[str, int]]:
+    """The hardest and the easiest units with the numbers of their parts, merged part by part.
+
+    Memory grows with how many are selected alone. A part that can't have one of them is known by its footer, and its
+    rows are not read.
+    """
+    extremes = eem.Extremes[tuple[str, int]](run.recipe.score.hard, run.recipe.score.easy)
+    by_error = run.recipe.score.method == "eem"
+    for part in run.scored.parts():
+        if by_error and not extremes.may_take(*run.scored.bounds(part, "error")):
+            continue
+        rows = list(run.scored.column_of(part, "error"))
+        values = [error if by_error else rng(run.recipe.seed, unit, "select").random() for unit, error in rows]
+        extremes.add(np.array(values, np.float64), [(unit, part_number(part)) for unit, _ in rows])
+    return extremes

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from attrs import frozen
 
 from posesyn_core.files.paths import write_atomic
-from posesyn_core.pipeline.seals import DamagedFile, Seal, read_columns, read_seal, read_sealed, sealed
+from posesyn_core.pipeline.seals import DamagedFile, Seal, read_bounds, read_columns, read_seal, read_sealed, sealed
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -111,12 +111,20 @@ class Table(Generic[V]):
 
         A field within a value is named with dots: "verdict.keep".
         """
-        whole, *fields = name.split(".")
         for part in self.parts():
-            table = self._columns(part, UNIT, REJECTED, name)
-            values = pc.struct_field(table[whole], fields) if fields else table[whole]
-            triples = zip(*(column.to_pylist() for column in (table[UNIT], table[REJECTED], values)), strict=True)
-            yield from ((unit, value) for unit, rejected, value in triples if rejected is None)
+            yield from self.column_of(part, name)
+
+    def column_of(self, part: Path, name: str) -> Iterator[tuple[str, Any]]:
+        """As :meth:`column`, of one part."""
+        whole, *fields = name.split(".")
+        table = self._columns(part, UNIT, REJECTED, name)
+        values = pc.struct_field(table[whole], fields) if fields else table[whole]
+        triples = zip(*(column.to_pylist() for column in (table[UNIT], table[REJECTED], values)), strict=True)
+        yield from ((unit, value) for unit, rejected, value in triples if rejected is None)
+
+    def bounds(self, part: Path, name: str) -> tuple[float, float]:
+        """The least and the greatest number in a column of a part, from its footer; (inf, -inf) if there is none."""
+        return self._read(part, lambda path: read_bounds(path, name))
 
     def lengths(self, name: str) -> Iterator[int]:
         """How many items the list column ``name`` has, for the rows that were not rejected."""
@@ -124,18 +132,16 @@ class Table(Generic[V]):
             table = self._columns(part, REJECTED, name)
             yield from pc.list_value_length(table[name].filter(pc.is_null(table[REJECTED]))).to_pylist()
 
-    def pick(self, units: Iterable[str]) -> dict[str, V]:
-        """The values of the named units; only their rows are decoded."""
+    def pick(self, units: Iterable[str], parts: Iterable[Path] | None = None) -> dict[str, V]:
+        """The values of the named units, looked for in some parts or in all; only their rows are decoded."""
         wanted = set(units)
         found: dict[str, V] = {}
-        for part in self.parts():
-            names = self.units(part)
-            at = [i for i, name in enumerate(names) if name in wanted]
-            if at:
-                for plain in self._read(part, read_sealed).take(at).to_pylist():
-                    unit, rejected = plain.pop(UNIT), plain.pop(REJECTED)
-                    if rejected is None:
-                        found[unit] = from_plain(plain, self.of)
+        for part in self.parts() if parts is None else parts:
+            at = [i for i, name in enumerate(self.units(part)) if name in wanted]
+            for plain in self._read(part, read_sealed).take(at).to_pylist() if at else ():
+                unit, rejected = plain.pop(UNIT), plain.pop(REJECTED)
+                if rejected is None:
+                    found[unit] = from_plain(plain, self.of)
         return found
 
     def units(self, part: Path) -> list[str]:

@@ -114,6 +114,7 @@ def test_pick_column_and_values_read_across_parts(tmp_path: Path) -> None:
     assert list(table.column("sample_id")) == [(f"m{i}", f"s{i}") for i in range(5)]
     assert list(table.lengths("joints")) == [2 * 22 * 3] * 5
     picked = table.pick(["m4", "m1", "bad", "absent"])
+    assert table.pick(["m4", "m1"], [table.part(0)]).keys() == {"m1"}
     assert picked.keys() == {"m1", "m4"} and picked["m4"].joints[0, 0, 0] == 4
 
 
