@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+from typing import TYPE_CHECKING
 
 import attrs
 import click
@@ -11,6 +12,9 @@ from posesyn_core.contracts.options import RANGE
 from posesyn_core.errors import UserError
 from posesyn_core.recipe import settings_of
 from posesyn_core.registry import Registered, Registry
+
+if TYPE_CHECKING:
+    from posesyn_core.authoring.findings import Finding
 
 
 @click.group(invoke_without_command=True, short_help="List the installed components and what each needs.")
@@ -71,15 +75,25 @@ def test(registry: Registry, name: str, kind: str | None, settings: tuple[str, .
     kinds = registry.kinds_of(name)
     if kind is not None and Kind(kind) not in kinds:
         raise UserError(f"there is no {kind} named {name!r}; {name!r} is: {', '.join(kinds)}")
+    chosen = [Kind(kind)] if kind is not None else kinds
     failed = 0
-    for each in [Kind(kind)] if kind is not None else kinds:
+    for each in chosen:
         click.secho(f"{name} ({each})", bold=True)
-        for finding in trial(registry, each, name, settings_of(settings), estimator):
-            failed += not finding.passed
-            word, colour = ("ok    ", "green") if finding.passed else ("FAILED", "red")
-            click.echo(f"  {click.style(word, fg=colour)} {finding.check:<16} {finding.fault or finding.note}".rstrip())
+        try:
+            for finding in trial(registry, each, name, settings_of(settings), estimator):
+                failed += not finding.passed
+                _show(finding)
+        except UserError as error:  # its options are missing, or are another kind's of the same name
+            if len(chosen) == 1:
+                raise
+            click.echo(f"  not tried: {error}; choose it with --kind {each}")
     if failed:
         sys.exit(1)
+
+
+def _show(finding: "Finding") -> None:
+    word, colour = ("ok    ", "green") if finding.passed else ("FAILED", "red")
+    click.echo(f"  {click.style(word, fg=colour)} {finding.check:<16} {finding.fault or finding.note}".rstrip())
 
 
 def _describe(registered: Registered) -> None:

@@ -41,8 +41,8 @@ def product_fault(product: object, kind: Kind) -> str | None:
     lacking = [[name for name in members(protocol) if not hasattr(product, name)] for protocol in kind.protocols]
     if all(lacking):
         return _lacks(product, kind, min(lacking, key=len))
-    for name, declared in _known(kind).items():
-        if hasattr(product, name) and (fault := _misfit(getattr(product, name), declared)):
+    for name, wanted in declared(kind).items():
+        if hasattr(product, name) and (fault := _misfit(getattr(product, name), wanted)):
             return f"has a {name} that {fault}"
     return next(_misspelt(product, kind), None)
 
@@ -70,10 +70,10 @@ def _is_public(name: str) -> bool:
     return not name.startswith("_") or name == "__len__"
 
 
-def _known(kind: Kind) -> dict[str, Any]:
+def declared(kind: Kind) -> dict[str, Any]:
     """Everything that a product of ``kind`` may have, by name."""
     parts = (*kind.protocols, *kind.groups, *((kind.abilities,) if kind.abilities else ()))
-    return {name: declared for part in parts for name, declared in members(part).items()}
+    return {name: wanted for part in parts for name, wanted in members(part).items()}
 
 
 def _lacks(product: object, kind: Kind, missing: Sequence[str]) -> str:
@@ -103,7 +103,7 @@ def _misspelt(product: object, kind: Kind) -> Iterator[str]:
 
 def _near(product: object, name: str, kind: Kind) -> list[str]:
     """The product's public names that are nearly ``name`` and mean nothing else."""
-    present = {other for other in dir(product) if not other.startswith("_")} - _known(kind).keys()
+    present = {other for other in dir(product) if not other.startswith("_")} - declared(kind).keys()
     return difflib.get_close_matches(name, sorted(present), n=1, cutoff=ALIKE)
 
 

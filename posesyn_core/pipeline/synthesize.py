@@ -9,6 +9,7 @@ import numpy as np
 from posesyn_core.body.label_fitting import fit_to_labels
 from posesyn_core.components import Kind, MotionGenerator
 from posesyn_core.contracts.results import expect
+from posesyn_core.geometry.units import limb_length
 from posesyn_core.method.orientation import camera_to_y_up
 from posesyn_core.pipeline.executor import LOCAL, Executor
 from posesyn_core.pipeline.run import HARD, Run, Selected
@@ -20,6 +21,11 @@ from posesyn_core.values import FloatArray, Motion, MotionRequest
 MOTION_JOINTS = 22
 PSEUDO_LABEL_FRAMES = 30
 """How often the pose is repeated when there is no MSM: the paper's T (Table 6)."""
+
+
+LEAST_LIMB, LONGEST_LIMB = 0.05, 2.0
+"""Metres between which the limb bones of a motion must measure on average: far wider than people's, whom a generator or
+a weak estimator's pose may miss; joints that coincide, or that are in other units, lie outside."""
 
 
 def synthesize(run: Run, executor: Executor = LOCAL) -> dict[str, Any]:
@@ -99,6 +105,17 @@ def _repeat_pose(requests: Sequence[MotionRequest]) -> list[Motion]:
 
 
 def _checked(row: Row[Motion]) -> Row[Motion]:
-    if row.value is not None and not np.isfinite(row.value.joints).all():
-        return Row(row.unit, rejected="the motion has joints that are not finite")
-    return row
+    fault = None if row.value is None else motion_fault(row.value)
+    return row if fault is None else Row(row.unit, rejected=fault)
+
+
+def motion_fault(motion: Motion) -> str | None:
+    """Why a motion is nobody's; None if it may be somebody's."""
+    if not len(motion.joints):
+        return "the motion has no frame"
+    if not np.isfinite(motion.joints).all():
+        return "the motion has joints that are not finite"
+    limbs = float(np.median(limb_length(motion.joints, "humanml22")))
+    if not LEAST_LIMB <= limbs <= LONGEST_LIMB:
+        return f"the motion is no person's: limb bones of {limbs:.3g} m on average (other units?)"
+    return None

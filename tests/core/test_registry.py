@@ -1,8 +1,10 @@
 """The plugin manager: origins, conflicts, failures, readiness."""
 
+import ast
 import importlib
 import importlib.metadata
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +12,7 @@ from attrs import frozen
 
 from posesyn_core import Component, JointSet, Kind, Need, UserError, hookimpl, hookspecs, option
 from posesyn_core.components import Captioner
+from posesyn_core.contracts.products import declared
 from posesyn_core.geometry import skeletons
 from posesyn_core.registry import Origin, Registry
 
@@ -180,6 +183,20 @@ def test_every_kind_has_its_hook_and_every_hook_of_components_its_kind() -> None
     specified = {name for name, hook in vars(hookspecs).items() if hasattr(hook, "posesyn_spec")}
     of_components = {n for n in specified if "Component" in str(getattr(hookspecs, n).__annotations__.get("return"))}
     assert {kind.hook for kind in Kind} == of_components
+
+
+def test_what_the_core_looks_for_in_a_component_is_declared() -> None:
+    """Every ``getattr`` and ``hasattr`` on a component asks for a name of its kind's protocols."""
+    known = {name for kind in Kind for name in declared(kind)}
+    components = {"estimator", "animator", "reader", "captioner", "generator", "writer", "component", "made", "product"}
+    asked = set()
+    for path in (Path(__file__).parents[2] / "posesyn_core").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr"):
+                owner, name = ast.unparse(node.args[0]).split(".")[-1], node.args[1]
+                if owner in components and isinstance(name, ast.Constant):
+                    asked.add(name.value)
+    assert len(asked) > 5 and asked <= known
 
 
 def test_a_plugin_that_cannot_be_imported_is_named_where_it_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:

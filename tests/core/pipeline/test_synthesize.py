@@ -1,5 +1,6 @@
 """The stage `synthesize`: interrupted and resumed without repeating work; captions and poses of any kind."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -112,3 +113,20 @@ def test_a_generator_that_returns_something_else_is_named(
     monkeypatch.setattr(T2MGpt, "generate", lambda self, requests: returned)
     with pytest.raises(UserError, match=complaint):
         run_stage(run, "synthesize")
+
+
+@pytest.mark.parametrize(
+    ("scale", "complaint"), [(0.0, "limb bones of 0 m"), (1000.0, r"other units\?"), (np.nan, "not finite")]
+)
+def test_a_motion_of_nobody_is_rejected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scale: float, complaint: str
+) -> None:
+    run, generate = hard_run(tmp_path / "run", 2, ["synthesize.max_frames=40"], CAPTIONS[:2]), T2MGpt.generate
+
+    def scaled(self: T2MGpt, requests: Sequence[MotionRequest]) -> list[Motion]:
+        first, *rest = generate(self, requests)
+        return [evolve(first, joints=first.joints * scale), *rest]
+
+    monkeypatch.setattr(T2MGpt, "generate", scaled)
+    assert run_stage(run, "synthesize")["rejected"] == 1
+    assert re.search(complaint, next(iter(dict(run.motions.rejections()).values())))
