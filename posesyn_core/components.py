@@ -7,12 +7,13 @@ A plugin registers :class:`Component` descriptions through the hooks of :mod:`po
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from attrs import frozen
 
 from posesyn_core.contracts.engines import Accelerated, Engine
+from posesyn_core.contracts.training import TrainingDefaults
 from posesyn_core.values import (
     ClipPlan,
     Detections,
@@ -129,34 +130,6 @@ class SplitEstimator(Protocol):
     def decode(self, outputs: Mapping[str, np.ndarray], contexts: Sequence[Any]) -> list[PoseEstimate]:
         """Turn the network's outputs (numpy, batch first) and the samples' contexts into estimates."""
         ...
-
-
-@frozen
-class TrainingDefaults:
-    """How an estimator is fine-tuned where the recipe's ``[finetune]`` leaves a key unset.
-
-    The fields are keys of ``[finetune]``. How long: either ``steps`` or ``epochs``, passes through all training frames;
-    None = not said. Those of an estimator are its authors' or the paper's that fine-tunes it; those here are for
-    estimators that say nothing.
-
-    ``decay``: "steps" lets the learning rate fall to a tenth at each of ``milestones``, shares of the training.
-    ``warm_up`` is the share of the training in which it rises linearly, ``betas`` are Adam's. Gradients are clipped to
-    the norm ``max_gradient`` (0 = not at all), ``clip``: of all together, or of each tensor. ``mode``: "train" has the
-    network in its training mode, BatchNorm, dropout and drop path alive; "frozen" as it is at inference.
-    """
-
-    learning_rate: float = 1e-4
-    batch_size: int = 32
-    steps: int | None = None
-    epochs: int | None = None
-    decay: Literal["cosine", "constant", "steps"] = "cosine"
-    weight_decay: float = 0.0
-    milestones: tuple[float, ...] = ()
-    warm_up: float = 0.05
-    betas: tuple[float, float] = (0.9, 0.999)
-    max_gradient: float = 10.0
-    clip: Literal["all", "each"] = "all"
-    mode: Literal["train", "frozen"] = "frozen"
 
 
 @runtime_checkable

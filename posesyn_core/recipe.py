@@ -17,6 +17,7 @@ from attrs import Factory, field, frozen
 
 from posesyn_core.components import Kind, kind_of
 from posesyn_core.contracts.options import OptionError, option
+from posesyn_core.contracts.sections import Animate, Export, Machine, Score, Synthesize
 from posesyn_core.contracts.structuring import explain, strict_converter, strict_tuple, strictly, strictly_float
 from posesyn_core.errors import UserError
 from posesyn_core.files.reading import read_text, reason_of
@@ -60,78 +61,6 @@ class Source(Choice):
     weight: float | None = None
 
 
-@frozen
-class Score:
-    """EEM: which samples are hard (Eq. 1-3)."""
-
-    hard: int = option(500, "K_C, how many of the hardest samples to take (paper: 500)", least=1)
-    easy: int = option(200, "K_NC, how many of the easiest to take as references (paper: 200)", least=1)
-    method: Literal["eem", "random"] = option(
-        "eem", "'eem' ranks by Eq. 1; 'random' is the ablation without EEM (Table 4)"
-    )
-    labels: Literal["ground_truth", "estimated_2d", "estimated_3d"] = option(
-        "ground_truth", "what Eq. 1 compares with: annotations, or the 2D or 3D joints of [labeller] (Table 7)"
-    )
-    min_weight: float = option(
-        0.5, "least share of the joint weights that must be labelled, else the sample is rejected", least=0, most=1
-    )
-
-
-@frozen
-class Synthesize:
-    """MSM: motions about the hard poses (Eq. 4-5)."""
-
-    guidance: Literal["full", "text_only", "pose_only", "pseudo_label"] = option(
-        "full", "'full' = text and initial pose; 'pseudo_label' repeats the pose without MSM (Table 3)"
-    )
-    pose: Literal["pseudo_label", "fitted"] = option(
-        "pseudo_label", "the initial pose: the estimator's own (the paper), or that fitted to the sample's 2D labels"
-    )
-    motions_per_sample: int = option(1, "motions for each hard sample", least=1)
-    min_frames: int = option(40, "least length of a motion, frames at 20 fps", least=1)
-    max_frames: int = option(196, "greatest length of a motion, frames at 20 fps", least=1)
-
-    def __attrs_post_init__(self) -> None:
-        """OptionError if there is no such length."""
-        if self.min_frames > self.max_frames:
-            raise OptionError("min_frames", f"must be at most max_frames = {self.max_frames}, not {self.min_frames}")
-
-
-@frozen
-class Animate:
-    """Motions laid onto reference people and drawn (Eq. 7-11)."""
-
-    references_per_motion: int = option(
-        1, "easy images that each motion animates, drawn at random by the run's seed", least=1
-    )
-    orientation: Literal["anchored", "literal", "heading"] = option(
-        "anchored", "Eq. 9 as meant, as printed, or only its turn about the vertical (keeps the motion's tilt)"
-    )
-    translation: Literal["follow", "constant"] = option(
-        "follow", "the pelvis goes up and down with the motion, or stays where the reference's is (Eq. 10)"
-    )
-    turn_reference: bool = option(
-        False, "turn and place the reference's body by its labelled 2D joints: helps an estimator that misses headings"
-    )
-    frame_stride: int = option(1, "draw every n-th frame of a motion", least=1)
-    max_frames: int = option(196, "draw at most so many frames of a motion", least=1)
-    max_residual_mm: float = option(60.0, "reject a clip whose joints -> SMPL fit (Eq. 8) is worse on average", above=0)
-    smooth: float = option(
-        0.0, "smooth the bodies over time: a Gaussian's standard deviation in drawn frames; 0 = not", least=0
-    )
-    jpeg_quality: int = option(95, "quality of the frames on disk", least=1, most=100)
-    keep_dropped: bool = option(
-        False, "also write the frames that the filter drops: to look at them, or to try a larger tau on the same clips"
-    )
-
-
-@frozen
-class Export:
-    """Data-set files of the kept frames."""
-
-    formats: tuple[str, ...] = option(("webdataset", "coco", "spin"), "writer components")
-
-
 Steps = int | Literal["default"]
 
 
@@ -139,7 +68,7 @@ Steps = int | Literal["default"]
 class Finetune:
     """Training the estimator on real and synthesised frames.
 
-    What is unset is taken from the estimator (``posesyn_core.components.TrainingDefaults``).
+    What is unset is taken from the estimator (``posesyn_core.contracts.training.TrainingDefaults``).
     """
 
     steps: Steps = option(
@@ -189,17 +118,6 @@ class Finetune:
             values = getattr(self, name) or ()
             if not all(0 <= value < below for value in values):
                 raise OptionError(name, f"must be numbers from 0 to below {below:g}, not {list(values)}")
-
-
-@frozen
-class Machine:
-    """How this machine does the work; nothing here changes ids, selections or labels (to 1e-5)."""
-
-    workers: int = option(2, "threads that read, decode, fit and draw", least=1)
-    batch_size: int = option(
-        32, "samples read and computed together; on a CPU best a multiple of 8 (see engines.batches.CPU_PASS)", least=1
-    )
-    device: str = option("cpu", "torch device of the networks")
 
 
 @frozen

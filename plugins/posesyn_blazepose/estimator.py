@@ -16,7 +16,7 @@ from posesyn_blazepose.rois import FIRST_MARGIN, Floats, cut, square_of_box
 from posesyn_blazepose.units import learn_in_units
 from posesyn_blazepose.views import Augmentation, draw_crop
 from posesyn_blazepose.weights import load_landmarks, save_network
-from posesyn_core.components import TrainingDefaults
+from posesyn_core.contracts.training import TrainingDefaults
 from posesyn_core.errors import UserError
 from posesyn_core.files.checkpoints import replace_weights
 from posesyn_core.files.images import load_image

@@ -22,7 +22,7 @@ from posesyn_blazepose.views import Augmentation, draw_crop, draw_view, labels
 from posesyn_blazepose.weights import SHIPPED, load_starter, save_network
 from posesyn_core.body.agreement import body_for_checkpoint
 from posesyn_core.body.decoding import place_smpl
-from posesyn_core.components import TrainingDefaults
+from posesyn_core.contracts.training import TrainingDefaults
 from posesyn_core.files.checkpoints import needs_smpl, replace_weights
 from posesyn_core.files.images import load_image
 from posesyn_core.values import LabelledFrame, PoseEstimate, Prepared, Sample

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from posesyn_core.body.decoding import place_smpl
 from posesyn_core.body.model import ShapeSpace
-from posesyn_core.components import TrainingDefaults
+from posesyn_core.contracts.training import TrainingDefaults
 from posesyn_core.errors import SampleError
 from posesyn_core.files.checkpoints import replace_weights
 from posesyn_core.files.images import load_image

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from posesyn_core.body.decoding import decode_smpl
 from posesyn_core.body.model import Body, ShapeSpace
-from posesyn_core.components import TrainingDefaults
+from posesyn_core.contracts.training import TrainingDefaults
 from posesyn_core.files.checkpoints import replace_weights
 from posesyn_core.files.images import load_image
 from posesyn_core.values import FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample

@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from posesyn_core.components import TrainingDefaults
+from posesyn_core.contracts.training import TrainingDefaults
 from posesyn_core.files.checkpoints import replace_weights
 from posesyn_core.files.images import load_image
 from posesyn_core.geometry.cameras import focal_length_in_image, project

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from posesyn_core.components import TrainingDefaults
+from posesyn_core.contracts.training import TrainingDefaults
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.checkpoints import read_metadata, replace_weights
 from posesyn_core.geometry.cameras import project

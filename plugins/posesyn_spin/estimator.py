@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from posesyn_core.body.agreement import body_for_checkpoint
 from posesyn_core.body.decoding import decode_smpl
-from posesyn_core.components import TrainingDefaults
+from posesyn_core.contracts.training import TrainingDefaults
 from posesyn_core.files.checkpoints import replace_weights
 from posesyn_core.files.images import load_image
 from posesyn_core.geometry.cameras import crop_translation

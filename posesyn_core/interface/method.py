@@ -11,6 +11,7 @@ from posesyn_core.body.planning import Translation, plan_clips, plan_fault, refe
 from posesyn_core.components import Animator, FrameFilter, MotionGenerator, PoseEstimator, SplitEstimator
 from posesyn_core.contracts.engines import Engine
 from posesyn_core.contracts.results import expect
+from posesyn_core.contracts.sections import Machine, Synthesize
 from posesyn_core.engines.batches import LoadedNetwork, load_network
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import encode_jpeg
@@ -22,7 +23,6 @@ from posesyn_core.pipeline.judging import Judge, label_frames
 from posesyn_core.pipeline.labels import annotated
 from posesyn_core.pipeline.run import Judgement
 from posesyn_core.pipeline.score import score_batch
-from posesyn_core.recipe import Machine, Synthesize
 from posesyn_core.values import ClipPlan, Image, Motion, MotionRequest, PoseEstimate, Sample, ScoredSample
 
 Estimator = PoseEstimator | SplitEstimator

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from attrs import asdict, evolve, fields
 
-from posesyn_core.components import Kind, TrainableEstimator, TrainingAugmenter, TrainingDefaults
+from posesyn_core.components import Kind, TrainableEstimator, TrainingAugmenter
+from posesyn_core.contracts.training import TrainingDefaults
 from posesyn_core.errors import UserError
 from posesyn_core.pipeline.entries import Usable
 from posesyn_core.pipeline.real_data import Real, kept_records, real_data, told

@@ -11,12 +11,12 @@ from attrs import frozen
 
 from posesyn_core.components import FrameFilter, Kind, PoseEstimator, SplitEstimator
 from posesyn_core.contracts.results import expect
+from posesyn_core.contracts.sections import Machine
 from posesyn_core.engines.batches import LoadedNetwork
 from posesyn_core.errors import SampleError
 from posesyn_core.geometry.boxes import joint_boxes
 from posesyn_core.inference.predict import Result, predict
 from posesyn_core.pipeline.run import Judgement, Run
-from posesyn_core.recipe import Machine
 from posesyn_core.values import ClipPlan, LabelledFrame, PoseEstimate, Sample, SmplParams, Verdict
 
 LEAST_INSIDE = 0.5

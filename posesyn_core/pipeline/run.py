@@ -25,6 +25,7 @@ import tomli_w
 from attrs import frozen
 
 from posesyn_core.components import Kind, SplitEstimator
+from posesyn_core.contracts.sections import Machine
 from posesyn_core.engines.batches import load_network
 from posesyn_core.errors import UserError
 from posesyn_core.files.paths import remove_partials, write_atomic
@@ -40,7 +41,6 @@ from posesyn_core.progress import tell
 from posesyn_core.recipe import (
     Choice,
     EngineChoice,
-    Machine,
     Recipe,
     load_recipe,
     unstructure,

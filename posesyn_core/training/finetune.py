@@ -40,10 +40,10 @@ CHECKPOINT, METRICS, WEIGHTS = "checkpoint.pt", "metrics.jsonl", "weights.safete
 class Schedule:
     """How the weights are updated: AdamW with a warm-up, then ``decay`` of the learning rate.
 
-    The fields of :class:`posesyn_core.components.TrainingDefaults` mean the same here. A step sees ``accumulate``
-    batches, whose gradients are averaged; several processes share them. ``precision`` other than "fp32" computes the
-    loss in mixed precision. In ``mode`` "train" BatchNorm normalises by the batch and goes on averaging; several
-    processes average what it holds. "frozen" suits a short fine-tuning on a mixture of two kinds of pictures.
+    The fields of :class:`posesyn_core.contracts.training.TrainingDefaults` mean the same here. A step sees
+    ``accumulate`` batches, whose gradients are averaged; several processes share them. ``precision`` other than "fp32"
+    computes the loss in mixed precision. In ``mode`` "train" BatchNorm normalises by the batch and goes on averaging;
+    several processes average what it holds. "frozen" suits a short fine-tuning on a mixture of two kinds of pictures.
     """
 
     steps: int

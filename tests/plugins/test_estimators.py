@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from posesyn_core.components import Kind, SplitEstimator, TrainableEstimator, TrainingDefaults
+from posesyn_core.components import Kind, SplitEstimator, TrainableEstimator
+from posesyn_core.contracts.training import TrainingDefaults
 from posesyn_core.errors import PoseSynWarning, SampleError, UserError
 from posesyn_core.files.checkpoints import Fit, read_checkpoint, read_state_dict, write_state_dict
 from posesyn_core.files.images import encode_png, load_image

@@ -9,7 +9,8 @@ import torch
 from attrs import evolve, frozen
 
 from posesyn_core import UserError, hookimpl
-from posesyn_core.components import Component, Kind, TrainingDefaults
+from posesyn_core.components import Component, Kind
+from posesyn_core.contracts.training import TrainingDefaults
 from posesyn_core.pipeline.finetune import schedule_of, trainable, training_defaults
 from posesyn_core.pipeline.run import Run, create_run
 from posesyn_core.recipe import Finetune, parse_recipe, unstructure

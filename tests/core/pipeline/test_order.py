@@ -3,8 +3,9 @@
 import attrs
 import pytest
 
+from posesyn_core.contracts.sections import Score
 from posesyn_core.pipeline.order import BUILDS_ON, STAGES, USES, differences, later, settings_of, with_engine
-from posesyn_core.recipe import Choice, EngineChoice, Recipe, Score, parse_recipe
+from posesyn_core.recipe import Choice, EngineChoice, Recipe, parse_recipe
 
 MINIMAL = 'dataset = { name = "folder", root = "pictures" }\n'
 

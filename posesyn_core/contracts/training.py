@@ -1,0 +1,33 @@
+"""How an estimator is trained where nobody says otherwise."""
+
+from typing import Literal
+
+from attrs import frozen
+
+
+@frozen
+class TrainingDefaults:
+    """How an estimator is fine-tuned where the recipe's ``[finetune]`` leaves a key unset.
+
+    The fields are keys of ``[finetune]``. How long: either ``steps`` or ``epochs``, passes through all training frames;
+    None = not said. Those of an estimator are its authors' or the paper's that fine-tunes it; those here are for
+    estimators that say nothing.
+
+    ``decay``: "steps" lets the learning rate fall to a tenth at each of ``milestones``, shares of the training.
+    ``warm_up`` is the share of the training in which it rises linearly, ``betas`` are Adam's. Gradients are clipped to
+    the norm ``max_gradient`` (0 = not at all), ``clip``: of all together, or of each tensor. ``mode``: "train" has the
+    network in its training mode, BatchNorm, dropout and drop path alive; "frozen" as it is at inference.
+    """
+
+    learning_rate: float = 1e-4
+    batch_size: int = 32
+    steps: int | None = None
+    epochs: int | None = None
+    decay: Literal["cosine", "constant", "steps"] = "cosine"
+    weight_decay: float = 0.0
+    milestones: tuple[float, ...] = ()
+    warm_up: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.999)
+    max_gradient: float = 10.0
+    clip: Literal["all", "each"] = "all"
+    mode: Literal["train", "frozen"] = "frozen"
