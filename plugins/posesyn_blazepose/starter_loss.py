@@ -9,7 +9,9 @@ from posesyn_blazepose.network import SIZE
 from posesyn_blazepose.starter_network import FOCAL_LENGTH
 
 HIPS = [1, 2]
-WEIGHTS = {"joints": 10.0, "rotations": 2.0, "betas": 0.02}
+WEIGHTS = {"joints": 10.0, "rotations": 2.0, "betas": 0.1}
+ORDINARY = 0.2
+"""How much a person whose shape is unknown is an average one, as a share of what a known shape counts."""
 FIRST = 0.5
 """The share of the first stage's answer in the loss."""
 
@@ -40,9 +42,9 @@ def _terms(answer: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> dict[st
     turned = (answer["rotmat"] - batch["rotmat"]).square().sum((-1, -2)).add(1e-8).sqrt().mean(1)
     return {
         "keypoints2d": _mean(distance2d.clamp(max=2), known2d * weight[:, None]),
-        "joints": _mean(distance3d, known3d),
+        "joints": _mean(distance3d, known3d * known3d[:, HIPS].amin(1, keepdim=True)),  # without a root, no distance
         "rotations": _mean(turned, batch["has_smpl"]),
-        "betas": _mean((answer["betas"] - batch["shape"]).square().mean(1), batch["has_smpl"]),
+        "betas": _mean((answer["betas"] - batch["shape"]).square().mean(1), batch["has_smpl"].clamp(min=ORDINARY)),
     }
 
 
