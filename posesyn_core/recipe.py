@@ -132,7 +132,7 @@ class Recipe:
     neighbours: Literal["seen", "masked"] = option(
         "seen", "other people in a picture: as they are, or hidden from estimators as far as labels tell where they are"
     )
-    estimator: Choice = Choice("spin")
+    estimator: Choice = Choice("starter")
     eem: Choice | None = option(None, "another estimator for EEM than the one that is improved (Table 4)")
     labeller: Choice | None = option(
         None, "with score.labels = 'estimated_...': a 2D keypoint estimator, or another TPE"

@@ -5,8 +5,10 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from posesyn_core import Sample
+from posesyn_spin.weights import load_network, save_network
 from posesyn_starter.config import WorldConfig
 from posesyn_starter.world import WorldReader
 
@@ -16,6 +18,15 @@ def people(count: int, part: str = "wild", folder: str = "") -> tuple[Sample, ..
     """Rendered people with full truth, drawn once for the whole test session."""
     config = WorldConfig(part=part, split="tests", count=count, labels="3d", image_size=128, folder=folder, workers=1)
     return tuple(sample for sample in WorldReader(config).samples() if isinstance(sample, Sample))
+
+
+def small_spin(folder: Path) -> Path:
+    """Write the weights of a small untrained SPIN, always the same: a network of milliseconds."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network, setting = load_network("random")
+    save_network(network, setting, folder / "spin.safetensors")
+    return folder / "spin.safetensors"
 
 
 def folder_data_set(root: Path, people: int = 4, part: str = "wild") -> Path:

@@ -7,7 +7,7 @@ from posesyn_core import SampleError, draw, estimate, generate, judge, load_samp
 from posesyn_core.files.images import encode_jpeg
 
 picture, text, folder = sys.argv[1:]
-person, estimator = load_sample(picture), make("estimator", "spin")
+person, estimator = load_sample(picture), make("estimator", "starter")
 [pose] = estimate(estimator, [person])
 if isinstance(pose, SampleError):
     sys.exit(f"{picture}: {pose}")

@@ -7,7 +7,7 @@ from posesyn_core.geometry.skeletons import joint_set
 
 picture, *box = sys.argv[1:]
 person = load_sample(picture, [float(pixel) for pixel in box] or None)
-[found] = estimate(make("estimator", "spin"), [person])
+[found] = estimate(make("estimator", "starter"), [person])
 if isinstance(found, SampleError):
     sys.exit(f"{picture}: {found}")
 for name, (x, y), (_, _, z) in zip(joint_set("smpl24").joints, found.joints2d, found.joints3d, strict=True):

@@ -7,7 +7,7 @@ import numpy as np
 from posesyn_core import SampleError, estimate, generate, load_sample, make
 
 picture, text, target = sys.argv[1:]
-[pose] = estimate(make("estimator", "spin"), [load_sample(picture)])
+[pose] = estimate(make("estimator", "starter"), [load_sample(picture)])
 if isinstance(pose, SampleError):
     sys.exit(f"{picture}: {pose}")
 motion = generate(make("motion", "t2mgpt"), text, pose, max_frames=80)

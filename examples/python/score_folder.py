@@ -8,7 +8,7 @@ import sys
 from posesyn_core import SampleError, estimate, make, read_samples, score
 
 people = list(read_samples("folder", root=sys.argv[1]))
-scored = score(people, estimate(make("estimator", "spin"), people))
+scored = score(people, estimate(make("estimator", "starter"), people))
 for person, result in zip(people, scored, strict=True):
     if isinstance(result, SampleError):
         print(f"{person.id} has no score: {result}")

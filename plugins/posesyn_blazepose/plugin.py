@@ -20,6 +20,13 @@ LICENCE = Licence(
 )
 
 
+LICENCE = Licence(
+    code="MediaPipe's published graphs (Apache-2.0), read layer by layer",
+    weights="Google's BlazePose GHUM: Apache-2.0; the starter's, trained on from them: Apache-2.0",
+    data="yours",
+)
+
+
 def make_blazepose(config: BlazePoseConfig) -> "BlazePose":
     """The estimator; imports torch."""
     from posesyn_blazepose.estimator import BlazePose

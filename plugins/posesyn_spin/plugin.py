@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 LICENCE = Licence(
     code="SPIN (BSD-3-Clause)",
     weights=(
-        "the starter's: Apache-2.0; SPIN's checkpoint: no licence of its own, trained on data for research only "
-        "(Human3.6M and others), and posed with SMPL (research only)"
+        "no licence of its own, trained on data for research only (Human3.6M and others), and posed with SMPL "
+        "(research only)"
     ),
-    data="with the starter yours; with SPIN's checkpoint for research, check yourself",
+    data="for research, check yourself",
 )
 
 

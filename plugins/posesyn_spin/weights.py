@@ -1,4 +1,4 @@
-"""Weights in and out: the shipped starter, the official checkpoint, and safetensors files of our own training.
+"""Weights in and out: the official checkpoint, and safetensors files of our own training.
 
 The official file (``model_checkpoint.pt``) holds the state dict under ``model``, beside the state of its training.
 Ours are safetensors with the same names; their metadata say what the tensors don't: ``image_size`` (the crop's side),
@@ -13,6 +13,7 @@ from attrs import evolve, frozen
 from torch import Tensor
 
 from posesyn_core.body.model import ShapeSpace
+from posesyn_core.errors import UserError
 from posesyn_core.files.checkpoints import (
     Fit,
     compare,
@@ -28,8 +29,7 @@ from posesyn_core.files.paths import existing_file
 from posesyn_spin.crops import CropKind
 from posesyn_spin.network import Sizes, SpinNetwork, sizes_of
 
-STARTER = Path(__file__).with_name("weights") / "starter.safetensors"
-STARTER_SIZES = Sizes(width=16, layers=(2, 2, 2, 2), hidden=256)
+SMALL = Sizes(width=16, layers=(2, 2, 2, 2), hidden=256)
 
 
 @frozen
@@ -41,20 +41,22 @@ class Setting:
     body: ShapeSpace = "smpl"
 
 
-STARTER_SETTING = Setting(image_size=96, crop="affine", body="free")
+SMALL_SETTING = Setting(image_size=96, crop="affine", body="free")
 
 
 def load_network(weights: str, dropout: float = 0.5) -> tuple[SpinNetwork, Setting]:
     """The network of ``weights`` and what belongs to it.
 
-    ``weights`` is "starter", "random" (the starter's sizes), "random-full" (the published ones) or a path. UserError
+    ``weights`` is "random" (small), "random-full" (the published ones) or a path. UserError
     if the file is missing or does not hold SPIN's weights.
     """
     if weights == "random":
-        return SpinNetwork(STARTER_SIZES, dropout), STARTER_SETTING
+        return SpinNetwork(SMALL, dropout), SMALL_SETTING
     if weights == "random-full":
         return SpinNetwork(Sizes(), dropout), evolve(Setting(), body="free")
-    path = existing_file(STARTER if weights == "starter" else Path(weights).expanduser(), "weights of spin")
+    if not weights:
+        raise UserError("spin comes without weights: name SPIN's model_checkpoint.pt with the option weights")
+    path = existing_file(Path(weights).expanduser(), "weights of spin")
     state = read_state_dict(path, "model")
     network = SpinNetwork(sizes_shown(sizes_of, state, Sizes()), dropout)
     load_state_dict(network, state, _fit(state), path)
@@ -107,5 +109,5 @@ def _setting(path: Path) -> Setting:
     metadata = read_metadata(path)
     if "image_size" not in metadata:
         return Setting()
-    known = _metadata(STARTER_SETTING) | metadata
+    known = _metadata(SMALL_SETTING) | metadata
     return Setting(int(known["image_size"]), known["crop"], known["body"])  # type: ignore[arg-type]

@@ -42,7 +42,7 @@ def register_worlds() -> dict[str, Callable[[], World]]:
 def _free_world() -> World:
     """The rendered world of the demo. No second estimator comes with PoseSyn: where the paper takes another one, the
     starter stands in as training on the real data alone leaves it."""
-    other = '{name="spin", weights="{real_only}"}'
+    other = '{name="starter", weights="{real_only}"}'
     return World(
         recipe=Path(__file__).with_name("experiment.toml").read_text(),
         other=other,

@@ -41,7 +41,7 @@ class Box(click.ParamType):
 
 @click.command(short_help="Estimate the people in a few pictures: overlay, joints, mesh.")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
-@click.option("--estimator", default="spin", show_default=True, help="Which estimator; see `posesyn plugins`.")
+@click.option("--estimator", default="starter", show_default=True, help="Which estimator; see `posesyn plugins`.")
 @click.option("--weights", help="Its weights, usually a file. Same as --set weights=...")
 @click.option("--body", help="The SMPL file for weights that need it, or 'free'. Same as --set body=...")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set an option of the estimator.")

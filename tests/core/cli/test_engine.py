@@ -25,7 +25,21 @@ def test_verify_prints_how_far_an_engine_is_off(capsys: pytest.CaptureFixture[st
 
 def test_verify_exits_with_2_if_an_engine_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        main(["engine", "verify", "spin", "--engine", "torch", "--precision", "bf16", "--tolerance", "0.0001"])
+        main(
+            [
+                "engine",
+                "verify",
+                "spin",
+                "--set",
+                "weights=random",
+                "--engine",
+                "torch",
+                "--precision",
+                "bf16",
+                "--tolerance",
+                "0.0001",
+            ]
+        )
     assert stop.value.code == 2
     assert "spin on torch (bf16) is refused" in capsys.readouterr().err
 
@@ -36,7 +50,7 @@ def test_build_makes_an_engine_ready(capsys: pytest.CaptureFixture[str]) -> None
 
 @pytest.mark.slow
 def test_bench_prints_a_table_and_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
-    out = said(capsys, "bench", "spin", "--batches", "1,2", "--seconds", "0.1")
+    out = said(capsys, "bench", "spin", "--set", "weights=random", "--batches", "1,2", "--seconds", "0.1")
     rows = [line.split("│")[1:-1] for line in out.splitlines() if line.startswith("│")]
     assert {cells[0].strip() for cells in rows} >= {"torch", "compile"}
     assert all(float(cells[4]) > 0 for cells in rows)

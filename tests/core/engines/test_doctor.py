@@ -39,8 +39,11 @@ def discovered() -> dict[str, Finding]:
         ("torch", [torch.__version__, "for C"]),
         ("images", ["JPEG", "PNG", "WEBP"]),
         ("free body", ["MB"]),
-        ("weights", ["posesyn_spin/weights/starter.safetensors (", "posesyn_t2mgpt/weights/starter.safetensors ("]),
-        ("estimator", ["spin"]),
+        (
+            "weights",
+            ["posesyn_blazepose/weights/starter.safetensors (", "posesyn_t2mgpt/weights/starter.safetensors ("],
+        ),
+        ("estimator", ["spin", "starter"]),
         ("engine", ["compile", "torch"]),
     ],
 )

@@ -27,7 +27,7 @@ TINY = (
 def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
     folder = tmp_path_factory.mktemp("experiment")
     recipe = folder_data_set(folder)
-    world = World(recipe.read_text(), other='{name="spin", weights="{real_only}"}')
+    world = World(recipe.read_text(), other='{name="starter", weights="{real_only}"}')
     return Laboratory(world, folder / "out", Registry.discover(), lambda *_: None, TINY)
 
 

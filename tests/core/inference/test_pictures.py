@@ -32,7 +32,7 @@ BOX = (20.0, 10.0, 90.0, 110.0)
 
 @pytest.fixture(scope="module")
 def estimator() -> Spin:
-    return Spin(SpinConfig(weights="starter"))
+    return Spin(SpinConfig(weights="random"))
 
 
 @pytest.fixture

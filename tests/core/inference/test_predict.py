@@ -20,7 +20,7 @@ from tests.tiny import people
 
 @pytest.fixture(scope="module")
 def spin() -> SplitEstimator:
-    estimator: SplitEstimator = Registry.discover().create(Kind.ESTIMATOR, "spin", {}, "test")
+    estimator: SplitEstimator = Registry.discover().create(Kind.ESTIMATOR, "spin", {"weights": "random"}, "test")
     return estimator
 
 

@@ -53,7 +53,7 @@ def registry() -> Registry:
 
 @pytest.fixture(scope="module")
 def spin(registry: Registry) -> Subject:
-    return subject(registry, "spin", {})
+    return subject(registry, "spin", {"weights": "random"})
 
 
 @pytest.fixture(scope="module")

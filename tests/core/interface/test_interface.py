@@ -69,7 +69,7 @@ def test_estimates_and_scores_are_those_of_a_run(tmp_path: Path) -> None:
     run_stage(run, "score")
     table = posesyn_core.open_run(tmp_path / "run")
     samples = list(posesyn_core.read_samples("folder", root=tmp_path))
-    results = posesyn_core.score(samples, posesyn_core.estimate(posesyn_core.make("estimator", "spin"), samples))
+    results = posesyn_core.score(samples, posesyn_core.estimate(posesyn_core.make("estimator", "starter"), samples))
     assert not [r for r in results if isinstance(r, SampleError)]
     arrays = table.arrays("score")
     assert arrays["unit"].tolist() == [sample.id for sample in samples]
@@ -87,7 +87,7 @@ def test_a_sample_that_cannot_be_estimated_has_no_score(tmp_path: Path) -> None:
     (tmp_path / "no.jpg").write_bytes(b"no picture")
     good = people(4)[0]
     bad = Sample("bad", tmp_path / "no.jpg", good.box, good.joint_set, good.keypoints2d, good.confidence)
-    estimates = posesyn_core.estimate(posesyn_core.make("estimator", "spin"), [bad, good])
+    estimates = posesyn_core.estimate(posesyn_core.make("estimator", "starter"), [bad, good])
     assert isinstance(estimates[0], SampleError)
     refused, scored = posesyn_core.score([bad, good], estimates)
     assert isinstance(refused, SampleError) and not isinstance(scored, SampleError)

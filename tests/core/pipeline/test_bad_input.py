@@ -188,7 +188,7 @@ def test_a_component_that_raises_for_one_sample_costs_that_sample_alone(tmp_path
 
 def test_an_estimator_in_one_piece_may_refuse_samples(tmp_path: Path) -> None:
     recipe = folder_data_set(tmp_path, people=3)
-    estimator = Registry.discover().create(Kind.ESTIMATOR, "spin", {}, "test")
+    estimator = Registry.discover().create(Kind.ESTIMATOR, "spin", {"weights": "random"}, "test")
 
     class Whole:
         """Predicts whole batches, and never samples whose image has a 1 in its name."""

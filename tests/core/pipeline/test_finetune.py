@@ -100,17 +100,17 @@ def test_a_recipe_says_default_or_a_number_of_steps() -> None:
             parse_recipe(MINIMAL, [override])
 
 
-@pytest.mark.parametrize("weights", ["starter", "file"])
+@pytest.mark.parametrize("weights", ["random", "file"])
 def test_from_scratch_is_the_same_network_untrained(tmp_path: Path, weights: str) -> None:
-    """Of the size of the weights that the recipe names: the starter's own, or those of a published file."""
+    """Of the size of the weights that the recipe names."""
     sizes = Sizes(width=8, layers=(1, 2, 1, 1), hidden=24)
     with torch.random.fork_rng(devices=[]):
         save_network(SpinNetwork(sizes), Setting(image_size=64, body="free"), tmp_path / "w.safetensors")
-    named = weights if weights == "starter" else str(tmp_path / "w.safetensors")
-    settings = (f"estimator.weights={named}", "finetune.from_scratch=true")
+    named = weights if weights == "random" else str(tmp_path / "w.safetensors")
+    settings = (f"estimator={{name='spin', weights='{named}'}}", "finetune.from_scratch=true")
     trained = trainable(run_of(tmp_path / "trained", settings[0])).network.state_dict()
     untrained, again = (trainable(run_of(tmp_path / name, *settings)).network for name in "ab")
-    assert weights == "starter" or untrained.sizes == sizes
+    assert weights == "random" or untrained.sizes == sizes
     for name, tensor in untrained.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], tensor, rtol=0, atol=0)
         assert tensor.shape == trained[name].shape

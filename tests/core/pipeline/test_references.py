@@ -37,7 +37,7 @@ class Analyst:
     welcome = unwelcome = ""
 
     def __init__(self, options: Options) -> None:
-        self.inner = Registry.discover().create(Kind.ESTIMATOR, "spin", {}, "test")
+        self.inner = Registry.discover().create(Kind.ESTIMATOR, "starter", {}, "test")
         self.good = options.kind == "good"
 
     def predict(self, samples: Sequence[Sample]) -> list[PoseEstimate]:
@@ -133,7 +133,7 @@ def test_another_estimator_may_analyse_the_references(forked: Fork) -> None:
 
 
 def test_the_scoring_estimator_by_name_gives_the_same_clips(forked: Fork) -> None:
-    plain, named = forked(name="plain"), forked("reference=spin", name="named")
+    plain, named = forked(name="plain"), forked("reference=starter", name="named")
     run_stage(plain, "animate")
     run_stage(named, "animate")
     for ours, theirs in zip(plain.clips.values(), named.clips.values(), strict=True):
@@ -141,7 +141,7 @@ def test_the_scoring_estimator_by_name_gives_the_same_clips(forked: Fork) -> Non
 
 
 def test_the_reference_estimator_decides_whether_clips_are_taken_over(forked: Fork, tmp_path: Path) -> None:
-    first = forked("reference=spin")
+    first = forked("reference=starter")
     run_stage(first, "animate")
     same = fork_run(first, tmp_path / "same", evolve(first.recipe, name="same"))
     assert same.summary("animate") is not None and list(same.references.values())
@@ -154,7 +154,7 @@ def test_the_references_engine_is_its_own(forked: Fork) -> None:
     with pytest.raises(UserError, match=r"'analyst' has no network of its own: remove \[reference\.engine\]"):
         run_stage(forked("reference=analyst", "reference.engine=compile"), "animate")
     with pytest.raises(UserError, match="warp"):
-        forked("reference=spin", "reference.engine=warp", name="unknown").check()
+        forked("reference=starter", "reference.engine=warp", name="unknown").check()
 
 
 def test_refused_references_are_recorded_and_counted(forked: Fork) -> None:

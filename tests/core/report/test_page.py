@@ -262,7 +262,7 @@ def test_a_random_choice_has_no_thresholds(make_run: MakeRun) -> None:
 def test_scores_against_another_estimator_are_told_in_its_joints(make_run: MakeRun) -> None:
     from attrs import evolve
 
-    run = make_run(overrides=["score.labels=estimated_2d", "labeller=spin"])
+    run = make_run(overrides=["score.labels=estimated_2d", "labeller=starter"])
     rows = [Row(s.sample.id, evolve(s, joint_errors=np.full(24, 8.0), compared="smpl24")) for s in run.scored.values()]
     run.scored.write_part(0, rows)
     run.selected.write_part(0, [Row("a", Selected(HARD, 0, rows[0].value))])  # type: ignore[arg-type]

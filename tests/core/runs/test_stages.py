@@ -163,12 +163,12 @@ def test_without_eem_the_samples_are_drawn_at_random_by_the_seed(
 def test_another_estimator_may_mine_and_another_may_label(recipe: Path, tmp_path: Path, registry: Registry) -> None:
     own = started(recipe, tmp_path / "own", registry)
     until(own, "select")
-    other = started(recipe, tmp_path / "other", registry, "eem={name='spin', weights='random'}")
+    other = started(recipe, tmp_path / "other", registry, "eem={name='starter', weights='random'}")
     until(other, "select")
     assert list(own.scored.column("error")) != list(other.scored.column("error"))
 
     for labels in ("estimated_2d", "estimated_3d"):
-        labelled = started(recipe, tmp_path / labels, registry, f"score.labels={labels}", "labeller=spin")
+        labelled = started(recipe, tmp_path / labels, registry, f"score.labels={labels}", "labeller=starter")
         until(labelled, "score")
         errors = [error for _, error in labelled.scored.column("error")]
         assert max(errors) < 1e-3  # its own predictions as labels: no error at all

@@ -11,12 +11,15 @@ from posesyn_core.pipeline.run import create_run, open_run
 from posesyn_core.recipe import EngineChoice, load_recipe
 from posesyn_core.registry import Registry
 from posesyn_core.runs.stages import run_stage
-from tests.tiny import folder_data_set
+from tests.tiny import folder_data_set, small_spin
 
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return folder_data_set(tmp_path_factory.mktemp("data"), people=12)
+    folder = tmp_path_factory.mktemp("data")
+    recipe = folder_data_set(folder, people=12)
+    recipe.write_text(f'estimator = {{ name = "spin", weights = "{small_spin(folder)}" }}\n' + recipe.read_text())
+    return recipe
 
 
 def selected(recipe: Path, folder: Path, registry: Registry, engine: str) -> list[tuple[str, str]]:
@@ -53,7 +56,9 @@ def test_predict_runs_on_the_engine(recipe: Path, tmp_path: Path, graphs: Path) 
     photo = next(recipe.parent.glob("images/*.jpg"))
     found = {}
     for engine in ("torch", "onnx"):
-        main(["predict", str(photo), "--engine", engine, "--out", str(tmp_path / engine), "--mesh"])
+        weights = str(recipe.with_name("spin.safetensors"))
+        options = ("--estimator", "spin", "--weights", weights)
+        main(["predict", str(photo), *options, "--engine", engine, "--out", str(tmp_path / engine), "--mesh"])
         assert (tmp_path / engine / f"{photo.stem}.0.obj").stat().st_size
         (person,) = json.loads((tmp_path / engine / f"{photo.stem}.json").read_text())["people"]
         found[engine] = np.array(person["joints3d"])

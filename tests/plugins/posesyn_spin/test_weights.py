@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from posesyn_core.errors import UserError
 from posesyn_spin.network import Sizes, SpinNetwork, sizes_of
-from posesyn_spin.weights import STARTER, STARTER_SETTING, Setting, SpinWeights, load_network, save_network
+from posesyn_spin.weights import SMALL_SETTING, Setting, SpinWeights, load_network, save_network
 
 TINY = Sizes(width=4, layers=(1, 2, 1, 1), hidden=8)
 
@@ -26,9 +26,9 @@ def equal(one: SpinNetwork, other: SpinNetwork, tolerance: float = 0.0) -> bool:
     )
 
 
-@pytest.mark.parametrize(("name", "setting"), [("w.safetensors", STARTER_SETTING), ("w.pt", Setting())])
+@pytest.mark.parametrize(("name", "setting"), [("w.safetensors", SMALL_SETTING), ("w.pt", Setting())])
 def test_saved_weights_load_again(network: SpinNetwork, tmp_path: Path, name: str, setting: Setting) -> None:
-    save_network(network, STARTER_SETTING, tmp_path / name)
+    save_network(network, SMALL_SETTING, tmp_path / name)
     again, found = load_network(str(tmp_path / name))
     assert equal(network, again)
     assert found == setting  # the official layout has no place for another one than its own
@@ -49,11 +49,9 @@ def test_half_precision_is_widened(network: SpinNetwork, tmp_path: Path) -> None
     assert equal(network, again, tolerance=1e-3)
 
 
-def test_the_shipped_weights_are_small_and_load() -> None:
-    assert STARTER.stat().st_size < 6_000_000
-    network, setting = load_network("starter")
-    assert setting == STARTER_SETTING
-    assert network.init_cam[0, 0] > 0
+def test_without_weights_the_checkpoint_is_asked_for() -> None:
+    with pytest.raises(UserError, match=r"name SPIN's model_checkpoint\.pt"):
+        load_network("")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -105,7 +103,7 @@ def test_a_file_of_the_starters_training_that_names_its_size_alone(network: Spin
 
 
 def test_check_names_the_variant_and_what_does_not_fit(network: SpinNetwork, tmp_path: Path) -> None:
-    save_network(network, STARTER_SETTING, tmp_path / "w.pt")
+    save_network(network, SMALL_SETTING, tmp_path / "w.pt")
     fit = SpinWeights().check(tmp_path / "w.pt")
     assert fit.fits
     assert fit.variant == "SPIN (width 4, blocks 1-2-1-1)"
@@ -117,7 +115,7 @@ def test_check_names_the_variant_and_what_does_not_fit(network: SpinNetwork, tmp
 
 
 def test_convert_keeps_names_numbers_and_what_the_weights_need(network: SpinNetwork, tmp_path: Path) -> None:
-    save_network(network, STARTER_SETTING, tmp_path / "w.pt")
+    save_network(network, SMALL_SETTING, tmp_path / "w.pt")
     SpinWeights().convert(tmp_path / "w.pt", tmp_path / "w.safetensors")
     again, setting = load_network(str(tmp_path / "w.safetensors"))
     assert equal(network, again)
