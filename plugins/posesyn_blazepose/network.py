@@ -175,5 +175,6 @@ def refined(landmarks: Tensor, heatmaps: Tensor) -> Tensor:
     total = shown.sum((2, 3))
     columns, rows = (shown.sum(2) * cells).sum(-1), (shown.sum(3) * cells).sum(-1)
     places = torch.stack([columns, rows], -1) / total.clamp(min=1e-6)[..., None] * (SIZE / CELLS)
-    sure = (shown.amax((2, 3)) >= SURE)[..., None]
+    inside = ((own >= 0) & (own < CELLS)).all(-1)
+    sure = ((shown.amax((2, 3)) >= SURE) & inside)[..., None]
     return torch.cat([torch.where(sure, places, landmarks[..., :2]), landmarks[..., 2:]], -1)

@@ -53,7 +53,7 @@ def test_an_override_reaches_into_a_component_that_is_given_by_its_name() -> Non
 def test_a_section_without_a_name_sets_options_of_the_default() -> None:
     recipe = parse_recipe(MINIMAL, ["filter.tau=40", "estimator.engine=onnx"])
     assert recipe.filter == Choice("tpe_error", {"tau": 40})
-    assert recipe.estimator == Choice("spin", {}, EngineChoice("onnx"))
+    assert recipe.estimator == Choice("starter", {}, EngineChoice("onnx"))
 
 
 def test_what_is_written_reads_back_the_same() -> None:
