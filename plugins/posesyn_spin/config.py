@@ -12,9 +12,9 @@ class SpinConfig:
     """Options of the estimator ``spin``. Those of its training have the published names and defaults."""
 
     weights: str = option(
-        "",
-        "SPIN's model_checkpoint.pt, a .safetensors written here, 'random' (small, untrained) or 'random-full' "
-        "(untrained at the published size)",
+        "random",
+        "a file: SPIN's model_checkpoint.pt or a .safetensors written here; 'random' (small, untrained) or "
+        "'random-full' (untrained at the published size)",
     )
     body: str = option(
         "",

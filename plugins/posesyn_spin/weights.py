@@ -13,7 +13,6 @@ from attrs import evolve, frozen
 from torch import Tensor
 
 from posesyn_core.body.model import ShapeSpace
-from posesyn_core.errors import UserError
 from posesyn_core.files.checkpoints import (
     Fit,
     compare,
@@ -47,15 +46,13 @@ SMALL_SETTING = Setting(image_size=96, crop="affine", body="free")
 def load_network(weights: str, dropout: float = 0.5) -> tuple[SpinNetwork, Setting]:
     """The network of ``weights`` and what belongs to it.
 
-    ``weights`` is "random" (small), "random-full" (the published ones) or a path. UserError
-    if the file is missing or does not hold SPIN's weights.
+    ``weights`` is "random" (small), "random-full" (the published sizes) or a path. UserError if the file is missing or
+    does not hold SPIN's weights.
     """
     if weights == "random":
         return SpinNetwork(SMALL, dropout), SMALL_SETTING
     if weights == "random-full":
         return SpinNetwork(Sizes(), dropout), evolve(Setting(), body="free")
-    if not weights:
-        raise UserError("spin comes without weights: name SPIN's model_checkpoint.pt with the option weights")
     path = existing_file(Path(weights).expanduser(), "weights of spin")
     state = read_state_dict(path, "model")
     network = SpinNetwork(sizes_shown(sizes_of, state, Sizes()), dropout)

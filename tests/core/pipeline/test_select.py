@@ -25,7 +25,7 @@ def scored(unit: str, error: float) -> ScoredSample:
 
 
 def mined(folder: Path, errors: np.ndarray, part: int, *settings: str) -> Run:
-    recipe = parse_recipe('dataset = "world"\nreference = "spin"', [*settings])
+    recipe = parse_recipe('dataset = "world"\nreference = "starter"', [*settings])
     run = create_run(folder, recipe, Registry.empty())
     for start in range(0, len(errors), part):
         rows = [

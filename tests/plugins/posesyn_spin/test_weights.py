@@ -49,11 +49,6 @@ def test_half_precision_is_widened(network: SpinNetwork, tmp_path: Path) -> None
     assert equal(network, again, tolerance=1e-3)
 
 
-def test_without_weights_the_checkpoint_is_asked_for() -> None:
-    with pytest.raises(UserError, match=r"name SPIN's model_checkpoint\.pt"):
-        load_network("")
-
-
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"weights of spin .*nowhere\.pt.* does not exist"):
         load_network(str(tmp_path / "nowhere.pt"))
