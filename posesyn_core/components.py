@@ -232,6 +232,14 @@ class TrainingAugmenter(Protocol):
         ...
 
 
+class AugmenterAbilities(Protocol):
+    """What an augmenter may have beside its protocol."""
+
+    def pictures(self) -> Mapping[str, Image]:
+        """What it makes of the frames, drawn, by title; asked after a training, for the report."""
+        ...
+
+
 @runtime_checkable
 class Captioner(Protocol):
     """Says in a sentence what the person in the image does."""
@@ -357,7 +365,7 @@ class Kind(StrEnum):
         *("estimator", "register_estimators", (PoseEstimator, SplitEstimator)),
         *((TrainableEstimator,), EstimatorAbilities),
     )
-    AUGMENTER = "augmenter", "register_augmenters", (TrainingAugmenter,)
+    AUGMENTER = "augmenter", "register_augmenters", (TrainingAugmenter,), (), AugmenterAbilities
     KEYPOINTS = "keypoints", "register_keypoint_estimators", (KeypointEstimator,)
     DETECTOR = "detector", "register_detectors", (PersonDetector,)
     CAPTIONER = "captioner", "register_captioners", (Captioner,)

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from posesyn_core.components import TrainableEstimator
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.values import LabelledFrame
+from posesyn_core.values import Image, LabelledFrame
 from posesyn_poseaug.augmentor import Augmentor, Pairs
 from posesyn_poseaug.config import PoseAugConfig
 from posesyn_poseaug.epochs import batches_of, exchange_lengths, gan_epoch
 from posesyn_poseaug.estimator import Lifter
+from posesyn_poseaug.figures import pose_sheet, spread_sheet
 from posesyn_poseaug.poses import PoseSet, read_templates, templates_of
 from posesyn_poseaug.schedules import gan_rate
 from posesyn_poseaug.screen import place, see
@@ -35,6 +36,7 @@ class PoseAugmenter:
         self.poses: PoseSet | None = None
         self.exchanged: Tensor | None = None
         self.waiting: Mapping[str, Any] = {}
+        self.latest: tuple[Pairs, Pairs] | None = None
 
     def epoch(
         self, number: int, frames: Sequence[LabelledFrame], estimator: TrainableEstimator, seed: int
@@ -79,7 +81,17 @@ class PoseAugmenter:
         if not estimator.lifter.training:  # its norms stay as they are at inference: undo what augmented poses did
             for name, value in estimator.lifter.named_buffers():
                 value.copy_(statistics[name])
+        self.latest = original, augmented
         return augmented, original
+
+    def pictures(self) -> dict[str, Image]:
+        """Original and augmented poses of the latest epoch, and how both are spread."""
+        if self.latest is None:
+            return {}
+        return {
+            "poses before and after, camera in degrees from ahead, in height, and metres": pose_sheet(*self.latest),
+            "spread before (blue) and after (orange)": spread_sheet(*self.latest),
+        }
 
     def _augmentor(self, estimator: Lifter, seed: int) -> Augmentor:
         """Made in the first epoch, by its seed; taken up from a checkpoint in a later one."""

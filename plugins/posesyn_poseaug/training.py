@@ -1,7 +1,8 @@
 """Training of lifters on whole arrays of poses: alone, and with PoseAug; exact to resume, everything in one folder.
 
 The folder gets ``metrics.jsonl`` (a line per epoch: losses, and the errors on every test set), ``weights.safetensors``
-(those of the last epoch) and ``checkpoint.pt``. What an epoch draws depends on the seed and its number alone.
+(those of the last epoch), ``checkpoint.pt`` and, of PoseAug, ``poses.jpg`` and ``spread.jpg``. What an epoch draws
+depends on the seed and its number alone.
 """
 
 import json
@@ -14,12 +15,14 @@ from attrs import asdict, frozen
 from torch import Tensor, nn
 
 from posesyn_core.errors import UserError
+from posesyn_core.files.images import encode_jpeg
 from posesyn_core.files.paths import atomic_path, write_atomic
 from posesyn_core.progress import progress
 from posesyn_core.seeds import seed_of
 from posesyn_poseaug.augmentor import Augmentor, Pairs, adam, lifter_loss, set_rate, update
 from posesyn_poseaug.config import PoseAugConfig
 from posesyn_poseaug.epochs import batches_of, exchange_lengths, gan_epoch
+from posesyn_poseaug.figures import pose_sheet, spread_sheet
 from posesyn_poseaug.measure import measure
 from posesyn_poseaug.poses import PoseSet, templates_of
 from posesyn_poseaug.schedules import gan_rate, pretraining_rate
@@ -66,6 +69,7 @@ class Training:
         self.optimiser = adam(lifter, schedule.rate)
         self.steps, self.exchanged = 0, data.poses.poses
         self.augmentor: Augmentor | None = None
+        self.latest: tuple[Pairs, Pairs] | None = None
         if config is not None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed_of(seed, "generator", "poseaug"))
@@ -89,6 +93,7 @@ class Training:
             pairs = exchange_lengths(pairs, self.templates)
             self.exchanged = pairs.poses
         made, terms = gan_epoch(augmentor, self.lifter, pairs, number, self.data.extra_2d)
+        self.latest = original, made
         terms["kept"] = len(made) / len(pairs)
         if number > config.warm_up:
             if len(made):
@@ -150,6 +155,9 @@ def run(training: Training, folder: Path, label: str) -> list[Line]:
             lines.append({"epoch": number, **terms, "tests": training.measure()})
             _save(training, folder, arguments, lines)
             shown.advance()
+    if training.latest is not None:
+        for name, picture in (("poses", pose_sheet), ("spread", spread_sheet)):
+            write_atomic(folder / f"{name}.jpg", encode_jpeg(picture(*training.latest)))
     if not (folder / WEIGHTS).exists():
         _save(training, folder, arguments, lines)
     return lines

@@ -12,6 +12,8 @@ from attrs import asdict, evolve, fields
 from posesyn_core.components import Kind, TrainableEstimator, TrainingAugmenter
 from posesyn_core.contracts.training import TrainingDefaults
 from posesyn_core.errors import UserError
+from posesyn_core.files.images import encode_jpeg
+from posesyn_core.files.paths import write_atomic
 from posesyn_core.pipeline.entries import Usable
 from posesyn_core.pipeline.real_data import Real, kept_records, real_data, told
 from posesyn_core.pipeline.run import Run
@@ -24,6 +26,8 @@ from posesyn_core.training.tracking import tensorboard
 from posesyn_core.values import LabelledFrame, Sample
 
 REAL_ONLY, POSESYN = "real_only", "posesyn"
+AUGMENTED = "-augmented.jpg"
+"""How the files end that an augmenter leaves for the report."""
 
 
 def finetune(run: Run) -> dict[str, Any]:
@@ -76,6 +80,7 @@ def _train(
             raise UserError(f"no sample of [validation] can be measured; {': '.join(next(iter(reasons.items())))}")
         return float(figures["mpjpe"])
 
+    augmenter = _augmenter(run)
     with tensorboard(folder) if options.tensorboard else nullcontext(lambda metrics: None) as track:
 
         def tell(metrics: dict[str, float]) -> None:
@@ -91,13 +96,15 @@ def _train(
             seed=run.recipe.seed,
             workers=machine.workers,
             validation=Validation(error, options.validate_every, options.patience) if held_out else None,
-            augmenter=_augmenter(run),
+            augmenter=augmenter,
             tell=tell,
             label=f"finetune {variant}",
             accumulate=options.accumulate,
             precision=options.precision,
             **schedule,
         )
+    for title, picture in getattr(augmenter, "pictures", dict)().items():
+        write_atomic(folder / f"{title}{AUGMENTED}", encode_jpeg(picture))
     usable.rejected |= {f"{variant}: {name}": reason for name, reason in result.unread.items()}
     notes = getattr(estimator, "training_notes", ())
     return {**schedule, "of_the_estimator": _unset(options), **({"notes": list(notes)} if notes else {})}

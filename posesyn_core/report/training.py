@@ -6,6 +6,7 @@ from typing import Any
 from posesyn_core.drawing.sheets import COLUMNS, ROWS, spread
 from posesyn_core.drawing.truth import TRUTH_SHEET, truth_sheet
 from posesyn_core.files.images import encode_jpeg
+from posesyn_core.pipeline.finetune import AUGMENTED, POSESYN
 from posesyn_core.pipeline.run import Run
 from posesyn_core.report import charts, figures
 from posesyn_core.report.pictures import Picture, data_uri
@@ -39,6 +40,7 @@ def comparison(run: Run) -> dict[str, Any] | None:
             if change["metric"] in ("mpjpe", "pa_mpjpe")
         ],
         "worst": _worst(run),
+        "augmented": _augmented(run),
         "training": run.summary("finetune") or {},
     }
 
@@ -62,6 +64,14 @@ def _worst(run: Run) -> list[Picture]:
     return [
         Picture(f"Worst cases of {path.name.removesuffix('-worst.jpg')}", uri=data_uri(path.read_bytes()))
         for path in found
+    ]
+
+
+def _augmented(run: Run) -> list[Picture]:
+    """What the augmenter of the last training says that it made, if there was one."""
+    found = sorted((run.folder / "finetune" / POSESYN).glob(f"*{AUGMENTED}"))
+    return [
+        Picture(f"Augmented: {path.name.removesuffix(AUGMENTED)}", uri=data_uri(path.read_bytes())) for path in found
     ]
 
 

@@ -16,7 +16,7 @@ STANDING = np.array(
         *([-0.15, -0.45, 0], [-0.2, -0.17, 0], [-0.22, 0.08, 0]),
     ]
 )
-"""(16, 3) metres, x right, y down: seen from behind."""
+"""(16, 3) metres, x right, y down: facing the camera."""
 
 
 def poses(count: int, seed: int = 0) -> NDArray[np.float32]:
