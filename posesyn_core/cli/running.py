@@ -15,6 +15,7 @@ from posesyn_core.pipeline.locks import run_lock, shard_lock
 from posesyn_core.pipeline.order import ENGINE_OF_STAGE, STAGES, with_engine
 from posesyn_core.recipe import Recipe, load_recipe
 from posesyn_core.registry import Registry
+from posesyn_core.runs.photographs import recipe_of
 
 if TYPE_CHECKING:
     from posesyn_core.pipeline.executor import Executor
@@ -75,7 +76,7 @@ def engine_options(stage: str) -> Callable[[Callable[..., Any]], Callable[..., A
 
 
 @click.command(short_help="Run the whole loop on a recipe; resumes where it stopped.")
-@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("recipe", metavar="RECIPE_OR_PHOTOS", type=click.Path(path_type=Path))
 @click.option("--run", "folder", type=click.Path(path_type=Path), help="Run folder; default runs/<recipe's name>.")
 @click.option(
     "--shard", metavar="I/N", help="Do every N-th part of each table, from part I on, beside other processes."
@@ -94,10 +95,13 @@ def run(
     engine: str | None,
     precision: str | None,
 ) -> None:
-    """Run all stages of RECIPE (a TOML file): score, select, caption, synthesize, animate, filter, export, finetune,
-    evaluate, report.
+    """Run all stages: score, select, caption, synthesize, animate, filter, export, finetune, evaluate, report.
+
+    What is run is a recipe (a TOML file), or a folder of photographs, a picture or a video without annotations, whose
+    people are found and labelled in 2D by BlazePose.
 
     \b
+    posesyn run ~/photos
     posesyn run examples/mpii.toml --set dataset.root=/data/mpii
     posesyn run examples/mpii.toml --set score.hard=50 --run runs/small
 
@@ -108,7 +112,8 @@ def run(
     --shard 0/4, 1/4, 2/4 and 3/4 at the same time, on machines that see the same run folder, share its work; the first
     does what can't be shared.
     """
-    execute(registry, with_engine(load_recipe(recipe, settings), "run", engine, precision), folder, restart, yes, shard)
+    loaded = load_recipe(recipe, settings) if recipe.suffix == ".toml" else recipe_of(recipe, settings)
+    execute(registry, with_engine(loaded, "run", engine, precision), folder, restart, yes, shard)
 
 
 def execute(

@@ -5,14 +5,15 @@ from typing import Literal
 from attrs import frozen
 
 from posesyn_core.contracts.options import OptionError, option
+from posesyn_core.contracts.structuring import Count
 
 
 @frozen
 class Score:
     """EEM: which samples are hard (Eq. 1-3)."""
 
-    hard: int = option(500, "K_C, how many of the hardest samples to take (paper: 500)", least=1)
-    easy: int = option(200, "K_NC, how many of the easiest to take as references (paper: 200)", least=1)
+    hard: Count = option(500, "K_C, how many of the hardest to take (paper: 500), or below 1 which share", above=0)
+    easy: Count = option(200, "K_NC, likewise of the easiest, as references (paper: 200)", above=0)
     method: Literal["eem", "random"] = option(
         "eem", "'eem' ranks by Eq. 1; 'random' is the ablation without EEM (Table 4)"
     )

@@ -12,6 +12,16 @@ from cattrs.gen import make_dict_structure_fn
 from posesyn_core.contracts.options import OptionError
 from posesyn_core.contracts.results import a
 
+Count = int | float
+"""A number of things, or below 1 a share of them."""
+
+
+def strict_count(value: Any, _: Any) -> Count:
+    """A :data:`Count`; TypeError for anything else, broken numbers of things among it."""
+    if type(value) is int or (type(value) is float and value < 1):
+        return value
+    raise TypeError(f"must be an int, or a share below 1, not {value!r}")
+
 
 def strict_converter() -> cattrs.Converter:
     """A converter that takes values of the right type alone (an int is a float, too), and no unknown keys.
@@ -32,6 +42,7 @@ def strict_converter() -> cattrs.Converter:
     converter.register_unstructure_hook_func(
         lambda cls: _is_generic(cls, tuple), lambda value: [converter.unstructure(item) for item in value]
     )
+    converter.register_structure_hook(Count, strict_count)
     return converter
 
 

@@ -31,6 +31,7 @@ from posesyn_core.errors import UserError
 from posesyn_core.files.paths import remove_partials, write_atomic
 from posesyn_core.parallel.processes import process_place
 from posesyn_core.pipeline.bodies import RECORD, Bodies
+from posesyn_core.pipeline.independence import check_independence
 from posesyn_core.pipeline.ledger import Ledger
 from posesyn_core.pipeline.locks import opening_lock
 from posesyn_core.pipeline.order import STAGES, differences, later, settings_of
@@ -220,6 +221,7 @@ class Run:
 
     def check(self) -> None:
         """UserError if a component of the recipe is unknown, lacks something, or has wrong options; makes nothing."""
+        check_independence(self.recipe)
         for kind, choice, where in self.recipe.choices():
             self.registry.check(kind, choice.name, choice.options, _section(where))
 

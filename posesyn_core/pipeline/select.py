@@ -7,6 +7,7 @@ import numpy as np
 from attrs import evolve
 
 from posesyn_core.body.completion import complete, is_whole
+from posesyn_core.contracts.structuring import Count
 from posesyn_core.errors import SampleError
 from posesyn_core.method import eem
 from posesyn_core.pipeline.run import EASY, HARD, Run, Selected
@@ -29,6 +30,11 @@ def select(run: Run) -> dict[str, Any]:
     rows = _whole(run, chosen)
     run.selected.write_part(0, rows)
     return _summary([row.value for row in rows])
+
+
+def _how_many(run: Run, count: Count) -> int:
+    """The number that a key asks for; a share is of the samples that were scored, and at least one."""
+    return int(count) if count >= 1 else max(1, round(count * sum(1 for _ in run.scored.column("error"))))
 
 
 def _summary(rows: Sequence[Selected | None]) -> dict[str, Any]:
@@ -66,8 +72,9 @@ def _extremes(run: Run) -> eem.Extremes[tuple[str, int]]:
     Memory grows with how many are selected alone. A part that can't have one of them is known by its footer, and its
     rows are not read.
     """
-    extremes = eem.Extremes[tuple[str, int]](run.recipe.score.hard, run.recipe.score.easy)
-    by_error = run.recipe.score.method == "eem"
+    score = run.recipe.score
+    extremes = eem.Extremes[tuple[str, int]](*(_how_many(run, count) for count in (score.hard, score.easy)))
+    by_error = score.method == "eem"
     for part in run.scored.parts():
         if by_error and not extremes.may_take(*run.scored.bounds(part, "error")):
             continue
