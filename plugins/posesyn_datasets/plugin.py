@@ -1,8 +1,10 @@
 """What this plugin brings. The modules it imports are light: scipy and webdataset are loaded when first used."""
 
 from posesyn_core.components import Component, Kind, Licence, Need
+from posesyn_core.geometry.skeletons import JointSet
 from posesyn_core.hookspecs import hookimpl
 from posesyn_datasets.captions import FileCaptions, FileCaptionsConfig
+from posesyn_datasets.joint_sets import JOINT_SETS
 from posesyn_datasets.readers.agora import AgoraConfig, AgoraReader
 from posesyn_datasets.readers.coco import CocoConfig, CocoReader
 from posesyn_datasets.readers.emdb import EmdbConfig, EmdbReader
@@ -33,6 +35,11 @@ LICENCE = Licence(
 )
 H5PY = Need("h5py", "pip install 'posesyn[hdf5]'", modules=("h5py",))
 PYAV = Need("PyAV", "pip install 'posesyn[video]'", modules=("av",))
+
+
+@hookimpl
+def register_joint_sets() -> list[JointSet]:
+    return JOINT_SETS
 
 
 @hookimpl
