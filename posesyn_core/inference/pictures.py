@@ -20,6 +20,7 @@ from posesyn_core.body.completion import complete_all
 from posesyn_core.body.model import Body, load_body
 from posesyn_core.body.render import composite, diffuse, normals, render, vertex_normals, window
 from posesyn_core.components import PersonDetector, PoseEstimator, SplitEstimator
+from posesyn_core.contracts.results import expect
 from posesyn_core.drawing.skeletons import draw_legend, draw_number, draw_skeleton
 from posesyn_core.engines.batches import LoadedNetwork
 from posesyn_core.errors import SampleError, UserError
@@ -33,7 +34,7 @@ from posesyn_core.geometry.joints import known_joints
 from posesyn_core.geometry.skeletons import SMPL24, joint_set
 from posesyn_core.inference.predict import Result, predict
 from posesyn_core.progress import progress
-from posesyn_core.values import FloatArray, Image, PoseEstimate, Sample, SampleOrRejection
+from posesyn_core.values import Detections, FloatArray, Image, PoseEstimate, Sample, SampleOrRejection
 
 UNITS: Mapping[str, str] = {
     "box": "x0, y0, x1, y1 in pixels, the centre of the first pixel being (0, 0)",
@@ -91,7 +92,7 @@ def find_people(paths: Iterable[Path], detector: PersonDetector | None) -> Itera
     for path in _files(paths):
         try:
             image = load_image(path)
-            boxes = [_whole(image)] if detector is None else detector.find_people([image])[0].boxes.tolist()
+            boxes = [_whole(image)] if detector is None else _boxes_of(detector, image)
             yield Picture(path, tuple(person(f"{path.name}/{at}", path, box, None) for at, box in enumerate(boxes)))
         except SampleError as error:
             yield path, str(error)
@@ -124,6 +125,12 @@ def frames_of_people(entries: Iterable[SampleOrRejection]) -> Iterator[Found]:
 
 def _of_picture(sample: Sample) -> str:
     return sample.id.rpartition("-")[0]
+
+
+def _boxes_of(detector: PersonDetector, image: Image) -> list[list[float]]:
+    (found,) = expect(detector.find_people([image]), Detections, 1, detector.find_people)
+    boxes: list[list[float]] = found.boxes.tolist()
+    return boxes
 
 
 def _whole(image: Image) -> tuple[float, float, float, float]:

@@ -8,11 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from posesyn_core import run
 from posesyn_core.files.images import load_image
-from posesyn_core.pipeline.run import create_run
-from posesyn_core.recipe import load_recipe
-from posesyn_core.registry import Registry
-from posesyn_core.runs.stages import run_all
 from tests.tiny import folder_data_set, people
 
 SCRIPTS = Path(__file__).parents[2] / "examples/python"
@@ -69,8 +66,9 @@ def test_animate(photograph: Path, tmp_path: Path) -> None:
 
 
 def test_read_run(tmp_path: Path) -> None:
-    recipe = load_recipe(folder_data_set(tmp_path, people=5), ["filter.tau=1000", "export.formats=[]"])
-    run_all(create_run(tmp_path / "run", recipe, Registry.discover()), lambda stage, figures: None)
+    recipe = folder_data_set(tmp_path, people=5)
+    done = run(recipe, tmp_path / "run", ["filter.tau=1000", "export.formats=[]"])
+    assert done.figures("filter")["kept"] > 0
     lines = script("read_run.py", tmp_path / "run").splitlines()
     assert lines[0] == "5 people scored, 0 rejected; the hardest:" and "pose (24, 3)" in lines[1]
     assert "frames kept" in lines[-1] and not lines[-1].startswith("0 of")

@@ -31,12 +31,13 @@ from attrs import frozen
 from numpy.typing import ArrayLike
 
 from posesyn_core.components import KeypointEstimator, PersonDetector
+from posesyn_core.contracts.results import expect
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.locating import files_below, in_order
 from posesyn_core.files.paths import existing_file
 from posesyn_core.geometry.boxes import check_box
 from posesyn_core.geometry.skeletons import SMPL24
-from posesyn_core.values import Image, Sample, SampleOrRejection
+from posesyn_core.values import Detections, Image, Sample, SampleOrRejection
 from posesyn_datasets.readers.annotations import build_each, load_json
 
 LOOKED_AT = 8
@@ -156,7 +157,9 @@ def _look(detector: PersonDetector, pictures: Sequence[Picture]) -> list[list[An
     if not pictures:
         return []
     try:
-        return [found.boxes.tolist() for found in detector.find_people([picture.pixels() for picture in pictures])]
+        seen = [picture.pixels() for picture in pictures]
+        people = expect(detector.find_people(seen), Detections, len(seen), detector.find_people)
+        return [found.boxes.tolist() for found in people]
     except UserError:
         raise
     except Exception as error:  # whatever a plugin raises for one picture rejects that picture
