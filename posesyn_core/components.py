@@ -7,7 +7,7 @@ A plugin registers :class:`Component` descriptions through the hooks of :mod:`po
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, get_args, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from attrs import frozen
@@ -261,7 +261,8 @@ class Animator(Protocol):
     """Draws the reference person moving as planned."""
 
     def animate(self, plan: ClipPlan) -> Iterator[Image]:
-        """One full-size image per frame of the plan, in order. Called from several threads at once."""
+        """One image per frame of the plan, in order, of the size of the plan's reference, a photograph or a square cut
+        out of it. Called from several threads at once."""
         ...
 
 
@@ -277,6 +278,10 @@ class AnimatorAbilities(Posing, Protocol):
     It takes them from ``guidance_maps`` of that module, where nothing else is drawn then. Previews of its clips show
     the same maps.
     """
+
+    reference_crop: Literal["person", "image"]
+    """What it draws best, where the recipe leaves that open: a square about the person (animators whose networks make
+    squares, and would squash a photograph), or the whole picture (the default)."""
 
 
 @runtime_checkable

@@ -142,6 +142,9 @@ class Recipe:
     reference: Choice | None = option(
         None, "another estimator for the bodies of the reference people than the scoring one (paper: HMR 2.0)"
     )
+    reference_dataset: Choice | None = option(
+        None, "[reference.dataset]: a reader of other pictures whose people are the references, not the easy samples"
+    )
     animator: Choice = Choice("reprojection")
     filter: Choice = Choice("tpe_error")
     real: tuple[Source, ...] = option(
@@ -176,6 +179,7 @@ class Recipe:
             (Kind.CAPTIONER, self.captioner, "captioner"),
             (Kind.MOTION, self.motion, "motion"),
             (Kind.ESTIMATOR, self.reference, "reference"),
+            (Kind.READER, self.reference_dataset, "reference.dataset"),
             (Kind.ANIMATOR, self.animator, "animator"),
             (Kind.FILTER, self.filter, "filter"),
             *((Kind.WRITER, Choice(name), "export.formats") for name in self.export.formats),
@@ -222,6 +226,9 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), where: str = "recipe"
         raise UserError(f"{where} is not valid TOML: {reason_of(error)}{hint}") from error
     for override in overrides:
         _override(data, override)
+    if isinstance(section := data.get("reference"), dict) and "dataset" in section:
+        data["reference_dataset"] = section.pop("dataset")
+        data |= {} if section else {"reference": None}
     for attribute in attrs.fields(Recipe):  # a section that only sets options means the default component
         section = data.get(attribute.name)
         if isinstance(attribute.default, Choice) and isinstance(section, dict):

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -51,6 +52,9 @@ class ChampAnimator:
     Fits ``Animator`` and ``Accelerated``. Thread-safe: maps are drawn by all threads, the networks run one clip at a
     time. A clip depends on its plan alone.
     """
+
+    reference_crop: ClassVar[Literal["person", "image"]] = "person"
+    """Its networks see squares: a whole photograph would be squashed into one, and its people with it."""
 
     def __init__(self, config: ChampConfig) -> None:
         """Load the networks. UserError for a bad option, a missing file or weights that don't fit."""

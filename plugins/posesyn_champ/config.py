@@ -33,7 +33,7 @@ class ChampConfig:
     )
     width: int = option(
         512,
-        "pixels at which frames are made, a multiple of 64; photos are squashed to it and back",
+        "pixels at which frames are made, a multiple of 64; squares about the reference person are brought to it",
         least=64,
         most=4096,
     )

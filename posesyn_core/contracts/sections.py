@@ -61,6 +61,10 @@ class Animate:
     turn_reference: bool = option(
         False, "turn and place the reference's body by its labelled 2D joints: helps an estimator that misses headings"
     )
+    reference_crop: Literal["person", "image"] | None = option(
+        None, "draw a square about the person, or the whole picture; unset = what suits the animator"
+    )
+    reference_size: int = option(512, "pixels of that square's side: Champ's are 512, or 256 to save work", least=64)
     frame_stride: int = option(1, "draw every n-th frame of a motion", least=1)
     max_frames: int = option(196, "draw at most so many frames of a motion", least=1)
     max_residual_mm: float = option(60.0, "reject a clip whose joints -> SMPL fit (Eq. 8) is worse on average", above=0)

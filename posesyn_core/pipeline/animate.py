@@ -25,13 +25,13 @@ from posesyn_core.files.paths import write_atomic
 from posesyn_core.parallel.threads import ordered_map
 from posesyn_core.pipeline.executor import LOCAL, Executor
 from posesyn_core.pipeline.judging import Judge, filter_of, label_frames
-from posesyn_core.pipeline.references import analyse_references
-from posesyn_core.pipeline.run import EASY, Clip, DrawnFrame, Judgement, Run
+from posesyn_core.pipeline.references import analyse_references, cut_out
+from posesyn_core.pipeline.run import Clip, DrawnFrame, Judgement, Reference, Run
 from posesyn_core.pipeline.seals import digest
 from posesyn_core.pipeline.tables import Row, Table
 from posesyn_core.pipeline.work import Unit, Work, each_alone, reason_of
 from posesyn_core.seeds import rng, seed_of
-from posesyn_core.values import ClipPlan, Image, LabelledFrame, Motion, PoseEstimate, Sample
+from posesyn_core.values import ClipPlan, Image, LabelledFrame, Motion
 
 
 @frozen
@@ -40,8 +40,7 @@ class Pair:
 
     id: str
     motion: Motion
-    reference: Sample
-    estimate: PoseEstimate
+    reference: Reference
 
 
 @frozen
@@ -96,12 +95,17 @@ class Clips(Work[Pair | str, Clip]):
         return animator
 
     @cached_property
+    def crop(self) -> str:
+        """What is drawn: a square about the "person", or the whole "image"."""
+        return self.run.recipe.animate.reference_crop or str(getattr(self.animator, "reference_crop", "image"))
+
+    @cached_property
     def judge(self) -> Judge:
         return Judge.of(self.run)
 
     def rows(self, batches: Iterator[list[Unit[Pair | str]]]) -> Iterator[Row[Clip]]:
         _check_need(self.run, self.animator, self.judge)
-        plans = (row for batch in batches for row in _plan(self.run, self.body, batch))
+        plans = (row for batch in batches for row in _plan(self.run, self.body, self.crop, batch))
         drawn = ordered_map(self._draw, plans, self.run.recipe.machine.workers)
         for first in drawn:  # frames of two parts are never computed together: see ``Work.batches``
             part = chain([first], islice(drawn, self.part - 1))
@@ -130,35 +134,38 @@ def _check_need(run: Run, animator: Animator, judge: Judge) -> None:
 
 
 def _pairs(run: Run) -> Iterator[Unit[Pair | str]]:
-    """Each motion with its references, drawn without replacement from the easy samples that can be animated.
+    """Each motion with its references, drawn without replacement from those that can be animated.
 
     Where there is none, the reason instead.
     """
-    easy = [selected.scored.sample for selected in run.of_role(EASY)]
-    if not easy:
+    people = list(run.references.rows())
+    if not people:
         raise UserError("there is no easy sample to take as a reference; raise score.easy")
-    estimates = {row.unit: row.value for row in run.references.rows() if row.value is not None}
     reason = next((f"; {unit}: {reason}" for unit, reason in run.references.rejections()), "")
     for motion in run.motions.values():
-        drawn = [easy[at] for at in rng(run.recipe.seed, motion.id, "animate").permutation(len(easy))]
-        able = [sample for sample in drawn if sample.id in estimates]
+        drawn = [people[at].value for at in rng(run.recipe.seed, motion.id, "animate").permutation(len(people))]
+        able = [reference for reference in drawn if reference is not None]
         if not able:
-            yield f"{motion.id}@0", f"none of the {len(easy)} reference people can be animated{reason}"
-        for number, sample in enumerate(able[: run.recipe.animate.references_per_motion]):
+            yield f"{motion.id}@0", f"none of the {len(people)} reference people can be animated{reason}"
+        for number, reference in enumerate(able[: run.recipe.animate.references_per_motion]):
             name = f"{motion.id}@{number}"
-            yield name, Pair(name, motion, sample, estimates[sample.id])
+            yield name, Pair(name, motion, reference)
 
 
-def _plan(run: Run, body: Body, batch: list[Unit[Pair | str]]) -> list[Row[ClipPlan]]:
-    """Fit the batch's motions and lay them onto their references; a bad fit is a rejection with its number."""
+def _plan(run: Run, body: Body, crop: str, batch: list[Unit[Pair | str]]) -> list[Row[ClipPlan]]:
+    """Fit the batch's motions and lay them onto their references, or the squares that ``crop`` "person" cuts of them.
+
+    A bad fit is a rejection with its number.
+    """
     options = run.recipe.animate
 
     def plan(pairs: Sequence[Pair]) -> list[ClipPlan]:
+        people = [cut_out(run, body, pair.reference) if crop == "person" else pair.reference for pair in pairs]
         return plan_clips(
             body,
             [_thinned(pair.motion, options.frame_stride, options.max_frames) for pair in pairs],
-            [pair.reference for pair in pairs],
-            [pair.estimate for pair in pairs],
+            [person.sample for person in people],
+            [person.estimate for person in people],
             names=[pair.id for pair in pairs],
             seeds=[seed_of(run.recipe.seed, pair.id, "draw") for pair in pairs],
             orientation=options.orientation,

@@ -15,6 +15,7 @@ from posesyn_core.inference.neighbours import with_neighbours
 from posesyn_core.parallel.processes import process_place
 from posesyn_core.pipeline.rejections import REJECTED_ENTRIES, most_frequent
 from posesyn_core.pipeline.run import Run
+from posesyn_core.pipeline.work import Unit
 from posesyn_core.values import Sample, SampleOrRejection
 
 Item = TypeVar("Item")
@@ -59,3 +60,15 @@ class Usable:
             "entries_rejected": len(self.rejected),
             "entry_reasons": most_frequent(self.rejected.values()),
         }
+
+
+def with_unique_ids(entries: Iterator[SampleOrRejection]) -> Iterator[Unit[Sample | str]]:
+    """(id, sample or reason); a repeated id is rejected under a name of its own."""
+    seen: dict[str, int] = {}
+    for entry in entries:
+        name, content = (entry.id, entry) if isinstance(entry, Sample) else entry
+        count = seen[name] = seen.get(name, 0) + 1
+        if count == 1:
+            yield name, content
+        else:
+            yield f"{name} (repeat {count})", "the data set has this id more than once; only the first is used"

@@ -40,7 +40,7 @@ USES: Mapping[str, Sequence[str]] = {
     "select": ("score.hard", "score.easy", "score.method", "seed", "body"),
     "caption": ("captioner", "body"),
     "synthesize": ("motion", "synthesize", "seed", "body"),
-    "animate": ("animate", "animator", "reference", "estimator", "seed", "body"),
+    "animate": ("animate", "animator", "reference", "reference_dataset", "score.easy", "estimator", "seed", "body"),
     "filter": ("filter",),
     "export": ("export", "body"),
     "finetune": ("finetune", "real", "validation", "estimator", "seed", "body", "neighbours"),

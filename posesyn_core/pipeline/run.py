@@ -7,6 +7,7 @@ Layout::
     <stage>/inputs.json, <stage>/done.json         what the stage is made from, and its figures once it is complete
     <stage>/NNNNNN.parquet                         a table in parts
     animate/references/NNNNNN.parquet              the bodies of the reference people
+    animate/squares/NNNN.png                       the squares cut out of reference photographs
     animate/frames/<clip>/NNNN.jpg                 the synthesised frames that the filter kept
     export/<format>/...  finetune/<variant>/...    files for trainers, and what training left
     previews/...        strips and films of clips, where ``posesyn preview`` was asked for them
@@ -39,15 +40,9 @@ from posesyn_core.pipeline.programs import programs_of, require_approval
 from posesyn_core.pipeline.superseded import set_aside
 from posesyn_core.pipeline.tables import RECIPE, Table
 from posesyn_core.progress import tell
-from posesyn_core.recipe import (
-    Choice,
-    EngineChoice,
-    Recipe,
-    load_recipe,
-    unstructure,
-)
+from posesyn_core.recipe import Choice, EngineChoice, Recipe, load_recipe, unstructure
 from posesyn_core.registry import Registry
-from posesyn_core.values import ClipPlan, LabelledFrame, Motion, PoseEstimate, ScoredSample, Verdict
+from posesyn_core.values import ClipPlan, LabelledFrame, Motion, PoseEstimate, Sample, ScoredSample, Verdict
 
 if TYPE_CHECKING:
     from posesyn_core.engines.batches import LoadedNetwork
@@ -72,6 +67,14 @@ class Selected:
     def pose(self) -> PoseEstimate:
         """The estimate as a whole SMPL pose."""
         return self.whole or self.scored.estimate
+
+
+@frozen
+class Reference:
+    """A reference person: the sample, and the whole body that is animated."""
+
+    sample: Sample
+    estimate: PoseEstimate
 
 
 @frozen
@@ -169,8 +172,8 @@ class Run:
         return Table(self.folder / "synthesize", Motion)
 
     @property
-    def references(self) -> Table[PoseEstimate]:
-        return Table(self.folder / "animate" / "references", PoseEstimate)
+    def references(self) -> Table[Reference]:
+        return Table(self.folder / "animate" / "references", Reference)
 
     @property
     def clips(self) -> Table[Clip]:
@@ -356,8 +359,8 @@ def _link(source: str, target: str) -> None:
 
 
 def _only_tables(folder: str, names: list[str]) -> set[str]:
-    """The clips' frames: a table names them by their place in the run that drew them."""
-    return {"frames"} & set(names) if Path(folder).name == "animate" else set()
+    """The clips' pictures: a table names them by their place in the run that drew them."""
+    return {"frames", "squares"} & set(names) if Path(folder).name == "animate" else set()
 
 
 def _first_affected(before: Recipe, after: Recipe) -> str | None:

@@ -15,13 +15,13 @@ from posesyn_core.geometry.joints import check_estimate, estimated
 from posesyn_core.geometry.skeletons import shared_root
 from posesyn_core.inference.predict import predict
 from posesyn_core.method import eem
-from posesyn_core.pipeline.entries import entries_of
+from posesyn_core.pipeline.entries import entries_of, with_unique_ids
 from posesyn_core.pipeline.executor import LOCAL, Executor
 from posesyn_core.pipeline.labels import Label, Labels, labels_of
 from posesyn_core.pipeline.run import Run
 from posesyn_core.pipeline.tables import Row, Table
 from posesyn_core.pipeline.work import Unit, Work
-from posesyn_core.values import PoseEstimate, Sample, SampleOrRejection, ScoredSample
+from posesyn_core.values import PoseEstimate, Sample, ScoredSample
 
 MM = 1000.0
 Entry = Sample | str
@@ -53,7 +53,7 @@ class Scores(Work[Entry, ScoredSample]):
         return self.run.create(Kind.READER, self.run.recipe.dataset, "dataset")
 
     def units(self) -> Iterator[Unit[Entry]]:
-        return _with_unique_ids(entries_of(self.run, self.reader))
+        return with_unique_ids(entries_of(self.run, self.reader))
 
     def total(self) -> int | None:
         return len(self.reader) if isinstance(self.reader, Sized) else None
@@ -85,18 +85,6 @@ class Scores(Work[Entry, ScoredSample]):
             samples = [sample for _, sample in batch if isinstance(sample, Sample)]
             scored = iter(score_batch(samples, estimates, self.labels(samples), least))
             yield from (next(scored) if isinstance(it, Sample) else Row(name, rejected=it) for name, it in batch)
-
-
-def _with_unique_ids(entries: Iterator[SampleOrRejection]) -> Iterator[Unit[Sample | str]]:
-    """(id, sample or reason); a repeated id is rejected under a name of its own."""
-    seen: dict[str, int] = {}
-    for entry in entries:
-        name, content = (entry.id, entry) if isinstance(entry, Sample) else entry
-        count = seen[name] = seen.get(name, 0) + 1
-        if count == 1:
-            yield name, content
-        else:
-            yield f"{name} (repeat {count})", "the data set has this id more than once; only the first is used"
 
 
 def score_batch(

@@ -270,7 +270,7 @@ def funnel(run: Run, judged: Sequence[Judged]) -> list[Step]:
         step("easy", "select", roles[EASY]),
         step("captions", "caption", _count(run.captions.column("caption"))),
         step("motions", "synthesize", _count(run.motions.column("fps"))),
-        step("references", "reference", _count(run.references.column("joints2d")), "easy people to animate"),
+        step("references", "reference", _count(run.references.column("estimate.joints2d")), "easy people to animate"),
         step("clips", "animate", len(clips)),
         step("frames drawn", "animate", sum(clips)),
         step("frames kept", "filter", kept, share),

@@ -89,6 +89,7 @@ def _components(run: Run) -> Iterator[tuple[str, str, str]]:
         ("captioner", Kind.CAPTIONER, recipe.captioner),
         ("motion generator", Kind.MOTION, recipe.motion),
         ("estimator of references", Kind.ESTIMATOR, recipe.reference),
+        ("reference people", Kind.READER, recipe.reference_dataset),
         ("animator", Kind.ANIMATOR, recipe.animator),
         ("filter", Kind.FILTER, recipe.filter),
         *(("real training data", Kind.READER, choice) for choice in recipe.real),

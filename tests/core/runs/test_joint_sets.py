@@ -111,7 +111,7 @@ def test_whole_poses_are_fitted_once_and_recorded(finished: Run) -> None:
     assert "joints of the set h36m16" in report
     assert f"{np.mean(np.array(residuals, float)):.1f} mm on average" in report
     references = {row.unit: row.value for row in finished.references.rows()}
-    assert all(value is not None and value.joint_set == "smpl24" for value in references.values())
+    assert all(value is not None and value.estimate.joint_set == "smpl24" for value in references.values())
 
 
 def test_errors_are_nearly_those_in_smpls_joints(finished: Run, tmp_path: Path, registry: Registry) -> None:
