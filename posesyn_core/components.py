@@ -67,7 +67,10 @@ class Licence:
 class Component:
     """One exchangeable part as a plugin describes it: cheap to make, imports nothing heavy.
 
-    ``weights`` (optional) makes the format of its checkpoint files, for ``posesyn weights``.
+    ``weights`` (optional) makes the format of its checkpoint files, for ``posesyn weights``. ``lacks`` (optional) gets a
+    config and answers ``posesyn check RECIPE``: a sentence, with where to get it, for each file that the config names
+    and that is not there or is not what it should be. It looks at names, sizes and heads (the functions of
+    ``posesyn_core.files.presence``) and imports nothing heavy.
     """
 
     kind: "Kind"
@@ -78,6 +81,7 @@ class Component:
     needs: tuple[Need, ...] = ()
     weights: "Callable[[], WeightFormat] | None" = None
     licence: Licence | None = None
+    lacks: Callable[[Any], Iterable[str]] | None = None
 
 
 @runtime_checkable
@@ -328,6 +332,10 @@ class ReaderAbilities(Posing, Protocol):
 
     def __len__(self) -> int:
         """How many entries ``samples`` yields, for progress bars."""
+        ...
+
+    def check_layout(self) -> None:
+        """UserError if the data set is not laid out as expected; cheap: no annotation is read."""
         ...
 
 

@@ -225,6 +225,28 @@ class Registry:
             self.check(part, choice.name, choice.options, f"{where}, {field}")
         return config
 
+    def lacks(self, kind: Kind, name: str, options: Mapping[str, Any], where: str) -> Iterator[str]:
+        """Everything for which ``create`` would fail, a sentence each, as far as it can be told without making it.
+
+        Beside what ``check`` finds, these are the files that the component's config names.
+        """
+        try:
+            registered = self.find(kind, name)
+        except UserError as error:
+            yield f"{where}: {error}"
+            return
+        for need in registered.missing:
+            yield f"{where}: the {kind} {name!r} lacks {need.what} ({need.remedy})"
+        try:
+            config = structure(dict(options), registered.component.config, where)
+        except UserError as error:
+            yield str(error)
+            return
+        if registered.component.lacks is not None:
+            yield from (f"{where}: {fault}" for fault in registered.component.lacks(config))
+        for field, part, choice in _parts(config):
+            yield from self.lacks(part, choice.name, choice.options, f"{where}, {field}")
+
 
 def parts_of(config: Any) -> Iterator[tuple[str, Kind, Choice]]:
     """(field, kind, choice) of every component that the config of another one chooses."""

@@ -1,9 +1,12 @@
 """What this plugin brings; torch and diffusers are imported when the animator is made."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from posesyn_champ.config import ChampConfig
 from posesyn_core.components import Component, Kind, Licence, Need
+from posesyn_core.files.presence import body_faults, file_faults, folder_faults
 from posesyn_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -21,6 +24,26 @@ LICENCE = Licence(
         "yourself"
     ),
 )
+
+
+SOURCE = "`hf download fudan-generative-ai/champ --local-dir pretrained_models` (10 GB)"
+NETWORKS = ("denoising_unet", "motion_module", "reference_unet")
+
+
+def lacks(config: ChampConfig) -> Iterator[str]:
+    """The published files that the folder should have and has not."""
+    yield from body_faults(config.body)
+    if config.weights == "random":
+        return
+    folder = Path(config.weights).expanduser()
+    if not folder.is_dir():
+        yield from folder_faults(folder, "Champ's folder", SOURCE)
+        return
+    for name in (*NETWORKS, *(f"guidance_encoder_{kind}" for kind in config.guidance)):
+        paths = [folder / "champ" / f"{name}{suffix}" for suffix in (".safetensors", ".pth")]
+        yield from file_faults(next((path for path in paths if path.is_file()), paths[-1]), "Champ's file", SOURCE)
+    for name in ("image_encoder", "sd-vae-ft-mse"):
+        yield from folder_faults(folder / name, "Champ's folder", SOURCE, ("config.json",))
 
 
 def make_animator(config: ChampConfig) -> "ChampAnimator":
@@ -51,5 +74,6 @@ def register_animators() -> list[Component]:
             needs=(need,),
             weights=make_weights,
             licence=LICENCE,
+            lacks=lacks,
         )
     ]

@@ -1,8 +1,10 @@
 """What this plugin brings; torch is imported when the estimator is made."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from posesyn_core.components import Component, Kind, Licence
+from posesyn_core.files.presence import body_faults, file_faults, folder_faults
 from posesyn_core.hookspecs import hookimpl
 from posesyn_crowdnet.config import CrowdNetConfig
 from posesyn_crowdnet.reader import CrowdNetReader, CrowdNetReaderConfig
@@ -20,6 +22,32 @@ LICENCE = Licence(
     ),
     data="for research unless you have licences for SMPL and VPoser; check yourself",
 )
+
+
+DATA = "https://github.com/hongsukchoi/3DCrowdNet_RELEASE links it"
+PARTS = {
+    "mscoco": "MSCOCO/annotations/person_keypoints_train2017.json",
+    "mpii": "MPII/data/annotations/train.json",
+    "human36m": "Human36M/annotations",
+    "muco": "MuCo/data/MuCo-3DHP.json",
+}
+"""What each part of the official data folder has, whatever else it lacks."""
+
+
+def estimator_lacks(config: CrowdNetConfig) -> Iterator[str]:
+    """The files that the options name and that are not there."""
+    if config.weights not in ("random", "random-full"):
+        yield from file_faults(config.weights, "3DCrowdNet's snapshot", DATA)
+    yield from body_faults(config.body)
+    if config.detections:
+        yield from file_faults(config.detections, "the file of 2D detections", "name one that exists")
+    if config.extra_regressor:
+        yield from file_faults(config.extra_regressor, "SPIN's J_regressor_extra.npy", "it is in SPIN's data.tar.gz")
+
+
+def reader_lacks(config: CrowdNetReaderConfig) -> Iterator[str]:
+    """Whether the part is there, laid out as for the official code."""
+    yield from folder_faults(config.root, "3DCrowdNet's data folder", DATA, (PARTS[config.part],))
 
 
 def make_crowdnet(config: CrowdNetConfig) -> "CrowdNet":
@@ -47,6 +75,7 @@ def register_estimators() -> list[Component]:
             CrowdNetConfig,
             weights=make_weights,
             licence=LICENCE,
+            lacks=estimator_lacks,
         )
     ]
 
@@ -61,6 +90,7 @@ def register_readers() -> list[Component]:
             CrowdNetReader,
             CrowdNetReaderConfig,
             licence=LICENCE,
+            lacks=reader_lacks,
         )
     ]
 

@@ -1,6 +1,11 @@
 """What this plugin brings. The modules it imports are light: scipy and webdataset are loaded when first used."""
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 from posesyn_core.components import Component, Kind, Licence, Need
+from posesyn_core.files.presence import file_faults, layout_faults
 from posesyn_core.geometry.skeletons import JointSet
 from posesyn_core.hookspecs import hookimpl
 from posesyn_datasets.captions import FileCaptions, FileCaptionsConfig
@@ -37,6 +42,17 @@ H5PY = Need("h5py", "pip install 'posesyn[hdf5]'", modules=("h5py",))
 PYAV = Need("PyAV", "pip install 'posesyn[video]'", modules=("av",))
 
 
+def root_lacks(config: Any) -> Iterator[str]:
+    """Whether ``root``, a folder of pictures or videos or one of these, is there."""
+    if not Path(config.root).expanduser().exists():
+        yield f"the data set's root {str(config.root)!r} does not exist; set the option 'root'"
+
+
+def captions_lack(config: FileCaptionsConfig) -> Iterator[str]:
+    """Whether the file of captions is there."""
+    yield from file_faults(config.file, "the file of captions", "name one with the option 'file'")
+
+
 @hookimpl
 def register_joint_sets() -> list[JointSet]:
     return JOINT_SETS
@@ -52,8 +68,19 @@ def register_readers() -> list[Component]:
             MpiiReader,
             MpiiConfig,
             licence=LICENCE,
+            lacks=layout_faults(
+                MpiiReader, "get images and mpii_human_pose_v1_u12_2.zip from http://human-pose.mpi-inf.mpg.de"
+            ),
         ),
-        Component(Kind.READER, "coco", "COCO person keypoints", CocoReader, CocoConfig, licence=LICENCE),
+        Component(
+            Kind.READER,
+            "coco",
+            "COCO person keypoints",
+            CocoReader,
+            CocoConfig,
+            licence=LICENCE,
+            lacks=layout_faults(CocoReader, "get images and annotations from https://cocodataset.org/#download"),
+        ),
         Component(
             Kind.READER,
             "folder",
@@ -61,6 +88,7 @@ def register_readers() -> list[Component]:
             FolderReader,
             FolderConfig,
             licence=LICENCE,
+            lacks=root_lacks,
         ),
         Component(
             Kind.READER,
@@ -69,6 +97,7 @@ def register_readers() -> list[Component]:
             PanopticReader,
             PanopticConfig,
             licence=LICENCE,
+            lacks=layout_faults(PanopticReader, "https://github.com/CMU-Perceptual-Computing-Lab/panoptic-toolbox"),
         ),
         Component(
             Kind.READER,
@@ -77,9 +106,16 @@ def register_readers() -> list[Component]:
             HummanReader,
             HummanConfig,
             licence=LICENCE,
+            lacks=layout_faults(HummanReader, "https://caizhongang.github.io/projects/HuMMan, reconstruction subset"),
         ),
         Component(
-            Kind.READER, "agora", "AGORA: rendered scans of several people", AgoraReader, AgoraConfig, licence=LICENCE
+            Kind.READER,
+            "agora",
+            "AGORA: rendered scans of several people",
+            AgoraReader,
+            AgoraConfig,
+            licence=LICENCE,
+            lacks=layout_faults(AgoraReader, "https://agora.is.tue.mpg.de"),
         ),
         Component(
             Kind.READER,
@@ -89,9 +125,16 @@ def register_readers() -> list[Component]:
             SkiPoseConfig,
             (H5PY,),
             licence=LICENCE,
+            lacks=layout_faults(SkiPoseReader, "https://www.epfl.ch/labs/cvlab/data/ski-poseptz-dataset"),
         ),
         Component(
-            Kind.READER, "images", "Any folder of unlabelled images", ImagesReader, ImagesConfig, licence=LICENCE
+            Kind.READER,
+            "images",
+            "Any folder of unlabelled images",
+            ImagesReader,
+            ImagesConfig,
+            licence=LICENCE,
+            lacks=root_lacks,
         ),
         Component(
             Kind.READER,
@@ -100,6 +143,7 @@ def register_readers() -> list[Component]:
             DeepFashionReader,
             DeepFashionConfig,
             licence=LICENCE,
+            lacks=root_lacks,
         ),
         Component(
             Kind.READER,
@@ -109,16 +153,54 @@ def register_readers() -> list[Component]:
             VideoConfig,
             (PYAV,),
             licence=LICENCE,
+            lacks=root_lacks,
         ),
         Component(
-            Kind.READER, "ucf101", "UCF101: unlabelled videos", Ucf101Reader, Ucf101Config, (PYAV,), licence=LICENCE
+            Kind.READER,
+            "ucf101",
+            "UCF101: unlabelled videos",
+            Ucf101Reader,
+            Ucf101Config,
+            (PYAV,),
+            licence=LICENCE,
+            lacks=root_lacks,
         ),
         Component(
-            Kind.READER, "lspet", "Leeds Sports Pose Extended: 2D evaluation", LspetReader, LspetConfig, licence=LICENCE
+            Kind.READER,
+            "lspet",
+            "Leeds Sports Pose Extended: 2D evaluation",
+            LspetReader,
+            LspetConfig,
+            licence=LICENCE,
+            lacks=layout_faults(LspetReader, "https://sam.johnson.io/research/lspet.html"),
         ),
-        Component(Kind.READER, "jhmdb", "JHMDB: 2D evaluation on video", JhmdbReader, JhmdbConfig, licence=LICENCE),
-        Component(Kind.READER, "3dpw", "3DPW: SMPL bodies in phone videos", Pw3dReader, Pw3dConfig, licence=LICENCE),
-        Component(Kind.READER, "human36m", "Human3.6M: 17 joints in 3D", human36m, Human36mConfig, licence=LICENCE),
+        Component(
+            Kind.READER,
+            "jhmdb",
+            "JHMDB: 2D evaluation on video",
+            JhmdbReader,
+            JhmdbConfig,
+            licence=LICENCE,
+            lacks=layout_faults(JhmdbReader, "http://jhmdb.is.tue.mpg.de"),
+        ),
+        Component(
+            Kind.READER,
+            "3dpw",
+            "3DPW: SMPL bodies in phone videos",
+            Pw3dReader,
+            Pw3dConfig,
+            licence=LICENCE,
+            lacks=layout_faults(Pw3dReader, "https://virtualhumans.mpi-inf.mpg.de/3DPW"),
+        ),
+        Component(
+            Kind.READER,
+            "human36m",
+            "Human3.6M: 17 joints in 3D",
+            human36m,
+            Human36mConfig,
+            licence=LICENCE,
+            lacks=layout_faults(human36m, "http://vision.imar.ro/human3.6m"),
+        ),
         Component(
             Kind.READER,
             "mpi_inf_3dhp",
@@ -126,6 +208,7 @@ def register_readers() -> list[Component]:
             mpi_inf_3dhp,
             MpiInf3dhpConfig,
             licence=LICENCE,
+            lacks=layout_faults(mpi_inf_3dhp, "https://vcai.mpi-inf.mpg.de/3dhp-dataset"),
         ),
         Component(
             Kind.READER,
@@ -134,8 +217,17 @@ def register_readers() -> list[Component]:
             MucoReader,
             MucoConfig,
             licence=LICENCE,
+            lacks=layout_faults(MucoReader, "https://vcai.mpi-inf.mpg.de/projects/SingleShotMultiPerson"),
         ),
-        Component(Kind.READER, "emdb", "EMDB: SMPL bodies in phone videos", EmdbReader, EmdbConfig, licence=LICENCE),
+        Component(
+            Kind.READER,
+            "emdb",
+            "EMDB: SMPL bodies in phone videos",
+            EmdbReader,
+            EmdbConfig,
+            licence=LICENCE,
+            lacks=layout_faults(EmdbReader, "https://emdb.ait.ethz.ch"),
+        ),
     ]
 
 
@@ -149,6 +241,7 @@ def register_captioners() -> list[Component]:
             FileCaptions,
             FileCaptionsConfig,
             licence=LICENCE,
+            lacks=captions_lack,
         )
     ]
 

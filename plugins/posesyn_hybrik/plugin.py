@@ -1,8 +1,10 @@
 """What this plugin brings; torch is imported when a component is made."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from posesyn_core.components import Component, Kind, Licence
+from posesyn_core.files.presence import body_faults, file_faults
 from posesyn_core.hookspecs import hookimpl
 from posesyn_hybrik.config import HybrikConfig, HybrikReaderConfig, HybrikWriterConfig
 
@@ -19,6 +21,23 @@ LICENCE = Licence(
     ),
     data="for research unless you have a licence for SMPL; check yourself",
 )
+
+
+DATA = "it is in the model zoo of https://github.com/Jeff-sjtu/HybrIK"
+ANNOTATIONS = "its README (https://github.com/Jeff-sjtu/HybrIK) links the parsed annotations"
+
+
+def estimator_lacks(config: HybrikConfig) -> Iterator[str]:
+    """The files that the options name and that are not there."""
+    if config.weights not in ("random", "random-full"):
+        yield from file_faults(config.weights, "HybrIK's checkpoint", DATA)
+    yield from body_faults(config.body)
+
+
+def reader_lacks(config: HybrikReaderConfig) -> Iterator[str]:
+    """Whether the annotation file is there."""
+    yield from file_faults(config.annotations or "annotations", "HybrIK's annotation file", ANNOTATIONS)
+    yield from body_faults(config.body)
 
 
 def make_hybrik(config: HybrikConfig) -> "Hybrik":
@@ -53,14 +72,26 @@ def make_writer(config: HybrikWriterConfig) -> "HybrikWriter":
 def register_estimators() -> list[Component]:
     summary = "HybrIK: joint heatmaps and an analytical inverse kinematics (ResNet-34, HRNet-W48)"
     return [
-        Component(Kind.ESTIMATOR, "hybrik", summary, make_hybrik, HybrikConfig, weights=make_weights, licence=LICENCE)
+        Component(
+            Kind.ESTIMATOR,
+            "hybrik",
+            summary,
+            make_hybrik,
+            HybrikConfig,
+            weights=make_weights,
+            licence=LICENCE,
+            lacks=estimator_lacks,
+        )
     ]
 
 
 @hookimpl
 def register_readers() -> list[Component]:
     summary = "HybrIK's annotation files with SMPL parameters (Human3.6M's or 3DPW's style)"
-    return [Component(Kind.READER, "hybrik", summary, make_reader, HybrikReaderConfig, licence=LICENCE)]
+    reader = Component(
+        Kind.READER, "hybrik", summary, make_reader, HybrikReaderConfig, licence=LICENCE, lacks=reader_lacks
+    )
+    return [reader]
 
 
 @hookimpl

@@ -1,8 +1,10 @@
 """What this plugin brings: the captioner ``llava``."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from posesyn_core.components import Component, Kind, Licence, Need
+from posesyn_core.files.presence import file_faults, hub_faults
 from posesyn_core.hookspecs import hookimpl
 from posesyn_llava.config import LlavaConfig
 
@@ -22,6 +24,13 @@ LICENCE = Licence(
 )
 
 
+def lacks(config: LlavaConfig) -> Iterator[str]:
+    """The model, or the prompt's file, if it is not there."""
+    yield from hub_faults(config.model, "the captioner's model", "about 17 GB for LLaVA-Llama-3-8B")
+    if config.prompt:
+        yield from file_faults(config.prompt, "the captioner's prompt", "name a text file that exists")
+
+
 def make_captioner(config: LlavaConfig) -> "Llava":
     from posesyn_llava.captioner import Llava
 
@@ -32,4 +41,7 @@ def make_captioner(config: LlavaConfig) -> "Llava":
 def register_captioners() -> list[Component]:
     summary = "A vision-language model asked as in the paper (LLaVA-Llama-3-8B, or another by id or folder)"
     need = Need("transformers", "pip install posesyn[llava]", modules=("transformers",))
-    return [Component(Kind.CAPTIONER, "llava", summary, make_captioner, LlavaConfig, needs=(need,), licence=LICENCE)]
+    captioner = Component(
+        Kind.CAPTIONER, "llava", summary, make_captioner, LlavaConfig, needs=(need,), licence=LICENCE, lacks=lacks
+    )
+    return [captioner]

@@ -1,8 +1,10 @@
 """What this plugin brings; ONNX Runtime is imported when an estimator is made."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from posesyn_core.components import Component, Kind, Licence, Need
+from posesyn_core.files.presence import file_faults
 from posesyn_core.hookspecs import hookimpl
 from posesyn_pose2d.config import DetectorConfig, Pose2dConfig
 
@@ -19,6 +21,14 @@ LICENCE = Licence(
     data="yours, as far as the pictures are",
 )
 ONNX_RUNTIME = Need("ONNX Runtime", "pip install 'posesyn[onnx]'", modules=("onnxruntime",))
+
+
+MODELS = "download RTMPose's onnx_sdk zip from https://github.com/open-mmlab/mmpose/tree/main/projects/rtmpose"
+
+
+def lacks(config: Pose2dConfig | DetectorConfig) -> Iterator[str]:
+    """The model, if it is not there."""
+    yield from file_faults(config.model or "model.onnx", "the ONNX file (option 'model')", MODELS)
 
 
 def _make(kind: Literal["simcc", "heatmaps"]) -> Any:
@@ -42,6 +52,7 @@ def register_keypoint_estimators() -> list[Component]:
             Pose2dConfig,
             (ONNX_RUNTIME,),
             licence=LICENCE,
+            lacks=lacks,
         ),
         Component(
             Kind.KEYPOINTS,
@@ -51,6 +62,7 @@ def register_keypoint_estimators() -> list[Component]:
             Pose2dConfig,
             (ONNX_RUNTIME,),
             licence=LICENCE,
+            lacks=lacks,
         ),
     ]
 
@@ -76,6 +88,7 @@ def register_detectors() -> list[Component]:
             DetectorConfig,
             (ONNX_RUNTIME,),
             licence=LICENCE,
+            lacks=lacks,
         ),
         Component(
             Kind.DETECTOR,
@@ -85,5 +98,6 @@ def register_detectors() -> list[Component]:
             DetectorConfig,
             (ONNX_RUNTIME,),
             licence=LICENCE,
+            lacks=lacks,
         ),
     ]

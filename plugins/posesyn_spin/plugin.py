@@ -1,8 +1,10 @@
 """What this plugin brings; torch is imported when the estimator is made."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from posesyn_core.components import Component, Kind, Licence
+from posesyn_core.files.presence import body_faults, file_faults
 from posesyn_core.hookspecs import hookimpl
 from posesyn_spin.config import SpinConfig
 
@@ -18,6 +20,19 @@ LICENCE = Licence(
     ),
     data="for research, check yourself",
 )
+
+
+DATA = "http://visiondata.cis.upenn.edu/spin/model_checkpoint.pt (https://github.com/nkolot/SPIN)"
+PRIOR = "it comes with SMPLify's code (https://smplify.is.tue.mpg.de, to register)"
+
+
+def lacks(config: SpinConfig) -> Iterator[str]:
+    """The files that the options name and that are not there."""
+    if config.weights not in ("starter", "random", "random-full"):
+        yield from file_faults(config.weights, "SPIN's checkpoint", DATA)
+    yield from body_faults(config.body)
+    if config.pose_prior:
+        yield from file_faults(config.pose_prior, "SMPLify's gmm_08.pkl", PRIOR)
 
 
 def make_spin(config: SpinConfig) -> "Spin":
@@ -45,5 +60,6 @@ def register_estimators() -> list[Component]:
             SpinConfig,
             weights=make_weights,
             licence=LICENCE,
+            lacks=lacks,
         )
     ]

@@ -22,6 +22,7 @@ from posesyn_core.files.checkpoints import (
 )
 from posesyn_core.files.paths import atomic_path
 from posesyn_core.files.reading import read_npy, reading
+from posesyn_t2mgpt.layout import weight_files
 from posesyn_t2mgpt.representation import CONTACTS, FEATURES
 from posesyn_t2mgpt.statistics import Statistics
 from posesyn_t2mgpt.transformer import T2MTransformer, TransformerShape
@@ -151,14 +152,12 @@ def load_weights(name: str) -> Weights:
     """Weights from ``name``: "starter", a safetensors file, or a folder with the files of one set.
 
     A folder may hold official checkpoints under any name (``*.pth``: a dict with the one key ``net`` or ``trans``),
-    safetensors files, and ``mean.npy`` and ``std.npy`` (also ``t2m_mean.npy`` ...).
+    safetensors files, and ``mean.npy`` and ``std.npy`` (also ``t2m_mean.npy`` ...); or it is a clone of T2M-GPT's
+    repository, or has its folders, as its scripts unpack them (see ``posesyn_t2mgpt.layout``).
     Raises UserError naming the file that is missing, truncated, of unknown content, or one too many.
     """
-    path = STARTER if name == "starter" else Path(name)
-    if path.is_dir():
-        files = sorted(p for p in path.iterdir() if p.suffix in _READERS and not p.name.startswith("."))
-    else:
-        files = [path] if path.suffix in _READERS and path.is_file() else []
+    path = STARTER if name == "starter" else Path(name).expanduser()
+    files = weight_files(path)
     if not files:
         raise UserError(f"no weights at {str(path)!r}: give 'starter', a .safetensors file or a folder of checkpoints")
     tensors: dict[str, Tensor] = {}

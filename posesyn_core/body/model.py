@@ -206,16 +206,6 @@ def body_of_buffers(buffers: Mapping[str, Tensor], shape_space: ShapeSpace = "sm
     return Body(arrays, shape_space=shape_space)
 
 
-def smpl_file(folder: Path, gender: str) -> Path | None:
-    """SMPL's file of that gender ("female", "male" or "neutral") in ``folder`` by its usual names, None if it has none.
-
-    ``SMPL_FEMALE.pkl`` (smplx), ``basicmodel_f_lbs_10_207_0_v1.1.0.pkl`` (SMPL's own, of any version), or .npz.
-    """
-    own = {"female": "f", "male": "m", "neutral": "neutral"}[gender]
-    patterns = (f"SMPL_{gender.upper()}.pkl", f"SMPL_{gender.upper()}.npz", f"basic[mM]odel_{own}_lbs_10_207_0_v*.pkl")
-    return next((path for pattern in patterns for path in sorted(folder.glob(pattern))), None)
-
-
 def save_body(body: Body, path: Path) -> None:
     """Write a body as .npz by SMPL's names, for :func:`load_body`, atomically; SMPL's licence goes with SMPL."""
     arrays = {

@@ -1,6 +1,5 @@
-"""``posesyn check``: is a run whole; ``posesyn superseded``: what other settings have taken the place of."""
+"""``posesyn superseded``: what other settings have taken the place of."""
 
-import sys
 from pathlib import Path
 
 import click
@@ -49,23 +48,3 @@ def superseded(
     else:
         for one in places.superseded(run.folder):
             click.echo(f"{one.folder.name}  {one.size / GIGABYTE:7.2f} GB  {', '.join(one.stages)}")
-
-
-@click.command(short_help="Check that a run's files are what was written; name what repairs them.")
-@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
-@click.pass_obj
-def check(registry: Registry, folder: Path) -> None:
-    """Read every table, picture, export and weight file of a run and compare it with its checksum.
-
-    Each damage is listed with the command that repairs it: `posesyn STAGE RUN --repair` sets the damaged files aside
-    and makes them again, byte by byte. Ends with 0 if all is whole, else with 1.
-    """
-    from posesyn_core.pipeline.checking import damages
-    from posesyn_core.pipeline.run import open_run
-
-    run, found = open_run(folder, registry), 0
-    for damage in damages(run):
-        found += 1
-        click.echo(f"{damage.path.relative_to(run.folder)} {damage.fault}: {damage.command(folder)}")
-    click.echo(f"{found} damaged" if found else "all files of the run are what was written")
-    sys.exit(1 if found else 0)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 
 from posesyn_core.cli import (
+    checking,
     compare,
     doctor,
     engine,
@@ -43,6 +44,7 @@ def cli(debug: bool) -> None:
     Start here:
       posesyn demo                  the whole loop on free components, in minutes
       posesyn run RECIPE            the whole loop on your data
+      posesyn check RECIPE          what a run needs and this machine lacks
       posesyn predict IMAGE         what an estimator sees in a picture
       posesyn preview RUN           a run's clips beside the maps that led them
       posesyn doctor                what this machine has, and what it lacks
@@ -57,6 +59,7 @@ def cli(debug: bool) -> None:
 cli.add_command(running.run)
 for _command in running.stage_commands():
     cli.add_command(_command)
+cli.add_command(checking.check)
 cli.add_command(doctor.doctor)
 cli.add_command(engine.engine)
 cli.add_command(compare.compare)
@@ -65,7 +68,6 @@ cli.add_command(new.new)
 cli.add_command(plugins.plugins)
 cli.add_command(predict.predict)
 cli.add_command(preview.preview)
-cli.add_command(keeping.check)
 cli.add_command(keeping.superseded)
 cli.add_command(sweep.sweep)
 cli.add_command(weights.weights)

@@ -22,6 +22,7 @@ from attrs import frozen
 
 from posesyn_core.components import Kind
 from posesyn_core.engines.cache import EngineCache, cache_root
+from posesyn_core.files.presence import hub_cache
 from posesyn_core.registry import Registered, Registry
 
 CORE = Path(__file__).parents[1]
@@ -93,6 +94,23 @@ def _gpu_of_torch() -> Finding:
     if torch.backends.mps.is_available():
         return Finding("GPU", True, "Apple's, as device mps")
     return Finding("GPU", False, "torch sees none, though a driver is there: check it with nvidia-smi")
+
+
+def device_fault(device: str) -> str:
+    """Why torch can't compute on a device of that name here; "" if it can. Torch is loaded only if it may see a GPU."""
+    kind = device.partition(":")[0]
+    if kind == "cpu":
+        return ""
+    if kind not in ("cuda", "mps"):
+        return "torch devices are called cpu, cuda, cuda:1 or mps"
+    found = _gpu()
+    if not found.found:
+        return f"no GPU to compute on ({found.detail})"
+    import torch
+
+    index = device.partition(":")[2]
+    count = torch.cuda.device_count() if kind == "cuda" else int(torch.backends.mps.is_available())
+    return "" if int(index or 0) < count else f"torch sees {count} devices of the kind {kind}"
 
 
 def _compiler() -> Finding:
@@ -183,8 +201,7 @@ def _plugin_folders(registry: Registry) -> set[Path]:
 
 def _downloads() -> Finding:
     """Models in the cache that transformers and diffusers share."""
-    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
-    folder = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
+    folder = hub_cache()
     models = sorted(path.name.removeprefix("models--").replace("--", "/") for path in folder.glob("models--*"))
     return Finding("downloads", bool(models), ", ".join(models) or f"no models of the Hugging Face hub in {folder}")
 

@@ -12,13 +12,14 @@ from typing import Any
 import attrs
 from attrs import evolve, frozen
 
-from posesyn_core.body.model import Body, load_body, smpl_file
+from posesyn_core.body.model import Body, load_body
 from posesyn_core.components import Kind
 from posesyn_core.drawing.sheets import worst_cases
 from posesyn_core.drawing.truth import write_truth_sheet
 from posesyn_core.errors import UserError
 from posesyn_core.files.images import encode_jpeg
 from posesyn_core.files.paths import write_atomic
+from posesyn_core.files.presence import smpl_file
 from posesyn_core.pipeline.entries import Usable
 from posesyn_core.pipeline.finetune import POSESYN, weights_of
 from posesyn_core.pipeline.run import Run

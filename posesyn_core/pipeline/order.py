@@ -88,7 +88,7 @@ def without_engines(data: Mapping[str, Any]) -> dict[str, Any]:
 def settings_of(recipe: Recipe, stage: str) -> dict[str, Any]:
     """What ``stage`` uses of the recipe, as far as it is not the default: by key, as plain data."""
     data, default = (_flat(unstructure(one)) for one in (recipe, Recipe(Choice(""))))
-    used = {name: value for name, value in data.items() if _uses(stage, name) and default.get(name) != value}
+    used = {name: value for name, value in data.items() if uses(stage, name) and default.get(name) != value}
     return json.loads(json.dumps(used))
 
 
@@ -96,7 +96,7 @@ def differences(before: Recipe, after: Recipe) -> Iterator[tuple[str, Any, Any, 
     """(key, old value, new value, the stages that use it) for every key that some stage uses."""
     old, new = _flat(unstructure(before)), _flat(unstructure(after))
     for name in sorted(old.keys() | new.keys()):
-        stages = [stage for stage in USES if _uses(stage, name)]
+        stages = [stage for stage in USES if uses(stage, name)]
         if stages and old.get(name) != new.get(name):
             yield name, old.get(name), new.get(name), stages
 
@@ -110,9 +110,9 @@ def later(stage: str) -> list[str]:
     return found[1:]
 
 
-def _uses(stage: str, name: str) -> bool:
-    """Whether a stage uses a key, or the section that it stands in."""
-    return name in USES[stage] or name.partition(".")[0] in USES[stage]
+def uses(stage: str, name: str) -> bool:
+    """Whether a stage uses a key or a section of the recipe, or the section that it stands in."""
+    return name in USES.get(stage, ()) or name.partition(".")[0] in USES.get(stage, ())
 
 
 def _flat(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from posesyn_core.pipeline.independence import check_independence
 from posesyn_core.pipeline.ledger import Ledger
 from posesyn_core.pipeline.locks import opening_lock
 from posesyn_core.pipeline.order import STAGES, differences, later, settings_of
+from posesyn_core.pipeline.preflight import complaint, lacks
 from posesyn_core.pipeline.programs import programs_of, require_approval
 from posesyn_core.pipeline.superseded import set_aside
 from posesyn_core.pipeline.tables import RECIPE, Table
@@ -223,10 +224,12 @@ class Run:
         return Bodies(self.folder, self.recipe, lambda: self.create(Kind.ESTIMATOR, self.recipe.estimator, "estimator"))
 
     def check(self) -> None:
-        """UserError if a component of the recipe is unknown, lacks something, or has wrong options; makes nothing."""
+        """UserError naming everything that the stages still to be done need and that is not there; makes nothing."""
         check_independence(self.recipe)
-        for kind, choice, where in self.recipe.choices():
-            self.registry.check(kind, choice.name, choice.options, _section(where))
+        open_stages = [stage for stage in STAGES[:-1] if self.summary(stage) is None]
+        found = lacks(self.recipe, self.registry, self.folder, open_stages)
+        if found:
+            raise UserError(complaint(found))
 
     def network(self, choice: Choice, estimator: Any, where: str) -> "LoadedNetwork | None":
         """The estimator's network on the engine that the recipe chose; None for an estimator in one piece.

@@ -87,6 +87,10 @@ class AgoraReader:
                 pictures = Pictures(self.config.root / _images(path), follow_links=self.config.follow_links)
                 yield from build_each(_people(table, pictures, self.config.split), _sample)
 
+    def check_layout(self) -> None:
+        """See :class:`posesyn_core.components.ReaderAbilities`."""
+        _ = self._files
+
     @cached_property
     def _files(self) -> list[Path]:
         root, split = existing_root(self.config.root, "agora"), self.config.split

@@ -106,17 +106,24 @@ class CocoReader:
         yield from build_each(entries, self._sample)
         self._labelled.tell(self._document.path)
 
+    def check_layout(self) -> None:
+        """See :class:`posesyn_core.components.ReaderAbilities`."""
+        _ = self._file, self._pictures
+
     @cached_property
-    def _document(self) -> Document:
+    def _file(self) -> Path:
         root, split = existing_root(self.config.root, "coco"), self.config.split
-        path = find_annotations(
+        return find_annotations(
             root,
             self.config.annotations,
             [f"annotations/person_keypoints_{split}.json", f"person_keypoints_{split}.json"],
             opens_with="{",
             expected=f"annotations/person_keypoints_{split}.json",
         )
-        return read_document(path, self.config.joint_set)
+
+    @cached_property
+    def _document(self) -> Document:
+        return read_document(self._file, self.config.joint_set)
 
     @cached_property
     def _pictures(self) -> Pictures:

@@ -27,6 +27,7 @@ from posesyn_core import option
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.locating import in_order
 from posesyn_core.files.paths import inside
+from posesyn_core.files.presence import smpl_file
 from posesyn_core.files.reading import reading
 from posesyn_core.files.unpickle import load_pickle
 from posesyn_core.geometry.boxes import check_box
@@ -90,6 +91,13 @@ class EmdbReader:
                     yield from self._sequence(path, data)
         if not wanted:
             raise UserError(f"no sequence in {str(self.config.root)!r} belongs to {self.config.subset}; {SOURCE}")
+
+    def check_layout(self) -> None:
+        """See :class:`posesyn_core.components.ReaderAbilities`."""
+        _ = self._files
+        if self.config.smpl:
+            for gender in ("female", "male"):
+                _smpl_file(Path(self.config.smpl).expanduser(), gender)
 
     @cached_property
     def _files(self) -> list[Path]:
@@ -157,17 +165,22 @@ def _flat(sample_id: str, image: Path, camera: Camera, box: Any, labels: Floats)
 
 @cache
 def _body(folder: Path, gender: str) -> "Body":
-    from posesyn_core.body.model import load_body, smpl_file
+    from posesyn_core.body.model import load_body
 
     if gender not in ("female", "male", "neutral"):
         raise UserError(f"EMDB has a sequence with the gender {gender!r}; female, male or neutral expected")
+    return load_body(_smpl_file(folder, gender), gender=gender)
+
+
+def _smpl_file(folder: Path, gender: str) -> Path:
+    """SMPL's file of that gender; UserError telling where to get it if ``folder`` has none."""
     path = smpl_file(folder, gender)
     if path is None:
         raise UserError(
             f"{str(folder)!r} has no SMPL_{gender.upper()}.pkl; get SMPL's files from https://smpl.is.tue.mpg.de, or "
             "leave out the option 'smpl' of emdb to read 2D labels only"
         )
-    return load_body(path, gender=gender)
+    return path
 
 
 def _posed(body: "Body", pose: Floats, betas: Floats, transl: Floats) -> Floats:

@@ -114,6 +114,11 @@ class Human36mRecordings:
                     wanted = np.arange(0, len(recording.joints), config.stride)
                     yield from recordings.samples(recording, wanted, prefix)
 
+    def check_layout(self) -> None:
+        """See :class:`posesyn_core.components.ReaderAbilities`."""
+        for subject in self._subjects:
+            self._poses(subject)
+
     @property
     def _subjects(self) -> tuple[str, ...]:
         return chosen(SUBJECTS[self.config.split], self.config.subjects, "human36m")
@@ -186,12 +191,20 @@ class Human36mReader:
         images = find_images(config.root, config.images, ["images"], follow_links=config.follow_links)
         yield from samples(people, cameras, _camera, images, H36M17.name, f"human36m/{config.split}")
 
-    @cached_property
-    def _people(self) -> list[Row]:
+    def check_layout(self) -> None:
+        """See :class:`posesyn_core.components.ReaderAbilities`."""
+        _ = self._annotations
+
+    @property
+    def _annotations(self) -> Path:
         root = existing_root(self.config.root, "human36m")
         annotations = self.config.annotations.format(split=self.config.split)
         expect_layout(root, [annotations, self.config.cameras], "human36m", SOURCE)
-        return read_people(root / annotations, H36M17.name, self._wanted)
+        return root / annotations
+
+    @cached_property
+    def _people(self) -> list[Row]:
+        return read_people(self._annotations, H36M17.name, self._wanted)
 
     def _wanted(self, image: str) -> bool:
         """Whether the protocol uses the frame; one with a foreign name is kept, to be refused by name."""

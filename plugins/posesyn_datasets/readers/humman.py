@@ -25,6 +25,7 @@ from attrs import NOTHING, define, field
 from posesyn_core import option
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.locating import in_order
+from posesyn_core.files.presence import smpl_file
 from posesyn_core.files.reading import read_npz
 from posesyn_core.values import Camera, EvaluationProtocol, Sample, SampleOrRejection
 from posesyn_datasets.readers.annotations import build_each, existing_root, load_json
@@ -79,6 +80,10 @@ class HummanReader:
         for folder in self._sequences:
             yield from self._sequence(folder)
 
+    def check_layout(self) -> None:
+        """See :class:`posesyn_core.components.ReaderAbilities`."""
+        _ = self._sequences, self._smpl_file
+
     @cached_property
     def _sequences(self) -> list[Path]:
         root = existing_root(self.config.root, "humman")
@@ -91,15 +96,19 @@ class HummanReader:
 
     @cached_property
     def _body(self) -> "Body":
-        from posesyn_core.body.model import load_body, smpl_file
+        from posesyn_core.body.model import load_body
 
+        return load_body(self._smpl_file)
+
+    @property
+    def _smpl_file(self) -> Path:
         path = smpl_file(Path(self.config.smpl).expanduser(), "neutral") if self.config.smpl else None
         if path is None:
             raise UserError(
                 f"HuMMan's truth is posed with SMPL's neutral file, which {self.config.smpl or 'nowhere'!r} has: set "
                 "the option 'smpl' to the folder with SMPL_NEUTRAL.pkl from https://smpl.is.tue.mpg.de"
             )
-        return load_body(path)
+        return path
 
     def _sequence(self, folder: Path) -> Iterator[SampleOrRejection]:
         views, extrinsics = _views(folder, self.config.cameras)

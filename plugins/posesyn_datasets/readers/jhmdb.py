@@ -91,6 +91,14 @@ class JhmdbReader:
                 except (UserError, SampleError) as error:  # of one clip among hundreds
                     yield f"jhmdb/{self.config.split}/{clip}", str(error)
 
+    def check_layout(self) -> None:
+        """See :class:`posesyn_core.components.ReaderAbilities`."""
+        root = existing_root(self.config.root, "jhmdb")
+        if self.config.annotations:
+            expect_layout(root, [self.config.annotations], "jhmdb", SOURCE)
+        else:
+            _ = self._clips
+
     @cached_property
     def _clips(self) -> list[str]:
         """``<action>/<clip>`` of the split."""

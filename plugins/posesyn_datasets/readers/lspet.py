@@ -55,6 +55,11 @@ class LspetReader:
         """See :class:`posesyn_core.components.DatasetReader`; the order is that of the images' numbers."""
         yield from build_each(((f"lspet/all/im{at + 1:05d}", at) for at in range(len(self))), self._sample)
 
+    def check_layout(self) -> None:
+        """See :class:`posesyn_core.components.ReaderAbilities`."""
+        expect_layout(existing_root(self.config.root, "lspet"), ["joints.mat"], "lspet", SOURCE)
+        _ = self._images
+
     @cached_property
     def _joints(self) -> Floats:
         """(N, 14, 3)"""

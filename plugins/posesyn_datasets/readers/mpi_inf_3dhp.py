@@ -127,16 +127,26 @@ class MpiInf3dhpRecordings:
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`; by subject, sequence, camera and frame."""
         split = self.config.split
-        folder, file = _place(self.config), ANNOTATIONS[split]
-        assert folder is not None  # else this reader is not made
-        subjects = chosen(SUBJECTS[split], self.config.subjects, "mpi_inf_3dhp")
-        wanted = [name for name in SEQUENCES[split] if name.partition("/")[0] in subjects]
-        expect_layout(folder, [f"{name}/{file}" for name in wanted], "mpi_inf_3dhp", f"{SOURCE}; {PARTIAL}")
+        folder, wanted = self._wanted()
         for name in wanted:
             if split == "train":
                 yield from self._filmed(folder / name, name.replace("/", "_"))
             else:
                 yield from self._tested(folder / name, name)
+
+    def check_layout(self) -> None:
+        """See :class:`posesyn_core.components.ReaderAbilities`."""
+        self._wanted()
+
+    def _wanted(self) -> tuple[Path, list[str]]:
+        """The folder of the release, and the sequences in it that are to be read; UserError if one is not there."""
+        split, folder = self.config.split, _place(self.config)
+        assert folder is not None  # else this reader is not made
+        subjects = chosen(SUBJECTS[split], self.config.subjects, "mpi_inf_3dhp")
+        wanted = [name for name in SEQUENCES[split] if name.partition("/")[0] in subjects]
+        needed = [f"{name}/{ANNOTATIONS[split]}" for name in wanted]
+        expect_layout(folder, needed, "mpi_inf_3dhp", f"{SOURCE}; {PARTIAL}")
+        return folder, wanted
 
     def _filmed(self, folder: Path, name: str) -> Iterator[SampleOrRejection]:
         """A sequence of the training set, camera after camera."""
@@ -227,12 +237,20 @@ class MpiInf3dhpReader:
         """Whether it is of a wanted subject; one with a foreign name is kept, to be refused by name."""
         return not self.config.subjects or _subject(image) in ("", *self.config.subjects)
 
-    @cached_property
-    def _people(self) -> list[Row]:
+    def check_layout(self) -> None:
+        """See :class:`posesyn_core.components.ReaderAbilities`."""
+        _ = self._annotations
+
+    @property
+    def _annotations(self) -> Path:
         root = existing_root(self.config.root, "mpi_inf_3dhp")
         annotations = self.config.annotations or FILES[self.config.split]
         expect_layout(root, [annotations, self.config.cameras.format(split=self.config.split)], "mpi_inf_3dhp", SOURCE)
-        return read_people(root / annotations, MPI3DHP17.name, self._wanted)[:: self.config.stride]
+        return root / annotations
+
+    @cached_property
+    def _people(self) -> list[Row]:
+        return read_people(self._annotations, MPI3DHP17.name, self._wanted)[:: self.config.stride]
 
 
 def _subject(image: str) -> str:

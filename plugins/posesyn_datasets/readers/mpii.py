@@ -94,6 +94,10 @@ class MpiiReader:
         yield from build_each(self._entries, self._sample)
         self._labelled.tell(self._file)
 
+    def check_layout(self) -> None:
+        """See :class:`posesyn_core.components.ReaderAbilities`."""
+        _ = self._file, self._pictures
+
     @cached_property
     def _file(self) -> Path:
         root, split = existing_root(self.config.root, "mpii"), self.config.split

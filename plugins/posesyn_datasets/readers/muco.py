@@ -73,6 +73,10 @@ class MucoReader:
 
         yield from build_each(((_sample_id(at, person, images), person) for at, person in enumerate(chosen)), build)
 
+    def check_layout(self) -> None:
+        """See :class:`posesyn_core.components.ReaderAbilities`."""
+        expect_layout(existing_root(self.config.root, "muco"), [FILE], "muco", SOURCE)
+
     @cached_property
     def _document(self) -> tuple[dict[Any, Any], list[Any]]:
         """The images by id, and the annotations."""

@@ -99,6 +99,10 @@ class PanopticReader:
             for path in _frames(folder)[:: self.config.stride]:
                 yield from _people(folder.name, path, views)
 
+    def check_layout(self) -> None:
+        """See :class:`posesyn_core.components.ReaderAbilities`."""
+        _ = self._sequences
+
     @cached_property
     def _sequences(self) -> list[Path]:
         root = existing_root(self.config.root, "panoptic")

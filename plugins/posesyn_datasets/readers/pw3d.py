@@ -83,6 +83,10 @@ class Pw3dReader:
             with reading(path, "annotation file", EXPECTED):
                 yield from self._sequence(path)
 
+    def check_layout(self) -> None:
+        """See :class:`posesyn_core.components.ReaderAbilities`."""
+        _ = self._files
+
     @cached_property
     def _files(self) -> list[Path]:
         root, folder = existing_root(self.config.root, "3dpw"), f"sequenceFiles/{self.config.split}"

@@ -76,9 +76,13 @@ class SkiPoseReader:
     def _folder(self) -> Path:
         return self.config.root / self.config.split
 
+    def check_layout(self) -> None:
+        """See :class:`posesyn_core.components.ReaderAbilities`."""
+        expect_layout(existing_root(self.config.root, "skipose"), [f"{self.config.split}/labels.h5"], "skipose", SOURCE)
+
     @cached_property
     def _labels(self) -> dict[str, NDArray[np.float64]]:
-        expect_layout(existing_root(self.config.root, "skipose"), [f"{self.config.split}/labels.h5"], "skipose", SOURCE)
+        self.check_layout()
         path = self._folder / "labels.h5"
         arrays = read_hdf5(path, KEYS, EXPECTED)
         count = len(np.atleast_1d(arrays["3D"]))
