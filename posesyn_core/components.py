@@ -67,8 +67,8 @@ class Licence:
 class Component:
     """One exchangeable part as a plugin describes it: cheap to make, imports nothing heavy.
 
-    ``weights`` (optional) makes the format of its checkpoint files, for ``posesyn weights``. ``lacks`` (optional) gets a
-    config and answers ``posesyn check RECIPE``: a sentence, with where to get it, for each file that the config names
+    ``weights`` (optional) makes the format of its checkpoint files, for ``posesyn weights``. ``lacks`` (optional) gets
+    a config and answers ``posesyn check RECIPE``: a sentence, with where to get it, for each file that the config names
     and that is not there or is not what it should be. It looks at names, sizes and heads (the functions of
     ``posesyn_core.files.presence``) and imports nothing heavy.
     """

@@ -244,7 +244,9 @@ class Registry:
             return
         if registered.component.lacks is not None:
             yield from (f"{where}: {fault}" for fault in registered.component.lacks(config))
-        for field, part, choice in _parts(config):
+        for field, part, choice in parts_of(config):
+            if choice.engine.name != "torch":
+                yield f"{where}, {field}: a {part} has no engine of its own to choose; remove 'engine'"
             yield from self.lacks(part, choice.name, choice.options, f"{where}, {field}")
 
 

@@ -56,7 +56,7 @@ def disk_bytes(recipe: Recipe) -> int:
     shortest, longest = recipe.synthesize.min_frames, recipe.synthesize.max_frames
     drawn = min((shortest + longest) / 2, recipe.animate.max_frames * recipe.animate.frame_stride)
     clips = recipe.score.hard * recipe.synthesize.motions_per_sample * recipe.animate.references_per_motion
-    written = clips * drawn / recipe.animate.frame_stride * (1 if recipe.animate.keep_rejected else KEPT)
+    written = clips * drawn / recipe.animate.frame_stride * (1 if recipe.animate.keep_dropped else KEPT)
     frames = written * FRAME_BYTES * (1 + len(recipe.export.formats))
     weights = recipe.estimator.options.get("weights")
     file = Path(weights).expanduser() if isinstance(weights, str) else Path()
