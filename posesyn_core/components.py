@@ -193,6 +193,14 @@ class EstimatorAbilities(Posing, Protocol):
         """
         ...
 
+    def given_labels(self, sample: Sample) -> bool:
+        """Whether its input for a sample are the sample's own labelled 2D joints.
+
+        Then errors on samples whose labels are the truth flatter it, and Eq. 6 can't see a limb that was not drawn:
+        tables and report say so.
+        """
+        ...
+
     training_defaults: TrainingDefaults
     """The schedule of fine-tunings whose recipe leaves it open."""
 

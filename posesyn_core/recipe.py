@@ -17,7 +17,7 @@ from attrs import Factory, field, frozen
 
 from posesyn_core.components import Kind, kind_of
 from posesyn_core.contracts.options import OptionError, option
-from posesyn_core.contracts.sections import Animate, Export, Machine, Score, Synthesize
+from posesyn_core.contracts.sections import Animate, Evaluate, Export, Machine, Score, Synthesize
 from posesyn_core.contracts.structuring import explain, strict_converter, strict_tuple, strictly, strictly_float
 from posesyn_core.errors import UserError
 from posesyn_core.files.reading import read_text, reason_of
@@ -158,6 +158,7 @@ class Recipe:
     animate: Animate = Factory(Animate)
     export: Export = Factory(Export)
     finetune: Finetune = Factory(Finetune)
+    evaluate: Evaluate = Factory(Evaluate)
     machine: Machine = Factory(Machine)
 
     @property
@@ -195,14 +196,15 @@ SECTIONS_WITH_ENGINES = ("estimator", "eem", "labeller", "motion", "reference", 
 class World:
     """A base recipe for experiments (TOML text), and what takes the place of the paper's other estimators.
 
-    ``other``, ``labeller2d`` and ``labeller3d`` fill the braces of the tables' rows (components as inline tables of
-    TOML); ``{real_only}`` in them stands for the weights that training on real data alone left.
+    ``other``, ``hybrik``, ``labeller2d`` and ``labeller3d`` fill the braces of the tables' rows (components as inline
+    tables of TOML); ``{real_only}`` in them stands for the weights that training on real data alone left.
     ``truth`` are settings that give the mined samples their 3D truth, which Table 2 compares with. ``taus`` replace
     the paper's thresholds for estimators whose errors are of another size.
     """
 
     recipe: str
     other: str = ""
+    hybrik: str = ""
     labeller2d: str = ""
     labeller3d: str = ""
     truth: tuple[str, ...] = ()

@@ -99,6 +99,15 @@ class Neighbour:
 
 
 @frozen
+class Detected:
+    """2D joints that a detector found of a person, as a data set ships them beside its truth."""
+
+    joint_set: str
+    keypoints2d: FloatArray = array(("J", 2), "2D joints, pixels of the full image")
+    confidence: FloatArray = array(("J",), "0 = not found ... 1 = certain")
+
+
+@frozen
 class Sample:
     """One person in one image, with what a data set says of them.
 
@@ -107,7 +116,8 @@ class Sample:
     2D keypoints stay in the data set's own ``joint_set`` (a name in :mod:`posesyn_core.geometry.skeletons`); a joint
     without a label has confidence 0. ``joints3d``, ``keypoints3d`` and ``smpl`` are ground truth and present only where
     the data set has it: ``joints3d`` where its bodies are SMPL's, ``keypoints3d`` where it measured joints of its own
-    set. ``head_size`` is what PCKh scales with, in pixels. ``neighbours`` are the others in the picture, where
+    set. ``head_size`` is what PCKh scales with, in pixels. ``detected`` are a 2D detector's joints that the data set
+    ships, for estimators that take such as input. ``neighbours`` are the others in the picture, where
     the recipe wants them hidden from estimators.
     """
 
@@ -127,6 +137,7 @@ class Sample:
     )
     head_size: float | None = None
     neighbours: tuple[Neighbour, ...] = ()
+    detected: Detected | None = None
 
 
 @frozen

@@ -5,6 +5,7 @@ from typing import Literal
 from attrs import frozen
 
 from posesyn_core import option
+from posesyn_core.components import KeypointEstimator
 
 
 @frozen
@@ -24,7 +25,12 @@ class CrowdNetConfig:
     detections: str = option(
         "",
         "JSON of 2D detections by sample id or image name, [x, y, confidence] a joint (17 COCO, 18 or 25 OpenPose); "
-        "empty = the data set's own keypoints",
+        "empty = those of 'keypoints'",
+    )
+    keypoints: KeypointEstimator | None = option(
+        None,
+        "a 2D estimator, as 'rtmpose' or with its options, whose joints are the network's input, of synthesised frames "
+        "too; where a data set ships detections (3DPW: OpenPose's) it gets those, as officially; unset = the labels",
     )
     confidence: float = option(
         0.05, "2D joints must be surer than this (official: 0.05 on 3DPW, 0.1 in the demo)", least=0, most=1

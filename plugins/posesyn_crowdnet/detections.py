@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.values import Sample
+from posesyn_core.values import Detected, Sample
 from posesyn_crowdnet.annotations import read_json
 from posesyn_crowdnet.crops import Floats, as_xywh, overlap, tight_box
 from posesyn_crowdnet.joints import COCO, MIDDLES, NAMES, OPENPOSE18, Names, official_joints, with_middles
@@ -49,6 +49,18 @@ class Detections:
             where = f"nor of the image {name!r}" if name else "and its image has no file name"
             raise SampleError(f"the detections have nothing of sample {sample.id!r}, {where}")
         return _same_person(sample, [_person(rows) for rows in self.found[name]])
+
+
+def shipped_joints(detected: Detected) -> tuple[Floats, Names]:
+    """The joints that a data set ships, and their names.
+
+    Of OpenPose's 25 the 18 of its older model are taken and the middles made from them, as the official code does.
+    """
+    joints = np.column_stack([detected.keypoints2d, detected.confidence]).astype(np.float64)
+    if detected.joint_set == "openpose25":
+        joints = joints[[BY_ROWS[25].index(name) for name in OPENPOSE18]]
+        return with_middles(joints, OPENPOSE18, tuple(MIDDLES))
+    return official_joints(detected.joint_set, joints[:, :2], joints[:, 2])
 
 
 def _person(rows: Any) -> tuple[Floats, Names]:

@@ -23,7 +23,7 @@ from posesyn_core.values import FloatArray, LabelledFrame, PoseEstimate, Prepare
 from posesyn_crowdnet.body import JointRegressor, read_head_top, superset_regressor
 from posesyn_crowdnet.config import CrowdNetConfig
 from posesyn_crowdnet.crops import Floats, as_xywh, crop_box, draw_view, tight_box
-from posesyn_crowdnet.detections import Detections
+from posesyn_crowdnet.detections import Detections, shipped_joints
 from posesyn_crowdnet.inputs import network_inputs
 from posesyn_crowdnet.joints import Names, official_joints
 from posesyn_crowdnet.losses import crowdnet_loss
@@ -76,7 +76,8 @@ class CrowdNet:
     def preprocess(self, sample: Sample) -> Prepared:
         """The crop about the 2D pose and that pose within it (see ``posesyn_crowdnet.inputs``).
 
-        The pose is the sample's keypoints, or what ``detections`` has of it. SampleError for a bad image or box, and
+        The pose is what ``detections`` has of the sample; else what its data set ships of a detector; else what the 2D
+        estimator ``keypoints`` sees; else the sample's labels. SampleError for a bad image or box, and
         where no 2D joint is confident enough.
         """
         image = load_image(sample.image)
@@ -93,7 +94,16 @@ class CrowdNet:
     def _pose(self, sample: Sample) -> tuple[Floats, Names]:
         if self.detections is not None:
             return self.detections.joints(sample)
+        if sample.detected is not None:
+            return shipped_joints(sample.detected)
+        if self.config.keypoints is not None:
+            (found,) = self.config.keypoints.detect([sample])
+            return official_joints(self.config.keypoints.joint_set, found.points, found.confidence)
         return official_joints(sample.joint_set, sample.keypoints2d, sample.confidence)
+
+    def given_labels(self, sample: Sample) -> bool:
+        """Whether the 2D pose that the network gets of a sample is its labels'."""
+        return self.detections is None and sample.detected is None and self.config.keypoints is None
 
     def decode(self, outputs: Mapping[str, NDArray[np.float32]], contexts: Sequence[FloatArray]) -> list[PoseEstimate]:
         """Pose the body; ``contexts`` are the squares that were cut out (x, y, width, height).

@@ -1,6 +1,6 @@
 """``posesyn experiment``: the paper's tables."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,8 @@ TABLES = ("table1", "table2", "table3", "table4", "table5", "table7")
 @click.option("--run", "folder", type=click.Path(path_type=Path), help="Folder; default runs/<table>.")
 @click.option("--taus", help="Thresholds of table5 in mm, e.g. 200,160,120,80,40.")
 @click.option("--other", help='Table 4: another estimator in EEM, e.g. \'{name="hybrik", weights="..."}\'.')
+@click.option("--hybrik", help="Table 4: HybrIK in EEM, with its weights, as for --other.")
+@click.option("--control/--no-control", default=True, help="Also train on real data alone (a row the paper lacks).")
 @click.option("--labeller2d", help="Table 7: whose 2D joints replace the annotations, as for --other.")
 @click.option("--labeller3d", help="Table 7: whose 3D joints replace the annotations, as for --other.")
 @click.option("--rows", multiple=True, metavar="TEXT", help="Only rows whose name has it; may be repeated.")
@@ -45,6 +47,8 @@ def experiment(
     rows: tuple[str, ...],
     settings: tuple[str, ...],
     other: str | None,
+    hybrik: str | None,
+    control: bool,
     labeller2d: str | None,
     labeller3d: str | None,
 ) -> None:
@@ -68,6 +72,7 @@ def experiment(
     base = evolve(
         base,
         other=other or base.other,
+        hybrik=hybrik or base.hybrik,
         labeller2d=labeller2d or base.labeller2d,
         labeller3d=labeller3d or base.labeller3d,
     )
@@ -92,6 +97,9 @@ def experiment(
     for result in results:
         if result.missing:
             click.echo(f"{result.row.name}: not run: {result.missing}")
+    notes = {name: found for result in results for name, found in result.notes.items()}
+    for name, found in notes.items():
+        click.echo(f"* {name}: {'; '.join(found)}")
     click.echo(f"figures: {folder / 'results.json'}")
 
 
@@ -126,22 +134,38 @@ def numbers(text: str) -> list[float]:
         raise UserError(f"--taus {text!r} must be numbers with commas between them, e.g. 200,160,120") from None
 
 
+METRICS = {"mpjpe": "MPJPE", "pa_mpjpe": "PA-MPJPE", "pckh": "PCKh %"}
+
+
 def _error_table(experiment: "Experiment", results: "Sequence[Result]") -> "Table":
     from rich.table import Table
 
-    sets = next((list(next(iter(r.figures.values()))) for r in results if r.figures), ["Mean"])
-    sets = ["Mean"] if len(sets) == 2 else sets
-    table = Table("method", title=f"{experiment.title}\nMPJPE / PA-MPJPE in mm; in brackets the paper's")
+    done = [result for result in results if not result.missing]
+    notes = {name for result in done for name in result.notes}
+    table = Table("method", title=f"{experiment.title}\nerrors in mm, PCKh in %; in brackets the paper's")
     if experiment.shows_pass:
         table.add_column("Pass", justify="right")
-    for name in sets:
-        table.add_column(name, justify="right")
-    for result in results:
-        if result.missing:
-            continue
+    columns = list(_columns(done))
+    for name, metrics in columns:
+        mark = "*" if name in notes else ""
+        table.add_column(f"{name}{mark}\n{' / '.join(METRICS[metric] for metric in metrics)}", justify="right")
+    for result in done:
         passed = [_passed(result)] if experiment.shows_pass else []
-        table.add_row(result.row.name, *passed, *(_cell(result, name) for name in sets))
+        table.add_row(result.row.name, *passed, *(_cell(result, name, metrics) for name, metrics in columns))
     return table
+
+
+def _columns(results: "Sequence[Result]") -> Iterator[tuple[str, tuple[str, ...]]]:
+    """(test set, its metrics): 3D errors and PCKh apart, "Mean" last of each; one set has no mean of its own."""
+    measured: dict[str, set[str]] = {}
+    for result in results:
+        for figures in result.figures.values():
+            for name, by_metric in figures.items():
+                measured.setdefault(name, set()).update(by_metric)
+    for group in (("mpjpe", "pa_mpjpe"), ("pckh",)):
+        having = [name for name, metrics in measured.items() if metrics & set(group)]
+        for name in having if len(having) != 2 else having[-1:]:
+            yield name, tuple(metric for metric in group if metric in measured[name])
 
 
 def _passed(result: "Result") -> str:
@@ -151,15 +175,22 @@ def _passed(result: "Result") -> str:
     return f"{spread(list(result.passed.values()))[0]:.1f} %{paper}"
 
 
-def _cell(result: "Result", name: str) -> str:
+def _cell(result: "Result", name: str, metrics: Sequence[str]) -> str:
+    """A row's figures of one test set, the paper's in brackets; a dash where there is none."""
+    published = result.row.published.get(name, {})
+    ours = " / ".join(_figure([figures.get(name, {}).get(m) for figures in result.figures.values()]) for m in metrics)
+    paper = " / ".join(f"{published[m]:.1f}" for m in metrics if m in published)
+    return f"{ours} ({paper})" if paper else ours
+
+
+def _figure(values: Sequence[float | None]) -> str:
     from posesyn_core.experiments.runner import spread
 
-    parts = []
-    for metric in ("mpjpe", "pa_mpjpe"):
-        mean, deviation = spread([figures[name][metric] for figures in result.figures.values()])
-        parts.append(f"{mean:.1f}" + (f" ± {deviation:.1f}" if len(result.figures) > 1 else ""))
-    published = result.row.published.get(name)
-    return " / ".join(parts) + ("" if published is None else f" ({published[0]:.1f} / {published[1]:.1f})")
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-"
+    mean, deviation = spread(known)
+    return f"{mean:.1f}" + (f" ± {deviation:.1f}" if len(known) > 1 else "")
 
 
 def _coverage_table(results: "Sequence[CoverageResult]") -> "Table":

@@ -284,6 +284,8 @@ def _print_result(opened: "Run") -> None:
     for label, by_variant in (opened.summary("evaluate") or {}).get("sets", {}).items():
         titles = {VARIANT_TITLES[name]: by_variant[name] for name in VARIANT_TITLES if name in by_variant}
         print_figures(label, titles)
+        for note in (opened.summary("evaluate") or {}).get("notes", {}).get(label, ()):
+            click.echo(f"{label}: {note}")
     click.echo(f"report: {opened.folder / 'report.html'}")
 
 

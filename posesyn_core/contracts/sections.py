@@ -85,6 +85,13 @@ class Export:
 
 
 @frozen
+class Evaluate:
+    """What is measured on the test sets beside the trained estimators."""
+
+    shipped: bool = option(True, "also measure the estimator as it was before any training, for comparison")
+
+
+@frozen
 class Machine:
     """How this machine does the work; nothing here changes ids, selections or labels (to 1e-5)."""
 

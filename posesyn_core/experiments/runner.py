@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import attrs
 import numpy as np
-from attrs import evolve, frozen
+from attrs import Factory, evolve, frozen
 
 from posesyn_core.components import Kind
 from posesyn_core.errors import NothingLeft, UserError
@@ -29,6 +29,8 @@ Figures = Mapping[str, Mapping[str, float]]
 C = TypeVar("C", bound=Choice)
 Tell = Callable[[str, Mapping[str, Any]], None]
 OURS = "ours"
+ALONE = ("finetune.real_only=false", "evaluate.shipped=false")
+"""Settings of all runs but the reference: the baselines that the rows share are trained and measured once."""
 MM = 1000.0
 
 
@@ -36,13 +38,15 @@ MM = 1000.0
 class Result:
     """What came out of one row for every seed, or in ``missing`` why there is nothing.
 
-    ``passed`` is the share of kept frames in percent.
+    ``passed`` is the share of kept frames in percent; ``notes`` by test set say what makes its figures other than the
+    published ones.
     """
 
     row: Row
     figures: Mapping[int, Figures]
     passed: Mapping[int, float]
     missing: str = ""
+    notes: Mapping[str, Sequence[str]] = Factory(dict)
 
 
 @frozen
@@ -111,7 +115,14 @@ def run_experiment(experiment: Experiment, laboratory: Laboratory, seeds: Sequen
         run_all(references[seed], _told(laboratory, OURS, seed))
     results = [_run_row(row, laboratory, references) for row in experiment.rows if laboratory.wants(row.name)]
     plain = [
-        {"row": r.row.name, "missing": r.missing, "figures": r.figures, "passed": r.passed, "paper": r.row.published}
+        {
+            "row": r.row.name,
+            "missing": r.missing,
+            "figures": r.figures,
+            "passed": r.passed,
+            "paper": r.row.published,
+            "notes": r.notes,
+        }
         for r in results
     ]
     write_atomic(laboratory.folder / "results.json", json.dumps(plain, indent=1) + "\n")
@@ -121,25 +132,28 @@ def run_experiment(experiment: Experiment, laboratory: Laboratory, seeds: Sequen
 def _run_row(row: Row, laboratory: Laboratory, references: Mapping[int, Run]) -> Result:
     figures: dict[int, Figures] = {}
     passed: dict[int, float] = {}
+    notes: Mapping[str, Sequence[str]] = {}
     for seed, reference in references.items():
         run = reference
         if row.settings:
             try:
                 settings = _filled(row, laboratory.world, reference)
-                run = laboratory.other(reference, seed, row.name, *settings, "finetune.real_only=false")
+                run = laboratory.other(reference, seed, row.name, *settings, *ALONE)
                 run_all(run, _told(laboratory, row.name, seed))
             except (UserError, NothingLeft) as error:
                 return Result(row, {}, {}, missing=str(error))
-        figures[seed] = _figures(run, row)
+        if row.variant == REAL_ONLY and not run.recipe.finetune.real_only:
+            return Result(row, {}, {}, missing="the recipe leaves it out (finetune.real_only = false)")
+        figures[seed], notes = _figures(run, row), run.require("evaluate").get("notes", {})
         kept = run.require("filter")
         passed[seed] = 100 * kept["kept"] / max(kept["frames"], 1)
-    return Result(row, figures, passed)
+    return Result(row, figures, passed, notes=notes)
 
 
 def _filled(row: Row, world: World, reference: Run) -> list[str]:
     """The row's settings with the world's estimators in their braces."""
     weights = weights_of(reference, REAL_ONLY)
-    names = {name: getattr(world, name) for name in ("other", "labeller2d", "labeller3d")}
+    names = {name: getattr(world, name) for name in ("other", "hybrik", "labeller2d", "labeller3d")}
     lacking = [name for name, value in names.items() if not value and any(f"{{{name}}}" in s for s in row.settings)]
     if lacking:
         raise UserError(f"needs --{lacking[0]}: which estimator takes that part")

@@ -57,7 +57,8 @@ def animate(run: Run, executor: Executor = LOCAL) -> dict[str, Any]:
     """Fill the table ``animate``: a drawn and judged clip for every motion and each of its references."""
     run.require("synthesize")
     references = analyse_references(run, executor)
-    filled = executor.fill(Clips(run))
+    clips = Clips(run)
+    filled = executor.fill(clips)
     residuals = [residual for _, residual in run.clips.column("plan.residual_mm")]
     return {
         "clips": filled.units,
@@ -65,7 +66,19 @@ def animate(run: Run, executor: Executor = LOCAL) -> dict[str, Any]:
         "frames": sum(run.clips.lengths("frames")),
         "mean_residual_mm": round(float(np.mean(residuals)), 2) if residuals else None,
         **references,
+        **_told(clips),
     }
+
+
+def _told(clips: "Clips") -> dict[str, str]:
+    """A note if the estimator that judges frames is told their labels."""
+    first = next(iter(clips.run.clips.values()), None)
+    estimator = clips.judge.estimator
+    if first is None or not hasattr(estimator, "given_labels"):
+        return {}
+    drawn = evolve(first.plan.reference, detected=None)  # a frame of its clip has labels alone, too
+    note = "the filter's estimator gets the labels' own 2D joints: Eq. 6 can't see a limb that was not drawn"
+    return {"note": f"{note}; name a 2D estimator with estimator.keypoints"} if estimator.given_labels(drawn) else {}
 
 
 class Clips(Work[Pair | str, Clip]):

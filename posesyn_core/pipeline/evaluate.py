@@ -29,6 +29,8 @@ from posesyn_core.training.evaluate import evaluate as measure
 from posesyn_core.values import EvaluationProtocol, Sample
 
 SHIPPED = "shipped"
+COUNTS = ("samples", "rejected")
+"""Figures that are numbers of samples."""
 Figures = dict[str, float | int]
 
 
@@ -44,13 +46,16 @@ class TestSet:
 def evaluate(run: Run) -> dict[str, Any]:
     """Figures (errors in mm, shares in percent) of every variant on each of the recipe's ``test`` sets.
 
-    ``sets`` has them by set and variant, ``variants`` their means over the sets by variant, and ``differences`` by set
-    and variant what the training on synthesised data changed sample by sample, with a bootstrap interval.
+    ``sets`` has them by set and variant, ``variants`` their means over the sets by variant, ``differences`` by set and
+    variant what the training on synthesised data changed sample by sample, with a bootstrap interval, and ``notes`` by
+    set what makes its figures other than the published ones.
     """
     trained = run.require("finetune")["variants"]
     if not run.recipe.test:
         return {"variants": {}, "sets": {}, "note": "the recipe names no test data"}
-    variants = (SHIPPED, *trained)
+    variants = (*([SHIPPED] if run.recipe.evaluate.shipped else []), *trained)
+    if not variants:
+        return {"variants": {}, "sets": {}, "note": "nothing is trained, and evaluate.shipped is false"}
     usable = Usable("evaluate")
     sets = test_sets(run, usable)
     for test_set in sets:
@@ -75,8 +80,28 @@ def evaluate(run: Run) -> dict[str, Any]:
         "variants": means,
         "sets": by_set,
         "differences": changes,
+        "notes": {at.label: found for at in sets if (found := _notes(run, at))},
         **rejected,
     }
+
+
+def _notes(run: Run, test_set: TestSet) -> list[str]:
+    """What of a set's figures is another protocol than the official one, or flatters the estimator."""
+    found = []
+    solid = any(sample.smpl is not None for sample in test_set.samples)
+    if test_set.protocol.regressed and solid and not run.recipe.h36m_regressor:
+        found.append(
+            "SMPL's own joints are compared, not those that Human3.6M's regressor takes from the mesh: another protocol; "
+            "set h36m_regressor"
+        )
+    estimator = run.create(Kind.ESTIMATOR, run.recipe.estimator, "estimator")
+    told = sum(estimator.given_labels(s) for s in test_set.samples) if hasattr(estimator, "given_labels") else 0
+    if told:
+        found.append(
+            f"the estimator's input was the true 2D joints (of {told} of {len(test_set.samples)} samples), which "
+            "flatters it; name a 2D estimator with estimator.keypoints"
+        )
+    return found
 
 
 def test_sets(run: Run, usable: Usable | None = None) -> list[TestSet]:
@@ -169,11 +194,10 @@ def _write(folder: Path, test_set: TestSet, found: Evaluation) -> None:
 
 
 def mean_over_sets(figures: Sequence[Figures]) -> Figures:
-    """Counts summed, errors averaged: every set weighs the same, and only what all of them measured is kept."""
-    shared = [name for name in figures[0] if all(name in one for one in figures)]
+    """Counts summed, errors averaged, each metric over the sets that have it: all of these weigh the same."""
+    names = dict.fromkeys(name for one in figures for name in one)
+    found = {name: [one[name] for one in figures if name in one] for name in names}
     return {
-        name: sum(int(one[name]) for one in figures)
-        if name in ("samples", "rejected")
-        else round(statistics.mean(one[name] for one in figures), 3)
-        for name in shared
+        name: int(sum(values)) if name in COUNTS else round(statistics.mean(values), 3)
+        for name, values in found.items()
     }

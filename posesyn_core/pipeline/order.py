@@ -44,7 +44,7 @@ USES: Mapping[str, Sequence[str]] = {
     "filter": ("filter",),
     "export": ("export", "body"),
     "finetune": ("finetune", "real", "validation", "estimator", "seed", "body", "neighbours"),
-    "evaluate": ("test", "estimator", "h36m_regressor", "body", "neighbours"),
+    "evaluate": ("evaluate", "test", "estimator", "h36m_regressor", "body", "neighbours"),
 }
 """The recipe's sections and keys that a stage's results depend on.
 

@@ -39,6 +39,11 @@ def comparison(run: Run) -> dict[str, Any] | None:
             for change in found
             if change["metric"] in ("mpjpe", "pa_mpjpe")
         ],
+        "notes": [
+            f"{label}: {note}."
+            for label, notes in (run.summary("evaluate") or {}).get("notes", {}).items()
+            for note in notes
+        ],
         "worst": _worst(run),
         "augmented": _augmented(run),
         "training": run.summary("finetune") or {},

@@ -11,7 +11,8 @@ A sequence's pickle holds, for N frames and every actor: ``poses`` (N, 72) axis-
 OpenPose's joints, ``campose_valid`` (N,); and ``cam_poses`` (N, 4, 4) world to camera, ``cam_intrinsics`` (3, 3).
 
 Samples have SMPL's 24 joints: in 2D their projection, in 3D relative to the pelvis, and the body's parameters in the
-camera frame. Pickles are read without running code.
+camera frame. ``detected`` are OpenPose's joints.
+Pickles are read without running code.
 """
 
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from attrs import NOTHING, define, field
+from attrs import NOTHING, define, evolve, field
 
 from posesyn_core import option
 from posesyn_core.errors import SampleError, UserError
@@ -28,9 +29,10 @@ from posesyn_core.files.locating import in_order
 from posesyn_core.files.paths import inside
 from posesyn_core.files.reading import reading
 from posesyn_core.files.unpickle import load_pickle
+from posesyn_core.geometry.skeletons import OPENPOSE25
 from posesyn_core.geometry.units import check_units
 from posesyn_core.training.protocols import H36M_14
-from posesyn_core.values import EvaluationProtocol, FloatArray, Sample, SampleOrRejection
+from posesyn_core.values import Detected, EvaluationProtocol, FloatArray, Sample, SampleOrRejection
 from posesyn_datasets.readers.annotations import build_each, existing_root, follow_links
 from posesyn_datasets.readers.checks import expect_keys, expect_layout, expect_shape, intrinsics
 from posesyn_datasets.readers.smpl_truth import JOINTS, Bodies, Floats, in_camera
@@ -45,6 +47,8 @@ SOURCE = "unpack imageFiles.zip and sequenceFiles.zip of https://virtualhumans.m
 GENDERS = {"m": "male", "f": "female"}
 DETECTED = 18
 """Joints of ``poses2D``."""
+OPENPOSE_PLACES = (*range(8), *range(9, 19))
+"""Their places among the 25 of OpenPose's newer model, which has the middle of the hips as its ninth."""
 
 
 @define
@@ -107,7 +111,8 @@ class Pw3dReader:
                 self.config.root, f"imageFiles/{path.stem}/image_{at:05d}.jpg", follow_links=self.config.follow_links
             )
             box = _detected_box(detections[at]) if self.config.box == "detected" else None
-            return bodies.sample(at, sample_id, image, camera, box)
+            sample = bodies.sample(at, sample_id, image, camera, box)
+            return evolve(sample, detected=_openpose(detections[at]))
 
         for actor in range(_actors(data, path)):
             bodies = _bodies(data, actor, extrinsics, path)
@@ -151,6 +156,16 @@ def _bodies(data: Any, actor: int, extrinsics: Floats, path: Path) -> Bodies:
         expect_shape(transl, (frames, 3), "trans", path),
         GENDERS[gender],
     )
+
+
+def _openpose(detections: Floats) -> Detected | None:
+    """OpenPose's joints (3, 18) in the set of its newer model, whose others it has not; None if it found nobody."""
+    found = detections[2] > 0
+    if not found.any() or not np.isfinite(detections).all():
+        return None
+    joints = np.zeros((len(OPENPOSE25), 3), np.float32)
+    joints[OPENPOSE_PLACES] = detections.T
+    return Detected(OPENPOSE25.name, joints[:, :2], joints[:, 2])
 
 
 def _detected_box(detections: Floats) -> FloatArray:
