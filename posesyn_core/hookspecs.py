@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from posesyn_core.components import Component
+from posesyn_core.contracts.worlds import World
 from posesyn_core.geometry.skeletons import JointSet
-from posesyn_core.recipe import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

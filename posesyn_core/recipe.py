@@ -192,25 +192,6 @@ class Recipe:
 SECTIONS_WITH_ENGINES = ("estimator", "eem", "labeller", "motion", "reference", "animator")
 
 
-@frozen
-class World:
-    """A base recipe for experiments (TOML text), and what takes the place of the paper's other estimators.
-
-    ``other``, ``hybrik``, ``labeller2d`` and ``labeller3d`` fill the braces of the tables' rows (components as inline
-    tables of TOML); ``{real_only}`` in them stands for the weights that training on real data alone left.
-    ``truth`` are settings that give the mined samples their 3D truth, which Table 2 compares with. ``taus`` replace
-    the paper's thresholds for estimators whose errors are of another size.
-    """
-
-    recipe: str
-    other: str = ""
-    hybrik: str = ""
-    labeller2d: str = ""
-    labeller3d: str = ""
-    truth: tuple[str, ...] = ()
-    taus: tuple[float, ...] = ()
-
-
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe file and apply ``section.key=value`` overrides.
 

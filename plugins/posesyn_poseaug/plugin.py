@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posesyn_core.components import Component, Kind, Licence
+from posesyn_core.contracts.worlds import World
 from posesyn_core.geometry.skeletons import JointSet
 from posesyn_core.hookspecs import hookimpl
-from posesyn_core.recipe import World
 from posesyn_poseaug.config import H36mPosesConfig, LifterConfig, MocapConfig, PoseAugConfig, PosesConfig
 from posesyn_poseaug.joints import SMPL16
 

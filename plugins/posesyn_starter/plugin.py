@@ -8,8 +8,9 @@ import click
 
 from posesyn_core.cli.running import execute, recipe_options
 from posesyn_core.components import Component, Kind, Licence
+from posesyn_core.contracts.worlds import World
 from posesyn_core.hookspecs import hookimpl
-from posesyn_core.recipe import World, load_recipe
+from posesyn_core.recipe import load_recipe
 from posesyn_core.registry import Registry
 from posesyn_starter.config import WorldConfig
 from posesyn_starter.posecodes import PosecodeCaptioner, PosecodeConfig

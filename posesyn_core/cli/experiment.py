@@ -8,8 +8,8 @@ import click
 from attrs import evolve
 
 from posesyn_core.cli.running import tell
+from posesyn_core.contracts.worlds import World
 from posesyn_core.errors import UserError
-from posesyn_core.recipe import World
 from posesyn_core.registry import Registry
 
 if TYPE_CHECKING:

@@ -14,13 +14,14 @@ import numpy as np
 from attrs import Factory, evolve, frozen
 
 from posesyn_core.components import Kind
+from posesyn_core.contracts.worlds import World
 from posesyn_core.errors import NothingLeft, UserError
 from posesyn_core.experiments.tables import TABLE2, Coverage, Experiment, Row
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.method import metrics
-from posesyn_core.pipeline.finetune import REAL_ONLY, weights_of
+from posesyn_core.pipeline.finetune import POSESYN, REAL_ONLY, weights_of
 from posesyn_core.pipeline.run import HARD, Run, create_run, fork_run
-from posesyn_core.recipe import Choice, Recipe, World, parse_recipe
+from posesyn_core.recipe import Choice, Recipe, parse_recipe
 from posesyn_core.registry import Registry
 from posesyn_core.runs.stages import run_all, run_stage
 
@@ -142,8 +143,8 @@ def _run_row(row: Row, laboratory: Laboratory, references: Mapping[int, Run]) ->
                 run_all(run, _told(laboratory, row.name, seed))
             except (UserError, NothingLeft) as error:
                 return Result(row, {}, {}, missing=str(error))
-        if row.variant == REAL_ONLY and not run.recipe.finetune.real_only:
-            return Result(row, {}, {}, missing="the recipe leaves it out (finetune.real_only = false)")
+        if row.variant == REAL_ONLY and run.require("finetune")["variants"] == [POSESYN]:
+            return Result(row, {}, {}, missing="the recipe has no [[real]] data, or leaves it out (finetune.real_only)")
         figures[seed], notes = _figures(run, row), run.require("evaluate").get("notes", {})
         kept = run.require("filter")
         passed[seed] = 100 * kept["kept"] / max(kept["frames"], 1)

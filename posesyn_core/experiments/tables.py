@@ -50,7 +50,8 @@ class Row:
     """One row of a table: what it changes in the recipe, and which of the run's trainings it reports.
 
     ``{other}``, ``{hybrik}``, ``{labeller2d}`` and ``{labeller3d}`` in a setting stand for estimators that the user
-    names, as inline tables of TOML. ``published`` holds the paper's figures, ``passed`` its share of kept frames in percent.
+    names, as inline tables of TOML. ``published`` holds the paper's figures, ``passed`` its share of kept frames in
+    percent.
     """
 
     name: str

@@ -91,8 +91,8 @@ def _notes(run: Run, test_set: TestSet) -> list[str]:
     solid = any(sample.smpl is not None for sample in test_set.samples)
     if test_set.protocol.regressed and solid and not run.recipe.h36m_regressor:
         found.append(
-            "SMPL's own joints are compared, not those that Human3.6M's regressor takes from the mesh: another protocol; "
-            "set h36m_regressor"
+            "SMPL's own joints are compared, not those that Human3.6M's regressor takes from the mesh: another "
+            "protocol; set h36m_regressor"
         )
     estimator = run.create(Kind.ESTIMATOR, run.recipe.estimator, "estimator")
     told = sum(estimator.given_labels(s) for s in test_set.samples) if hasattr(estimator, "given_labels") else 0
