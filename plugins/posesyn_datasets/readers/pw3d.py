@@ -164,7 +164,7 @@ def _openpose(detections: Floats) -> Detected | None:
     if not found.any() or not np.isfinite(detections).all():
         return None
     joints = np.zeros((len(OPENPOSE25), 3), np.float32)
-    joints[OPENPOSE_PLACES] = detections.T
+    joints[list(OPENPOSE_PLACES)] = detections.T
     return Detected(OPENPOSE25.name, joints[:, :2], joints[:, 2])
 
 

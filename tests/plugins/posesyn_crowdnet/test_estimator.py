@@ -1,7 +1,9 @@
 """3DCrowdNet as an estimator: what is its own, beside what tests/plugins/test_estimators.py asks of all."""
 
+import copy
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from attrs import evolve
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import encode_png
 from posesyn_core.geometry.crops import apply_affine, invert_affine
-from posesyn_core.values import LabelledFrame, Sample
+from posesyn_core.values import Detected, Keypoints, LabelledFrame, Sample
 from posesyn_crowdnet.config import CrowdNetConfig
 from posesyn_crowdnet.crops import View, crop_matrix
 from posesyn_crowdnet.estimator import CrowdNet
@@ -46,6 +48,37 @@ def test_the_plugin_module_imports_nothing_heavy() -> None:
     code = "import posesyn_crowdnet.plugin, sys; print(sorted({'torch', 'cv2', 'scipy', 'smplx'} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+class Shifted:
+    """A 2D estimator that finds all joints ten pixels to the right of the labels."""
+
+    joint_set = "coco17"
+
+    def detect(self, samples: Sequence[Sample]) -> list[Keypoints]:
+        return [Keypoints(one.keypoints2d + np.array([10, 0], np.float32), np.ones(17)) for one in samples]
+
+
+def pose_of(estimator: CrowdNet, one: Sample) -> np.ndarray:
+    """The nose that the network gets, in pixels of the image."""
+    prepared = estimator.preprocess(one)
+    crop = invert_affine(crop_matrix(prepared.context, View(), 120))
+    return apply_affine(crop, 4 * prepared.tensors["joints"])[SUPERSET.index("Nose")]
+
+
+def test_the_2d_pose_may_be_detected_and_labels_are_told(estimator: CrowdNet) -> None:
+    one = sample()
+    assert estimator.given_labels(one)
+    detecting = copy.copy(estimator)
+    detecting.config = CrowdNetConfig(keypoints=Shifted())
+    assert not detecting.given_labels(one)
+    np.testing.assert_allclose(pose_of(detecting, one), one.keypoints2d[0] + [10, 0], atol=1e-3)
+
+    openpose = np.zeros((25, 3))
+    openpose[:8] = np.column_stack([np.linspace(50, 70, 8), np.linspace(60, 90, 8), np.full(8, 0.9)])
+    shipped = evolve(one, detected=Detected("openpose25", openpose[:, :2], openpose[:, 2]))
+    assert not estimator.given_labels(shipped)
+    np.testing.assert_allclose(pose_of(detecting, shipped), [50, 60], atol=1e-3)  # what the data set ships comes first
 
 
 def test_the_2d_pose_is_given_in_heatmap_units_of_the_crop(estimator: CrowdNet) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from posesyn_core import Sample, UserError
+from posesyn_core.geometry import skeletons
 from posesyn_core.training.protocols import H36M_14
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.readers.pw3d import Pw3dConfig, Pw3dReader
@@ -185,3 +186,16 @@ def test_agrees_with_spins_conversion(root: Path, shared: Path) -> None:
         corners = sample.box.reshape(2, 2)
         assert corners.mean(0) == pytest.approx(made["center"][row], abs=1e-3)
         assert 1.2 * (corners[1] - corners[0]).max() / 200 == pytest.approx(made["scale"][row], abs=1e-5)
+
+
+def test_openposes_joints_are_handed_over(root: Path) -> None:
+    data = sequence(frames=2, actors=1)
+    data["poses2D"][0] = data["poses2D"][0].copy()
+    data["poses2D"][0][1] = 0  # nobody found
+    write(root, data)
+    found, missed = [sample for sample in read(root) if isinstance(sample, Sample)]
+    assert missed.detected is None and found.detected is not None
+    names = skeletons.joint_set(found.detected.joint_set).joints
+    known = [name for name, confidence in zip(names, found.detected.confidence, strict=True) if confidence]
+    assert len(known) == 18 and known[0] == "nose" and known[-1] == "left_ear"
+    assert found.detected.keypoints2d[names.index("right_hip")] == pytest.approx(data["poses2D"][0][0, :2, 8], rel=1e-6)
