@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from attrs import evolve
 
 from posesyn_core.components import Kind, SplitEstimator
 from posesyn_core.engines.batches import load_network
@@ -56,6 +57,7 @@ class Box(click.ParamType):
 @click.option("--whole-picture", is_flag=True, help="Find nobody: every picture is one person.")
 @click.option("--stride", default=15, show_default=True, type=click.IntRange(1), help="Every n-th frame of a video.")
 @click.option("--out", default="predictions", show_default=True, type=click.Path(path_type=Path), help="Folder.")
+@click.option("--mask-neighbours", is_flag=True, help="Hide the others in the picture from the estimator.")
 @click.option("--mesh", is_flag=True, help="Write each body as OBJ.")
 @click.pass_obj
 def predict(
@@ -72,6 +74,7 @@ def predict(
     whole_picture: bool,
     stride: int,
     out: Path,
+    mask_neighbours: bool,
     mesh: bool,
 ) -> None:
     """Estimate the people in each PATH: a picture, a folder of pictures, or a video.
@@ -100,6 +103,10 @@ def predict(
         shown: Iterable[Picture] = pictures(paths, boxes, keypoints)
     else:
         shown = _readable(_found(registry, paths, None if whole_picture else detector, stride))
+    if mask_neighbours:
+        from posesyn_core.inference.neighbours import of_each_other
+
+        shown = (evolve(picture, people=of_each_other(picture.people)) for picture in shown)
     _predict(registry, choice, shown, out, mesh)
 
 

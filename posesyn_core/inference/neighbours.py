@@ -6,7 +6,7 @@ drawn about their 2D joints or, without labels, by their boxes. What may be the 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import TypeVar
@@ -52,6 +52,12 @@ def with_neighbours(read: Callable[[], Iterable[SampleOrRejection]]) -> Iterator
             yield evolve(entry, neighbours=others) if others else entry
         else:
             yield entry
+
+
+def of_each_other(people: Sequence[Sample]) -> tuple[Sample, ...]:
+    """The people of one picture, each with the others as its neighbours."""
+    known = [Neighbour(one.box, one.joint_set, one.keypoints2d, one.confidence) for one in people]
+    return tuple(evolve(one, neighbours=(*known[:at], *known[at + 1 :])) for at, one in enumerate(people))
 
 
 def _key(sample: Sample) -> Key:

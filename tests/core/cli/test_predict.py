@@ -36,6 +36,17 @@ def test_it_prints_what_it_wrote(capsys: pytest.CaptureFixture[str], photo: Path
     assert all(Path(line).stat().st_size for line in said.splitlines())
 
 
+def test_neighbours_are_hidden_on_demand(capsys: pytest.CaptureFixture[str], photo: Path, tmp_path: Path) -> None:
+    boxes = ("--box", "8,8,90,110", "--box", "40,20,120,120")
+    found = []
+    for name, flags in (("seen", ()), ("hidden", ("--mask-neighbours",))):
+        assert output(capsys, str(photo), *boxes, *flags, "--out", str(tmp_path / name))[0] == 0
+        (described,) = (tmp_path / name).glob("*.json")
+        found.append([person["joints2d"] for person in json.loads(described.read_text())["people"]])
+    assert len(found[0]) == len(found[1]) == 2
+    assert all(seen != hidden for seen, hidden in zip(*found, strict=True))
+
+
 def test_people_are_found_and_a_bad_file_does_not_end_it(
     capsys: pytest.CaptureFixture[str], photo: Path, tmp_path: Path
 ) -> None:
