@@ -172,13 +172,13 @@ def test_every_step_is_told(estimator: Spin, frames: list[LabelledFrame], tmp_pa
     assert told == list(result.metrics)
 
 
-def launched(folder: Path, accumulate: int) -> "subprocess.CompletedProcess[str]":
+def launched(folder: Path, accumulate: int, mode: str = "frozen") -> "subprocess.CompletedProcess[str]":
     """Two processes on the CPU that train in ``folder`` together."""
     root = Path(__file__).parents[3]
     script = Path(__file__).with_name("shared_training.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    arguments = [str(folder), str(accumulate)]
+    arguments = [str(folder), str(accumulate), mode]
     return subprocess.run([*command, *arguments], capture_output=True, text=True, env=environment, cwd=root)
 
 
@@ -193,6 +193,27 @@ def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
     for name, tensor in load_file(alone.weights).items():
         torch.testing.assert_close(load_file(tmp_path / "two/weights.safetensors")[name], tensor, rtol=0, atol=0)
     assert train_shared(tmp_path / "two", accumulate=2).metrics == alone.metrics  # and one goes on where two ended
+
+
+@pytest.mark.slow
+def test_two_processes_share_what_normalisation_layers_hold(tmp_path: Path) -> None:
+    """Every batch is normalised by itself, so the weights are one process's; the averages over batches nearly are."""
+    alone = train_shared(tmp_path / "one", accumulate=2, mode="train")
+    done = launched(tmp_path / "two", accumulate=2, mode="train")
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in (tmp_path / "two/metrics.jsonl").read_text().splitlines()]
+    assert lines == alone.metrics
+    start = Spin(SpinConfig(weights="random")).network.state_dict()
+    ours, theirs = load_file(alone.weights), load_file(tmp_path / "two/weights.safetensors")
+    assert any("running_mean" in name for name in ours)
+    for name, tensor in ours.items():
+        if "num_batches_tracked" in name:  # unused where averages have a momentum
+            continue
+        if "running" not in name:
+            torch.testing.assert_close(theirs[name], tensor, rtol=0, atol=0)
+        elif name in start and start[name].shape == tensor.shape:
+            moved = (tensor - start[name]).norm()
+            assert (theirs[name] - tensor).norm() < 0.75 * moved + 1e-6, name
 
 
 @pytest.mark.slow
