@@ -12,12 +12,13 @@ from posesyn_core.files.images import read_encoded, upright_size
 from posesyn_core.geometry.skeletons import convert, joint_set
 from posesyn_core.values import Camera
 from posesyn_poseaug.camera import to_screen
+from posesyn_poseaug.joints import SMPL16
 
 FOCAL = 2.29 / 2
 """Human3.6M's focal length in widths of the picture, for people whose camera is unknown."""
 MARGIN = 0.05
 """A joint further outside the picture than this share of its width is no observation."""
-STAND_INS = "smpl16"
+STAND_INS = SMPL16.name
 """Where a joint set lacks Human3.6M's spine, thorax or head, SMPL's spine2, neck and head stand for them, much as
 PoseAug takes SPIN's spine and neck on 3DHP."""
 
