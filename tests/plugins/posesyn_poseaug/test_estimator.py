@@ -17,9 +17,13 @@ from posesyn_core.registry import Registry
 from posesyn_core.training.evaluate import evaluate
 from posesyn_core.training.finetune import finetune
 from posesyn_core.values import Camera, PoseEstimate
+from posesyn_poseaug.config import MocapConfig
 from posesyn_poseaug.estimator import Lifter
+from posesyn_poseaug.measure import measure
+from posesyn_poseaug.mocap import MocapReader
 from posesyn_poseaug.screen import place
-from posesyn_poseaug.weights import LIFTERS
+from posesyn_poseaug.weights import LIFTERS, LifterWeights
+from tests.plugins.posesyn_poseaug.motions import write_motions
 from tests.plugins.posesyn_poseaug.people import CAMERA, SIZE, frames, people, person, poses
 
 lifters = pytest.mark.parametrize("name", sorted(LIFTERS))
@@ -167,3 +171,32 @@ def test_from_scratch_it_forgets() -> None:
     before = {name: value.clone() for name, value in lifter.lifter.named_parameters()}
     lifter.reinitialise()
     assert any(not torch.equal(before[name], value) for name, value in lifter.lifter.named_parameters())
+
+
+@lifters
+@pytest.mark.parametrize("key", ["state_dict", "model_pos"])
+def test_files_as_published_are_read_and_converted(name: str, key: str, tmp_path: Path) -> None:
+    """In the format of before torch 1.6, beside an epoch: the baselines' and PoseAug's."""
+    published = LIFTERS[name].published()
+    path, target = tmp_path / "ckpt_best.pth.tar", tmp_path / "converted.safetensors"
+    torch.save({"epoch": 7, key: published.state_dict()}, path, _use_new_zipfile_serialization=False)
+    checked = LifterWeights(name).check(path)
+    assert checked.fits and checked.variant == LIFTERS[name].title
+    LifterWeights(name).convert(path, target)
+    loaded = make(name, weights=str(target)).lifter.state_dict()
+    for weight, value in published.state_dict().items():
+        torch.testing.assert_close(loaded[weight], value)
+
+
+def test_the_starter_lifts_people(tmp_path: Path) -> None:
+    lifter = make("videopose", weights="starter")
+    assert lifter.joint_set == "smpl16"
+    motions = write_motions(tmp_path / "motions.npz")
+    found = measure(lifter.lifter, MocapReader(MocapConfig(str(motions), views="wild", cameras=1)).poses())
+    assert found["pa_mpjpe"] < 70
+    assert found["mpjpe"] < 120
+
+
+def test_lifters_without_a_starter_say_so() -> None:
+    with pytest.raises(UserError, match=r"no starter weights come with 'semgcn' \(videopose has some\)"):
+        make("semgcn", weights="starter")
