@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from posesyn_core.files.checkpoints import WeightFormat
 
+Types = tuple[type, ...]
+
 
 @frozen
 class Need:
@@ -362,23 +364,17 @@ class Kind(StrEnum):
     must fit one, the groups of methods that it may add whole, and what else it may have.
     """
 
-    word: str
     hook: str
-    protocols: tuple[type, ...]
-    groups: tuple[type, ...]
+    protocols: Types
+    groups: Types
     abilities: type | None
 
     def __new__(
-        cls,
-        word: str,
-        hook: str = "",
-        protocols: tuple[type, ...] = (),
-        groups: tuple[type, ...] = (),
-        abilities: type | None = None,
+        cls, word: str, hook: str = "", protocols: Types = (), groups: Types = (), abilities: type | None = None
     ) -> "Kind":
         """One entry; its value is the word, by which ``Kind(word)`` finds it."""
         kind = str.__new__(cls, word)
-        kind._value_ = kind.word = word
+        kind._value_ = word
         kind.hook, kind.protocols, kind.groups, kind.abilities = hook, protocols, groups, abilities
         return kind
 

@@ -82,13 +82,18 @@ class Finetune:
         None, "how the learning rate goes on after the warm-up; unset = as the estimator's own, else 'cosine'"
     )
     milestones: tuple[float, ...] | None = option(
-        None, "with decay = 'steps': shares of the training after which the learning rate is a tenth; unset = its own"
+        None,
+        "with decay = 'steps': shares of the training after which the learning rate is a tenth; unset = its own",
+        least=0,
+        below=1,
     )
     weight_decay: float | None = option(None, "AdamW's weight decay; unset = the estimator's own, else 0", least=0)
     warm_up: float | None = option(
         None, "share of the steps in which the learning rate rises; unset = its own, else 0.05", least=0, below=1
     )
-    betas: tuple[float, float] | None = option(None, "Adam's betas; unset = its own, else [0.9, 0.999]")
+    betas: tuple[float, float] | None = option(
+        None, "Adam's betas; unset = its own, else [0.9, 0.999]", least=0, below=1
+    )
     max_gradient: float | None = option(
         None, "largest norm of the gradients, which are clipped to it; 0 = not; unset = its own, else 10", least=0
     )
@@ -111,13 +116,9 @@ class Finetune:
     real_only: bool = option(True, "also train on the real data alone for as many steps, for comparison")
 
     def __attrs_post_init__(self) -> None:
-        """OptionError for settings that contradict each other or lie out of their range."""
+        """OptionError for settings that contradict each other."""
         if self.from_scratch and self.mode == "frozen":
             raise OptionError("mode", "must be 'train' from scratch: an untrained network learns nothing frozen")
-        for name, below in (("milestones", 1.0), ("betas", 1.0)):
-            values = getattr(self, name) or ()
-            if not all(0 <= value < below for value in values):
-                raise OptionError(name, f"must be numbers from 0 to below {below:g}, not {list(values)}")
 
 
 @frozen

@@ -71,8 +71,8 @@ def test_training_from_scratch_has_a_schedule_of_its_own_and_trains_everything()
     [
         (("finetune.from_scratch=true", "finetune.mode=frozen"), "must be 'train' from scratch"),
         (("finetune.mode=half",), "finetune.mode"),
-        (("finetune.milestones=[0.5, 1.5]",), "milestones. must be numbers from 0 to below 1"),
-        (("finetune.betas=[0.9, 1.0]",), "betas. must be numbers from 0 to below 1"),
+        (("finetune.milestones=[0.5, 1.5]",), "milestones. must be at least 0 and below 1"),
+        (("finetune.betas=[0.9, 1.0]",), "betas. must be at least 0 and below 1"),
         (("finetune.warm_up=1.0",), "warm_up"),
         (("finetune.max_gradient=-1",), "max_gradient"),
     ],
