@@ -1,0 +1,499 @@
+"""What mutated input is tried on: a small data set for every reader, pictures, recipes, weights and pickles.
+
+A subject writes valid files into a folder and reads them; the files that are mutated are named by patterns.
+"""
+
+import io
+import json
+import pickle
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import PIL.Image
+import torch
+from attrs import frozen
+from safetensors.torch import save_file
+from scipy import sparse
+
+from posesyn_core import Sample
+from posesyn_core.body.model import FREE_BODY
+from posesyn_core.components import Kind
+from posesyn_core.contracts.entries import entries
+from posesyn_core.errors import SampleError
+from posesyn_core.files.checkpoints import read_metadata, read_state_dict
+from posesyn_core.files.images import as_jpeg, decode_image, load_image, storage_of
+from posesyn_core.files.reading import read_npz
+from posesyn_core.files.unpickle import load_pickle
+from posesyn_core.geometry.skeletons import COCO17
+from posesyn_core.recipe import load_recipe
+from posesyn_core.registry import Registry
+from tests.plugins.posesyn_crowdnet import test_annotations as crowdnet
+from tests.plugins.posesyn_crowdnet import test_writer as crowdnet_writer
+from tests.plugins.posesyn_datasets.figures import figure
+from tests.plugins.posesyn_datasets.readers import (
+    test_agora,
+    test_coco,
+    test_emdb,
+    test_folder,
+    test_humman,
+    test_jhmdb,
+    test_lspet,
+    test_mpii,
+    test_muco,
+    test_npz3d,
+    test_panoptic,
+    test_pw3d,
+    test_recordings,
+    test_skipose,
+    test_video,
+)
+from tests.plugins.posesyn_hmr2 import test_annotations as hmr2
+
+DECODED = 2
+"""So many of a reader's samples have their pictures decoded."""
+
+
+@frozen
+class Tried:
+    """What became of an attempt that ended as it should."""
+
+    samples: int = 0
+    rejected: int = 0
+
+
+@frozen
+class Subject:
+    """A kind of input."""
+
+    name: str
+    write: Callable[[Path], None]
+    read: Callable[[Path], Tried]
+    files: tuple[str, ...]
+
+    def paths(self, folder: Path) -> list[Path]:
+        return sorted(path for pattern in self.files for path in folder.glob(pattern))
+
+
+def _photo() -> bytes:
+    y, x = np.mgrid[0:60, 0:80]
+    return cv2.imencode(".jpg", np.stack([3 * x, 4 * y, x + y], -1).astype(np.uint8))[1].tobytes()
+
+
+PHOTO = _photo()
+
+
+def reader(name: str, **options: Any) -> Callable[[Path], Tried]:
+    """Read the folder with that reader, as a run does; {} in an option stands for the folder."""
+    registry = Registry.discover()
+
+    def read(folder: Path) -> Tried:
+        plain = {
+            key: value.replace("{}", str(folder)) if isinstance(value, str) else value for key, value in options.items()
+        }
+        made = registry.create(Kind.READER, name, plain, "dataset")
+        return consume(entries(made))
+
+    return read
+
+
+def consume(found: Iterable[Any]) -> Tried:
+    samples = rejected = 0
+    for entry in found:
+        if not isinstance(entry, Sample):
+            rejected += 1
+            json.dumps(entry).encode()
+            continue
+        samples += 1
+        checked(entry)
+        if samples <= DECODED:
+            try:
+                load_image(entry.image)
+            except SampleError:
+                rejected += 1
+    return Tried(samples, rejected)
+
+
+def checked(sample: Sample) -> None:
+    """AssertionError for a sample with numbers that a run can't use, or names that a table can't store."""
+    f"{sample.id}{sample.image if isinstance(sample.image, Path) else ''}".encode()
+    assert np.isfinite(sample.box).all(), "box not finite"
+    assert np.isfinite(sample.keypoints2d[sample.confidence > 0]).all(), "labelled joint not finite"
+    assert np.isfinite(sample.confidence).all(), "confidence not finite"
+    if sample.camera is not None:
+        assert np.isfinite([sample.camera.focal_length, sample.camera.principal_point]).all(), "camera not finite"
+    if sample.joints3d is not None:
+        assert np.isfinite(sample.joints3d).all(), "3D joint not finite"
+    if sample.smpl is not None:
+        for part in (sample.smpl.global_orient, sample.smpl.body_pose, sample.smpl.betas, sample.smpl.transl):
+            assert np.isfinite(part).all(), "body not finite"
+
+
+def _pictures(folder: Path) -> None:
+    rows = np.random.default_rng(0).integers(0, 255, (40, 56, 3), np.uint8)
+    rows[:20] //= 4
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    forms = {
+        "jpg": "JPEG",
+        "png": "PNG",
+        "webp": "WEBP",
+        "tif": "TIFF",
+        "avif": "AVIF",
+        "bmp": "BMP",
+        "jp2": "JPEG2000",
+    }
+    for suffix, form in forms.items():
+        more = {} if form in ("BMP", "JPEG2000") else {"exif": exif}
+        PIL.Image.fromarray(rows).save(folder / f"a.{suffix}", form, **more)
+    PIL.Image.fromarray(rows).save(folder / "b.tif", "TIFF", compression="tiff_lzw")
+    PIL.Image.fromarray(rows).save(folder / "b.jpg", "JPEG", progressive=True)
+    PIL.Image.fromarray(rows[..., 0].astype(np.uint16) * 200).save(folder / "b.png", "PNG")
+    PIL.Image.fromarray(rows).convert("P").save(folder / "c.png", "PNG")
+
+
+def _each_picture(folder: Path) -> Tried:
+    done = refused = 0
+    for path in sorted(folder.iterdir()):
+        for look in (storage_of, lambda file: decode_image(file.read_bytes()), lambda file: as_jpeg(file.read_bytes())):
+            try:
+                look(path)
+                done += 1
+            except SampleError:
+                refused += 1
+    return Tried(done, refused)
+
+
+def _folder(root: Path) -> None:
+    test_folder.write(root, {"joint_set": "lsp14", "people": [
+        test_folder.person(camera={"focal_length": [500, 500], "principal_point": [40, 30]}),
+        test_folder.person(image="a.jpg", box=[5, 5, 60, 50]), test_folder.person(image="a.jpg"),
+    ]})  # fmt: skip
+    (root / "beach").mkdir()
+    for name in ("beach/001.jpg", "a.jpg"):
+        (root / name).write_bytes(PHOTO)
+
+
+def _coco(root: Path) -> None:
+    people = [test_coco.annotation(number, **changes) for number, changes in enumerate([{}, {"bbox": None}, {}])]
+    test_coco.write(root, people)
+    path = root / "annotations/person_keypoints_train2017.json"
+    document = json.loads(path.read_bytes())
+    document["categories"] = [{"id": 1, "name": "person", "keypoints": list(COCO17.joints)}]
+    path.write_text(json.dumps(document))
+    (root / "train2017").mkdir()
+    (root / "train2017/000000000007.jpg").write_bytes(PHOTO)
+
+
+def _mpii(root: Path) -> None:
+    test_mpii.write(root, [test_mpii.entry(), test_mpii.entry("b.jpg"), test_mpii.entry()])
+    (root / "images").mkdir()
+    (root / "images/a.jpg").write_bytes(PHOTO)
+
+
+def _mpii_mat(root: Path) -> None:
+    everything = [test_mpii.point(k, np.uint8(k != 3)) for k in range(16)]
+    test_mpii.write_release(root / "mpii_human_pose_v1_u12_1.mat", [
+        ("a.jpg", [test_mpii.person(everything)], 1, [1]),
+        ("b.jpg", [test_mpii.person([test_mpii.point(9)]), test_mpii.person(everything)], 1, []),
+    ])  # fmt: skip
+
+
+def _jhmdb(root: Path) -> None:
+    test_jhmdb.write(root, {"walk/a": test_jhmdb.clip(), "walk/b": test_jhmdb.clip()}, {"walk/a": 2, "walk/b": 2})
+    (root / "Rename_Images/walk/a").mkdir(parents=True)
+    (root / "Rename_Images/walk/a/00001.png").write_bytes(PHOTO)
+
+
+def _jhmdb_json(root: Path) -> None:
+    root.mkdir(exist_ok=True)
+    flat = [value for k in range(15) for value in (50 + 5 * k, 40 + 3 * k, 2)]
+    document = {"images": [{"id": 1, "file_name": "a/1.png"}, {"id": 2, "file_name": "a/2.png"}],
+                "annotations": [{"id": 5 + at, "image_id": at, "keypoints": flat} for at in (1, 2)],
+                "categories": [{"id": 1, "name": "person"}]}  # fmt: skip
+    (root / "a.json").write_text(json.dumps(document))
+
+
+def _agora(root: Path) -> None:
+    joints = test_agora.people((0, 0, 6), (1, 0.2, 8))
+    table = test_agora.table(joints, [True, True])
+    test_agora.write(
+        root, PHOTO, pickle.dumps({key: np.array([*value, None], object)[:-1] for key, value in table.items()})
+    )
+
+
+def _smpl(folder: Path) -> None:
+    (folder / "smpl").mkdir()
+    for gender in ("FEMALE", "MALE", "NEUTRAL"):
+        shutil.copy(FREE_BODY, folder / f"smpl/SMPL_{gender}.npz")
+
+
+def _emdb(root: Path) -> None:
+    path = test_emdb.write(root, test_emdb.sequence())
+    (path.parent / "images/00000.jpg").write_bytes(PHOTO)
+    _smpl(root)
+
+
+def _humman(root: Path) -> None:
+    test_humman.write(root, PHOTO, [test_humman.frame(0), test_humman.frame(1)])
+    _smpl(root)
+
+
+def _pw3d(root: Path) -> None:
+    test_pw3d.write(root, test_pw3d.sequence())
+
+
+def _panoptic(root: Path) -> None:
+    test_panoptic.write(
+        root, PHOTO, [[test_panoptic.person()], [test_panoptic.person(50), test_panoptic.person(-50, 1)]]
+    )
+
+
+def _skipose(root: Path) -> None:
+    test_skipose.write(root, PHOTO, test_skipose.labels())
+
+
+def _lspet(root: Path) -> None:
+    test_lspet.write(root, test_lspet.joints(), PHOTO)
+
+
+def _muco(root: Path) -> None:
+    test_muco.write(root, [test_muco.person(1), test_muco.person(2, depth=3.0)])
+
+
+def _h36m_npz(root: Path) -> None:
+    test_npz3d.write(root, test_npz3d.rows(test_npz3d.TEST))
+
+
+def _h36m(root: Path) -> None:
+    test_recordings.write_h36m(root)
+
+
+def _mpi_test(root: Path) -> None:
+    test_recordings.write_test(root)
+
+
+def _mpi_train(root: Path) -> None:
+    test_recordings.write_train(root, 2)
+
+
+def _video(root: Path) -> None:
+    test_video.write_video(root / "clip.mp4")
+    test_video.write_video(root / "film.avi")
+    (root / "boxes.json").write_text(json.dumps({"clip.mp4/000000": [[1, 2, 40, 30]], "film.avi/000000": []}))
+
+
+def _images(root: Path) -> None:
+    root.mkdir(exist_ok=True)
+    (root / "a.jpg").write_bytes(PHOTO)
+    (root / "b.png").write_bytes(cv2.imencode(".png", np.full((20, 30, 3), 90, np.uint8))[1].tobytes())
+    (root / "boxes.json").write_text(json.dumps({"a.jpg": [[1, 2, 40, 30], [5, 5, 70, 50]], "b.png": []}))
+
+
+def _hybrik(root: Path) -> None:
+    rng = np.random.default_rng(0)
+    joints = 1000 * (figure("smpl24") + np.array([0, 0, 4]))
+    people = [{
+        "id": at, "image_id": at, "bbox": [10, 5, 40, 50], "cam_param": {"f": [500, 500], "c": [40, 30]},
+        "h36m_joints": np.zeros((17, 3)).tolist(), "smpl_joints": joints.tolist(),
+        "betas": rng.normal(size=10).tolist(),
+        "thetas": rng.normal(size=(24, 3)).tolist(), "root_coord": [0, 0, 4000],
+        "angle_twist": {"angle": [0.1] * 23, "cos": [1.0] * 23, "sin": [0.1] * 23},
+    } for at in range(3)]  # fmt: skip
+    images = [{"id": at, "file_name": "a.jpg", "width": 80, "height": 60} for at in range(3)]
+    (root / "images").mkdir(parents=True)
+    (root / "images/a.jpg").write_bytes(PHOTO)
+    (root / "a.json").write_text(json.dumps({"images": images, "annotations": people}))
+
+
+def _crowdnet_mscoco(root: Path) -> None:
+    crowdnet_writer.write("mscoco", root)
+
+
+def _crowdnet_mpii(root: Path) -> None:
+    crowdnet_writer.write("mpii", root)
+
+
+def _crowdnet_muco(root: Path) -> None:
+    crowdnet.muco(root)
+
+
+def _crowdnet_human36m(root: Path) -> None:
+    crowdnet.human36m(root)
+
+
+def _hmr2_tar(root: Path) -> None:
+    root.mkdir(exist_ok=True)
+    masks = io.BytesIO()
+    np.savez(masks, masks=np.zeros((1, 20, 30), bool))
+    members = {}
+    for at in range(3):
+        members[f"a/{at:04d}.png"] = hmr2.PICTURE
+        members[f"a/{at:04d}.data.pyd"] = pickle.dumps([hmr2.entry(), hmr2.entry(extra_info={"detection_npz_idx": 0})])
+        members[f"a/{at:04d}.detection.npz"] = masks.getvalue()
+    hmr2.shard(root / "s.tar", members)
+
+
+def _hmr2_npz(root: Path) -> None:
+    root.mkdir(exist_ok=True)
+    (root / "0.png").write_bytes(hmr2.PICTURE)
+    hmr2.evaluation_set(root / "e.npz", imgname=np.array(["0.png", "0.png"]), extra_info=None)
+
+
+RECIPE = """name = "a"
+seed = 3
+[dataset]
+name = "folder"
+root = "data"
+[estimator]
+name = "spin"
+weights = "starter"
+device = "cpu"
+noise_factor = 0.4
+[score]
+hard = 20
+easy = 10
+min_weight = 0.5
+[filter]
+name = "tpe_error"
+tau = 120.0
+[finetune]
+steps = 10
+batch_size = 4
+learning_rate = 1e-5
+ratio = 0.5
+[[real]]
+name = "coco"
+root = "coco"
+split = "val2017"
+[[test]]
+name = "3dpw"
+root = "3dpw"
+label = "wild"
+"""
+
+
+def _recipe(folder: Path) -> None:
+    (folder / "recipe.toml").write_text(RECIPE)
+
+
+def recipe_checker() -> Callable[[Path], Tried]:
+    registry = Registry.discover()
+
+    def check(folder: Path) -> Tried:
+        for kind, choice, where in load_recipe(folder / "recipe.toml").choices():
+            registry.check(kind, choice.name, choice.options, where)
+        return Tried(1)
+
+    return check
+
+
+def _weights(folder: Path) -> None:
+    state = {f"layer{at}.weight": torch.randn(8, 4) for at in range(6)} | {"count": torch.tensor(3)}
+    torch.save({"state_dict": state, "epoch": 3, "args": {"lr": 0.1}}, folder / "new.pt")
+    torch.save({"state_dict": state}, folder / "old.pth", _use_new_zipfile_serialization=False)
+    save_file(state, folder / "ours.safetensors", {"body": "free"})
+
+
+def _read_weights(folder: Path) -> Tried:
+    done = 0
+    for path in sorted(folder.iterdir()):
+        done += len(read_state_dict(path, "state_dict"))
+        read_metadata(path)
+    return Tried(done)
+
+
+def _pickles(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    model = {"v_template": rng.normal(size=(20, 3)), "J_regressor": sparse.csc_matrix(rng.normal(size=(4, 20))),
+             "f": np.arange(12).reshape(4, 3), "kintree_table": np.arange(8, dtype=np.uint32).reshape(2, 4),
+             "bs_style": "lbs", "extra": [1, 2.5, None, b"x", {"a": (1, 2)}, np.float32(3)]}  # fmt: skip
+    for protocol in (0, 2, 4, 5):
+        (folder / f"p{protocol}.pkl").write_bytes(pickle.dumps(model, protocol))
+    table = {"imgPath": np.array(["a.png", "b.png"], object), "isValid": np.array([[1, 0], [1, 1]], object)}
+    (folder / "table.pkl").write_bytes(pickle.dumps(table, 4))
+
+
+def _read_pickles(folder: Path) -> Tried:
+    for path in sorted(folder.iterdir()):
+        content = load_pickle(path)
+        repr(content)
+    return Tried(1)
+
+
+def _arrays(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(folder / "a.npz", pose=rng.normal(size=(5, 72)), names=np.array(["a", "bc"]), flag=np.array([True, False]))
+    np.savez_compressed(folder / "b.npz", pose=np.zeros((50, 72), np.float32))
+
+
+def _read_arrays(folder: Path) -> Tried:
+    return Tried(sum(len(read_npz(path, "file", "arrays")) for path in sorted(folder.iterdir())))
+
+
+def _captions(folder: Path) -> None:
+    (folder / "c.csv").write_text('\ufeffid,caption\r\n"a/b-0","a man runs"\r\nc,"she, too"\r\n')
+    (folder / "c.json").write_text(json.dumps({"a/b-0": "a man runs", "c": "x"}))
+
+
+def _read_captions(folder: Path) -> Tried:
+    from posesyn_datasets.captions import FileCaptions, FileCaptionsConfig
+
+    return Tried(sum(len(FileCaptions(FileCaptionsConfig(folder / name)).captions) for name in ("c.csv", "c.json")))
+
+
+def subjects() -> Iterator[Subject]:
+    """All of them; made where they are used, because some know the installed plugins."""
+    yield Subject("picture", _pictures, _each_picture, ("*",))
+    yield Subject("recipe", _recipe, recipe_checker(), ("recipe.toml",))
+    yield Subject("weights", _weights, _read_weights, ("*",))
+    yield Subject("pickle", _pickles, _read_pickles, ("*",))
+    yield Subject("arrays", _arrays, _read_arrays, ("*",))
+    yield Subject("captions", _captions, _read_captions, ("*",))
+    yield Subject("folder", _folder, reader("folder", root="{}"), ("keypoints.json", "beach/001.jpg"))
+    yield Subject("coco", _coco, reader("coco", root="{}"), ("annotations/*", "train2017/*"))
+    yield Subject("mpii", _mpii, reader("mpii", root="{}", box="scale"), ("annot/*",))
+    yield Subject("mpii_mat", _mpii_mat, reader("mpii", root="{}"), ("*.mat",))
+    yield Subject("jhmdb", _jhmdb, reader("jhmdb", root="{}"), ("joint_positions/walk/a/*", "splits/*"))
+    yield Subject("jhmdb_json", _jhmdb_json, reader("jhmdb", root="{}", annotations="a.json"), ("a.json",))
+    yield Subject("agora", _agora, reader("agora", root="{}"), ("validation_SMPL/SMPL/*",))
+    yield Subject("emdb", _emdb, reader("emdb", root="{}", smpl="{}/smpl"), ("P0/*/*.pkl",))
+    yield Subject("emdb_flat", _emdb, reader("emdb", root="{}"), ("P0/*/*.pkl",))
+    yield Subject(
+        "humman", _humman, reader("humman", root="{}", smpl="{}/smpl"), ("p*/cameras.json", "p*/smpl_params/*")
+    )
+    yield Subject("3dpw", _pw3d, reader("3dpw", root="{}"), ("sequenceFiles/test/*",))
+    yield Subject("3dpw_detected", _pw3d, reader("3dpw", root="{}", box="detected"), ("sequenceFiles/test/*",))
+    yield Subject(
+        "panoptic", _panoptic, reader("panoptic", root="{}", stride=1), ("1*/*.json", "1*/hdPose3d_stage1_coco19/*")
+    )
+    yield Subject("skipose", _skipose, reader("skipose", root="{}"), ("test/labels.h5",))
+    yield Subject("lspet", _lspet, reader("lspet", root="{}"), ("joints.mat",))
+    yield Subject("muco", _muco, reader("muco", root="{}"), ("MuCo-3DHP.json",))
+    yield Subject("muco_nearest", _muco, reader("muco", root="{}", nearest=True), ("MuCo-3DHP.json",))
+    yield Subject(
+        "human36m_npz", _h36m_npz, reader("human36m", root="{}"), ("annotation_body3d/*.pkl", "annotation_body3d/*/*")
+    )
+    yield Subject("human36m", _h36m, reader("human36m", root="{}", subjects=["S9"]),
+                  ("S9/MyPoseFeatures/*/Directions 1.60457274.cdf", "S9/Videos/Directions 1.60457274.mp4"))  # fmt: skip
+    yield Subject(
+        "mpi_inf_3dhp", _mpi_test, reader("mpi_inf_3dhp", root="{}", subjects=["TS1"]), ("TS1/annot_data.mat",)
+    )
+    yield Subject("mpi_inf_3dhp_train", _mpi_train, reader("mpi_inf_3dhp", root="{}", split="train", subjects=["S1"]),
+                  ("S1/Seq1/annot.mat", "S1/Seq1/imageSequence/video_0.avi"))  # fmt: skip
+    yield Subject("video", _video, reader("video", root="{}", stride=3), ("clip.mp4", "film.avi"))
+    yield Subject("video_boxes", _video, reader("video", root="{}", stride=3, boxes="{}/boxes.json"), ("boxes.json",))
+    yield Subject("images", _images, reader("images", root="{}"), ("a.jpg", "b.png"))
+    yield Subject("images_boxes", _images, reader("images", root="{}", boxes="{}/boxes.json"), ("boxes.json",))
+    yield Subject("hybrik", _hybrik, reader("hybrik", annotations="{}/a.json", body="free"), ("a.json",))
+    for part, write in {"mscoco": _crowdnet_mscoco, "mpii": _crowdnet_mpii, "muco": _crowdnet_muco,
+                        "human36m": _crowdnet_human36m}.items():  # fmt: skip
+        yield Subject(f"crowdnet_{part}", write, reader("crowdnet", root="{}", part=part), ("**/*.json",))
+    yield Subject("hmr2_tar", _hmr2_tar, reader("hmr2", path="{}/s.tar"), ("s.tar",))
+    yield Subject("hmr2_npz", _hmr2_npz, reader("hmr2", path="{}/e.npz"), ("e.npz",))
+
+
+__all__ = ["Subject", "Tried", "subjects"]
