@@ -53,8 +53,13 @@ class Lifter:
         self.joint_set: str = joint_set_of(name, config)
         self.lifter = load_network(name, config.weights, config.dropout, config.width)
         self.network: nn.Module = LifterNetwork(self.lifter, config.flip).to(config.device).eval()
-        self.training_defaults = TrainingDefaults(
-            learning_rate=self.kind.augmented_rate, batch_size=1024, epochs=self.kind.epochs, decay="cosine"
+        self.training_defaults = TrainingDefaults(  # as published: gradients clipped to 1, dropout and BatchNorm alive
+            *(self.kind.augmented_rate, 1024),
+            epochs=self.kind.epochs,
+            decay="cosine",
+            warm_up=0.0,
+            max_gradient=1.0,
+            mode="train",
         )
 
     def preprocess(self, sample: Sample) -> Prepared:

@@ -148,7 +148,7 @@ def test_the_example_of_ones_own_augmenter_trains(tmp_path: Path, monkeypatch: p
     lifter = make("simplebaseline", dropout=0.0)
     done = finetune(
         lifter, frames(24), [], tmp_path, steps=40, batch_size=8, ratio=0.0, learning_rate=3e-3, seed=0, workers=1,
-        augmenter=made, update_statistics=True,
+        augmenter=made, mode="train",
     )  # fmt: skip
     losses = [line["loss"] for line in done.metrics]
     assert len(losses) == 40
