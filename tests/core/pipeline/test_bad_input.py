@@ -10,12 +10,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from attrs import frozen
 from PIL import Image
 
 from posesyn_core import Component, Kind, SampleError, hookimpl
 from posesyn_core.cli import main
+from posesyn_core.pipeline.entries import Usable
+from posesyn_core.pipeline.finetune import trainable
+from posesyn_core.pipeline.real_data import real_data
 from posesyn_core.pipeline.rejections import write_rejected
 from posesyn_core.pipeline.run import Run, create_run
 from posesyn_core.recipe import load_recipe
@@ -119,6 +123,23 @@ def test_every_odd_entry_is_rejected_with_its_reason_and_the_rest_is_scored(
         assert any(words in reason for reason in reasons.values()), (words, reasons)
     assert len(scored) + len(reasons) == summary["samples"] == 14
     assert summary["rejected"] == len(reasons) == write_rejected(run) == 10
+
+
+def test_entries_of_further_data_sets_are_rejected_recorded_and_counted(odd_folder: Path, registry: Registry) -> None:
+    """Those of [[real]], [validation] and [[test]], which have no table of their own."""
+    root = odd_folder.parent / "data"
+    run = opened(odd_folder, registry, f'real={{name="folder", root="{root}", label="mine"}}')
+    usable = Usable("finetune")
+    assert len(real_data(run, trainable(run), usable)) == 9  # pictures are read when they are trained on
+    told = usable.record(run.folder)
+    assert told["entries_rejected"] == 5
+    assert sum(told["entry_reasons"].values()) >= 3
+    assert write_rejected(run) == 5
+    rows = pq.read_table(run.folder / "rejected.parquet").to_pylist()
+    assert {row["stage"] for row in rows} == {"finetune"}
+    assert any(row["unit"].startswith("mine: folder/all/../../etc/passwd") for row in rows)
+    assert Usable("finetune").record(run.folder) == {}
+    assert write_rejected(run) == 0
 
 
 def test_repeated_ids_are_rejected_but_not_lost(tmp_path: Path, registry: Registry) -> None:

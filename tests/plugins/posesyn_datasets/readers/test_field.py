@@ -13,7 +13,11 @@ from posesyn_core.contracts.entries import entries
 from posesyn_core.errors import PoseSynWarning
 from posesyn_core.files.images import load_image
 from posesyn_core.geometry.skeletons import joint_set
+from posesyn_datasets.captions import FileCaptions, FileCaptionsConfig
 from posesyn_datasets.readers.coco import CocoConfig, CocoReader
+from posesyn_datasets.readers.folder import FolderConfig, FolderReader
+from posesyn_datasets.readers.jhmdb import JhmdbConfig, JhmdbReader
+from posesyn_datasets.readers.mpii import MpiiConfig, MpiiReader
 
 
 def read(root: Path, **options: Any) -> list[Sample]:
@@ -146,3 +150,37 @@ def test_names_of_no_set_are_refused_and_other_categories_counted(
     with pytest.raises(UserError, match=r"antenna.*coco17"):
         list(CocoReader(CocoConfig(tmp_path)).samples())
     assert len(found) == len(official) + 4
+
+
+def test_sub_jhmdb_is_read_under_its_archives_names(shared: Path) -> None:
+    for splits in ("splits", "sub_splits"):
+        found = list(JhmdbReader(JhmdbConfig(shared / "field/subjhmdb", splits=splits)).samples())
+        samples = [entry for entry in found if isinstance(entry, Sample)]
+        assert len(samples) == len(found) > 0
+        assert all(load_image(sample.image).size for sample in samples)
+
+
+def test_mpii_was_labelled_on_stored_pictures(shared: Path, tmp_path: Path) -> None:
+    """HRNet's JSON has no sizes: what MATLAB showed is taken, and the pictures for which it matters are counted."""
+    document = json.loads((shared / "field/exif-coco/annotations/person_keypoints_train2017.json").read_bytes())
+    people = [
+        {"image": f"{entry['image_id']:012d}.jpg", "joints_vis": [1] * 16,
+         "joints": [[x + 1, y + 1] for x, y in np.reshape(entry["keypoints"], (17, 3))[:16, :2].tolist()]}
+        for entry in document["annotations"]
+    ]  # fmt: skip
+    (tmp_path / "annot").mkdir()
+    (tmp_path / "annot/train.json").write_text(json.dumps(people))
+    shutil.copytree(shared / "field/exif-coco/train2017", tmp_path / "images")
+    with pytest.warns(PoseSynWarning, match='3 pictures .* set pixels = "upright"'):
+        samples = [entry for entry in entries(MpiiReader(MpiiConfig(tmp_path))) if isinstance(entry, Sample)]
+    assert [marked(sample) for sample in samples] == [16] * 4
+    with pytest.warns(PoseSynWarning, match="3 pictures"):
+        upright = [e for e in MpiiReader(MpiiConfig(tmp_path, pixels="upright")).samples() if isinstance(e, Sample)]
+    assert marked(upright[1]) < 3
+
+
+def test_windows_files_are_read(shared: Path) -> None:
+    (sample,) = FolderReader(FolderConfig(shared / "field/windows-text/data")).samples()
+    assert isinstance(sample, Sample)
+    captions = FileCaptions(FileCaptionsConfig(shared / "field/windows-text/c.csv")).captions
+    assert captions == {"folder/all/photo.jpg-0": "a man runs"}

@@ -1,5 +1,6 @@
 """The official releases of Human3.6M (CDF, videos) and MPI-INF-3DHP (MATLAB 5 and 7.3, videos), small and faithful."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -298,3 +299,23 @@ def test_damaged_training_annotations_are_named(root: Path, changes: Any, compla
     with pytest.raises(UserError, match=complaint) as caught:
         read("mpi_inf_3dhp", root, split="train")
     assert "S1/Seq1/annot.mat" in str(caught.value)
+
+
+def test_partial_downloads_are_usable(root: Path) -> None:
+    write_h36m(root)
+    shutil.rmtree(root / "S11")
+    with pytest.raises(UserError, match=r"misses S11/MyPoseFeatures.*option subjects"):
+        read("human36m", root)
+    assert len(read("human36m", root, subjects=["S9"])) == 2
+    with pytest.raises(UserError, match="knows no S1 in this split; it has S9, S11"):
+        read("human36m", root, subjects=["S1"])
+
+
+def test_partial_downloads_of_mpi_inf_3dhp_are_usable(root: Path) -> None:
+    write_test(root)
+    shutil.rmtree(root / "TS4")
+    with pytest.raises(UserError, match=r"misses TS4/annot_data\.mat.*option subjects"):
+        read("mpi_inf_3dhp", root)
+    assert {entry.id[18:21] for entry in read("mpi_inf_3dhp", root, subjects=["TS2"]) if isinstance(entry, Sample)} == {
+        "TS2"
+    }
