@@ -17,7 +17,7 @@ from attrs import Factory, field, frozen
 
 from posesyn_core.components import Kind, kind_of
 from posesyn_core.contracts.options import OptionError, option
-from posesyn_core.contracts.sections import Animate, Evaluate, Export, Machine, Score, Synthesize
+from posesyn_core.contracts.sections import Animate, Evaluate, ExecutorChoice, Export, Machine, Score, Synthesize
 from posesyn_core.contracts.structuring import explain, strict_converter, strict_tuple, strictly, strictly_float
 from posesyn_core.errors import UserError
 from posesyn_core.files.reading import read_text, reason_of
@@ -161,6 +161,7 @@ class Recipe:
     finetune: Finetune = Factory(Finetune)
     evaluate: Evaluate = Factory(Evaluate)
     machine: Machine = Factory(Machine)
+    executor: ExecutorChoice = Factory(ExecutorChoice)
 
     @property
     def body_file(self) -> Path | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from posesyn_core.contracts.engines import PRECISIONS
+from posesyn_core.contracts.sections import ExecutorChoice
 from posesyn_core.errors import UserError
 from posesyn_core.pipeline.locks import run_lock, shard_lock
 from posesyn_core.pipeline.order import ENGINE_OF_STAGE, STAGES, with_engine
@@ -44,14 +45,17 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def with_settings(*args: Any, overrides: tuple[str, ...], restart: str | None, yes: bool, **others: Any) -> Any:
-        machine = {name: others.pop(name) for name in ("workers", "batch_size", "device")}
-        given = (f"machine.{name}={value}" for name, value in machine.items() if value is not None)
+        machine = {f"machine.{name}": others.pop(name) for name in ("workers", "batch_size", "device")}
+        cluster = {"executor.name": others.pop("executor"), "executor.address": others.pop("address")}
+        given = (f"{key}={value}" for key, value in {**machine, **cluster}.items() if value is not None)
         return command(*args, settings=(*overrides, *given), restart=restart, yes=yes, **others)
 
     decorated: Callable[..., Any] = with_settings
     for decorate in (
         click.option("--yes", is_flag=True, help="Start the programs that the recipe names, without asking."),
         click.option("--restart", type=click.Choice(STAGES), help="Do this stage again, and what follows from it."),
+        click.option("--address", help="The Ray cluster: auto (default), local, or host:port."),
+        click.option("--executor", type=click.Choice(("local", "ray")), help="What does the parts of tables."),
         click.option("--device", help="Torch device of the networks: cpu, cuda, mps. Same as --set machine.device=..."),
         click.option(
             "--batch-size", type=click.IntRange(1), help="Samples read and computed together; results stay the same."
@@ -135,7 +139,7 @@ def execute(
 
     _ask_for_programs(registry, recipe, yes)
     folder = folder or Path("runs") / recipe.name
-    executor = _executor(shard, wait=True)
+    executor = _executor(recipe.executor, shard, wait=True)
     if recipe.rounds > 1:
         if shard is not None:
             raise UserError("--shard shares one run: set rounds = 1, or run the rounds in one process")
@@ -147,10 +151,17 @@ def execute(
     _print_result(opened)
 
 
-def _executor(shard: str | None, wait: bool) -> "Executor":
+def _executor(choice: ExecutorChoice, shard: str | None, wait: bool) -> "Executor":
+    """What does the parts: a cluster, one shard of several processes, or this process."""
     from posesyn_core.pipeline.executor import LOCAL
     from posesyn_core.pipeline.shards import Shard, ShardExecutor
 
+    if choice.name == "ray":
+        from posesyn_core.pipeline.cluster import RayExecutor
+
+        if shard is not None:
+            raise UserError("--shard and the executor ray both share a run: choose one of them")
+        return RayExecutor(choice)
     return LOCAL if shard is None else ShardExecutor(Shard.parse(shard), wait)
 
 
@@ -226,7 +237,7 @@ def _stage_command(stage: str) -> click.Command:
             if repairs:
                 _repair(opened, stage)
             try:
-                figures = run_stage(opened, stage, _executor(shard, wait=False))
+                figures = run_stage(opened, stage, _executor(chosen.executor, shard, wait=False))
             except PartsMissing as missing:
                 click.echo(f"{missing}: run this command again when the other shards have ended, to complete the stage")
                 return

@@ -100,3 +100,15 @@ class Machine:
         32, "samples read and computed together; on a CPU best a multiple of 8 (see engines.batches.CPU_PASS)", least=1
     )
     device: str = option("cpu", "torch device of the networks")
+
+
+@frozen
+class ExecutorChoice:
+    """Who does the parts of the tables; nothing here changes results."""
+
+    name: Literal["local", "ray"] = option("local", "'local' = this process; 'ray' = a Ray cluster")
+    address: str = option("auto", "the cluster: 'auto' = the one that runs here, 'local' = a new one on this machine")
+    actors: int = option(0, "actors of a stage at most; 0 = as many as the cluster has room for", least=0)
+    cpus: float = option(1.0, "CPUs of an actor", above=0)
+    gpus: float = option(0.0, "GPUs of an actor; 0.25 = four actors share one", least=0)
+    memory_gb: float = option(0.0, "memory of an actor that the cluster sets aside; 0 = not said", least=0)

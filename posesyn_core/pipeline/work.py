@@ -78,13 +78,21 @@ class Work(ABC, Generic[U, V]):
 
     def parts(self) -> Iterator[Part[U]]:
         """All parts in order."""
-        settings, stream = self.run.settings(self.stage), iter(self.units())
+        return (self.made(number, units) for number, units in self.chunks())
+
+    def chunks(self) -> Iterator[tuple[int, list[Unit[U]]]]:
+        """The number and the units of every part, in order."""
+        stream = iter(self.units())
         for number in count():
             units = list(islice(stream, self.part))
             if not units:
                 return
-            contents = [(name, self.content(unit)) for name, unit in units]
-            yield Part(number, units, fingerprint(settings, contents))
+            yield number, units
+
+    def made(self, number: int, units: Sequence[Unit[U]]) -> Part[U]:
+        """The part of these units."""
+        contents = [(name, self.content(unit)) for name, unit in units]
+        return Part(number, units, fingerprint(self.run.settings(self.stage), contents))
 
     def batches(self, part: Part[U]) -> Iterator[list[Unit[U]]]:
         """A part's units as they are computed together. A batch never spans two parts: a resumed run forms the same

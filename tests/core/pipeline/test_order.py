@@ -28,7 +28,7 @@ def test_a_stage_chooses_the_engine_of_its_networks() -> None:
 
 def test_every_key_has_a_stage_that_uses_it() -> None:
     told = {name.partition(".")[0] for names in USES.values() for name in names}
-    assert told | {"machine", "name", "rounds"} == {a.name for a in attrs.fields(Recipe)}
+    assert told | {"machine", "executor", "name", "rounds"} == {a.name for a in attrs.fields(Recipe)}
     for key in attrs.fields(Score):
         assert any(f"score.{key.name}" in names for names in USES.values()), key.name
     assert tuple(USES) == tuple(BUILDS_ON) == STAGES[:-1]
@@ -38,7 +38,7 @@ def test_every_key_has_a_stage_that_uses_it() -> None:
     ("setting", "stages"),
     [
         ("score.hard=7", ["select"]),
-        ("score.easy=7", ["select"]),
+        ("score.easy=7", ["select", "animate"]),
         ("filter.tau=80", ["filter"]),
         ('export.formats=["coco"]', ["export"]),
         ("finetune.steps=3", ["finetune"]),
