@@ -15,4 +15,10 @@ class OnnxConfig(EngineConfig):
     provider: Literal["auto", "tensorrt", "cuda", "openvino", "coreml", "cpu"] = option(
         "auto", "ONNX Runtime's execution provider; auto = the first that is installed and fits the device"
     )
+    opset: int = option(
+        0, "version of ONNX's operators in the graph, for older runtimes; 0 = the exporter's own", least=0
+    )
+    ir: int = option(
+        0, "version of the graph's file; ONNX Runtime of 2023 refuses 10 and more; 0 = the exporter's", least=0
+    )
     threads: int = option(0, "threads of an operator on the CPU; 0 = as many as torch's", least=0)

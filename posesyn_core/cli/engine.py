@@ -104,19 +104,25 @@ def on_an_engine(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("name", metavar="ESTIMATOR|MOTION")
 @_set
 @_precision
+@click.option(
+    "--opset", default=0, help="Version of ONNX's operators, for older runtimes; default: the exporter's own."
+)
+@click.option("--ir", default=0, help="Version of the file: runtimes of 2023 refuse 10; default: the exporter's own.")
 @click.option("--out", default=".", show_default=True, type=click.Path(path_type=Path), help="Folder.")
 @click.pass_obj
-def export(registry: Registry, name: str, settings: tuple[str, ...], precision: str, out: Path) -> None:
+def export(
+    registry: Registry, name: str, settings: tuple[str, ...], precision: str, opset: int, ir: int, out: Path
+) -> None:
     """Write every network of the component as <network>.<precision>.onnx, checked, with a free batch axis.
 
     \b
     posesyn engine export spin --set weights=model_checkpoint.pt --precision fp16 --out graphs
     """
-    from posesyn_core.engines.export import export_onnx
+    from posesyn_core.engines.export import OnnxVersion, export_onnx
     from posesyn_core.inference.verification import subject
 
     for network in subject(registry, name, settings_of(settings)).networks:
-        path = export_onnx(network, out / f"{network.name}.{precision}.onnx", precision)
+        path = export_onnx(network, out / f"{network.name}.{precision}.onnx", precision, OnnxVersion(opset, ir))
         click.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB, inputs {', '.join(network.example)}")
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from attrs import frozen
 from torch import nn
 
 from posesyn_core.contracts.engines import ExportableModule
@@ -29,20 +30,36 @@ OPSET_BFLOAT16 = 22
 """The first version of ONNX whose convolutions take bfloat16; else the exporter's own choice is the best supported."""
 
 
-def export_onnx(module: ExportableModule, path: Path, precision: str = "fp32") -> Path:
+@frozen
+class OnnxVersion:
+    """Versions for a runtime that is older than the exporter; 0 = the exporter's own.
+
+    ``opset`` is that of the operators, ``ir`` that of the file: ONNX Runtime 1.14 to 1.17 (2023) read opsets up to 18
+    to 20 and IR 8 to 9, where exporters of today write IR 10.
+    """
+
+    opset: int = 0
+    ir: int = 0
+
+
+def export_onnx(
+    module: ExportableModule, path: Path, precision: str = "fp32", onnx: OnnxVersion = OnnxVersion()
+) -> Path:
     """Write ``module`` as an ONNX graph in "fp32", "fp16" or "bf16"; return ``path``.
 
     The graph takes and returns the module's names in float32 (and integers), with a free first axis called "batch".
     In half precision it is strongly typed: casts at its inputs and outputs and around the parts in ``keep_fp32``.
     Weights past 1.5 GB lie beside it in ``<path's name>.data``, which must stay there. The file has passed the ONNX
     checker and shape inference, and its metadata name model, precision, inputs and PoseSyn's version. UserError if
-    the package onnx is missing, or if the network has an operator or a control flow that ONNX can't express.
+    the package onnx is missing, if the network has an operator or a control flow that ONNX can't express, or if it
+    can't be had in the wanted version of ``onnx``.
     """
     _require_onnx()
     wanted = tuple(tensor.cpu() for tensor in module.example.values())
     network = in_precision(module, precision)
     with _on_cpu(network), torch.no_grad():
-        program = _program(module, network, wanted, precision)
+        program = _program(module, network, wanted, precision, onnx.opset)
+    _set_versions(program.model, module.name, onnx)
     program.model.metadata_props.update(_metadata(module, precision))
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", suffix=".partial", dir=path.parent) as folder:
@@ -54,13 +71,15 @@ def export_onnx(module: ExportableModule, path: Path, precision: str = "fp32") -
     return path
 
 
-def exported(module: ExportableModule, precision: str, cache: EngineCache) -> Path:
+def exported(module: ExportableModule, precision: str, cache: EngineCache, onnx: OnnxVersion = OnnxVersion()) -> Path:
     """The ONNX file of ``module`` from the cache, where all engines share it; exported if none there is intact."""
     version = f"{importlib.metadata.version('posesyn')}, torch {torch.__version__}"
+    if onnx != OnnxVersion():
+        version += f", opset {onnx.opset}, IR {onnx.ir}"
     key = EngineKey(module.name, fingerprint(module), "onnx", version, "any", "", precision, (1, 2**31))
 
     def build(path: Path) -> None:
-        export_onnx(module, path, precision)
+        export_onnx(module, path, precision, onnx)
 
     return cache.get(key, build)
 
@@ -73,7 +92,9 @@ def _require_onnx() -> None:
             raise UserError(f"exporting to ONNX needs the package {package}: pip install 'posesyn[onnx]'") from error
 
 
-def _program(module: ExportableModule, network: nn.Module, example: tuple[torch.Tensor, ...], precision: str) -> Any:
+def _program(
+    module: ExportableModule, network: nn.Module, example: tuple[torch.Tensor, ...], precision: str, opset: int
+) -> Any:
     """The ONNX program; by torch.export in strict mode, where ``len(tensor)`` of the batch stays symbolic."""
     batch = torch.export.Dim("batch")
     outputs = list(network(*example))
@@ -88,7 +109,7 @@ def _program(module: ExportableModule, network: nn.Module, example: tuple[torch.
                 input_names=list(module.example),
                 output_names=outputs,
                 dynamic_shapes=(tuple({0: "batch"} for _ in example),),
-                opset_version=OPSET_BFLOAT16 if precision == "bf16" else None,
+                opset_version=opset or (OPSET_BFLOAT16 if precision == "bf16" else None),
                 optimize=precision != "bf16",
                 verbose=False,
             )
@@ -97,6 +118,15 @@ def _program(module: ExportableModule, network: nn.Module, example: tuple[torch.
             return program
     except Exception as error:  # whatever torch's exporters raise, the network is what they can't take
         raise UserError(f"the network {module.name!r} can't be exported to ONNX: {_cause(error)}; {REMEDY}") from error
+
+
+def _set_versions(model: Any, name: str, onnx: OnnxVersion) -> None:
+    """Mark the file with the wanted version of ONNX; UserError if the operators could not be had in theirs."""
+    found = model.opset_imports.get("")
+    if onnx.opset and found != onnx.opset:
+        raise UserError(f"the network {name!r} can't be exported with opset {onnx.opset}, only with {found}")
+    if onnx.ir:
+        model.ir_version = onnx.ir
 
 
 def _fold_constants(program: Any) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from posesyn_core import UserError
 from posesyn_core.contracts.engines import ExportableModule
 from posesyn_core.engines import export
-from posesyn_core.engines.export import export_onnx
+from posesyn_core.engines.export import OnnxVersion, export_onnx
 
 
 class Net(nn.Module):
@@ -92,3 +92,15 @@ def test_a_graph_that_is_not_valid_is_refused(tmp_path: Path) -> None:
     onnx.save(onnx.helper.make_model(graph), tmp_path / "broken.onnx")
     with pytest.raises(UserError, match=r"'broken\.onnx' is not valid"):
         export.check_onnx(tmp_path / "broken.onnx")
+
+
+def test_versions_for_older_runtimes(tmp_path: Path) -> None:
+    original = module()
+    expected = run(export_onnx(original, tmp_path / "own.onnx"), original.example)
+    path = export_onnx(original, tmp_path / "old.onnx", onnx=OnnxVersion(opset=18, ir=8))
+    graph = onnx.load(str(path))
+    assert (graph.ir_version, {entry.version for entry in graph.opset_import if entry.domain == ""}) == (8, {18})
+    for found, wanted in zip(run(path, original.example), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+    with pytest.raises(UserError, match="can't be exported"):
+        export_onnx(original, tmp_path / "never.onnx", onnx=OnnxVersion(opset=3))
