@@ -5,7 +5,6 @@ they are. Nothing of a record is code. The file has no name and goes with the pr
 """
 
 import json
-import os
 import tempfile
 import types
 import typing
@@ -14,6 +13,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, Generic, TypeVar, overload
 
 import attrs
@@ -36,10 +36,12 @@ class Records(Sequence[V], Generic[V]):
         self.of = of
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed with this object
         self._ends = array("Q", [0])
+        self._lock = Lock()
 
     def append(self, value: V) -> None:
         """Write a value at the end."""
         data = encode(value)
+        self._file.seek(self._ends[-1])
         self._file.write(data)
         self._ends.append(self._ends[-1] + len(data))
 
@@ -54,9 +56,11 @@ class Records(Sequence[V], Generic[V]):
         if isinstance(at, slice):
             return [self[place] for place in range(*at.indices(len(self)))]
         place = range(len(self))[at]
-        self._file.flush()
         start, end = self._ends[place], self._ends[place + 1]
-        return decode(os.pread(self._file.fileno(), end - start, start), self.of)
+        with self._lock:  # one place in the file for all threads; decoding takes longer than reading
+            self._file.seek(start)
+            data = self._file.read(end - start)
+        return decode(data, self.of)
 
 
 def encode(value: Any) -> bytes:
