@@ -141,6 +141,8 @@ class EngineCache:
     def _build(self, key: EngineKey, build: Callable[[Path], None]) -> None:
         entry, partial = self._entry(key.digest), self._partial(key.digest)
         for leftover in (entry, partial):  # damaged, or of a builder that was killed
+            if leftover.is_symlink() or leftover.is_file():
+                leftover.unlink()
             shutil.rmtree(leftover, ignore_errors=True)
         partial.mkdir()
         try:

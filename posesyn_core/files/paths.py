@@ -1,5 +1,6 @@
 """Files and folders that are either complete or absent."""
 
+import errno
 import os
 import re
 import secrets
@@ -9,8 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from posesyn_core.errors import SampleError, UserError
+from posesyn_core.errors import PoseSynError, SampleError, UserError
 
+LEAST_FREE = 1 << 16
+"""Bytes: a disk with fewer is full."""
 _PARTIAL = "posesyn-partial"
 _OURS = re.compile(rf"\..+\.[0-9a-f]{{12}}\.{_PARTIAL}(\.[^.]*)?")
 
@@ -31,8 +34,17 @@ def atomic_path(target: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(target)
+    except Exception as error:
+        if not isinstance(error, OSError | PoseSynError) and _disk_is_full(error, target.parent):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _disk_is_full(error: Exception, folder: Path) -> bool:
+    """Whether a library that says it in its own way (torch, safetensors, Arrow) could not write for want of space."""
+    return "No space left" in str(error) or shutil.disk_usage(folder).free < LEAST_FREE
 
 
 @contextmanager

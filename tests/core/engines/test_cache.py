@@ -1,6 +1,7 @@
 """The cache of built engines: what is shared, what is rebuilt, and what several processes do to each other."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -89,7 +90,14 @@ def add_file(path: Path) -> None:
     path.with_name("weights.data").write_bytes(b"")
 
 
-@pytest.mark.parametrize("damage", [truncate, flip, spoil_manifest, drop_manifest, add_file, Path.unlink])
+def make_it_a_file(path: Path) -> None:
+    shutil.rmtree(path.parent)
+    path.parent.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    "damage", [make_it_a_file, truncate, flip, spoil_manifest, drop_manifest, add_file, Path.unlink]
+)
 def test_a_damaged_entry_is_rebuilt(cache: EngineCache, damage: Callable[[Path], None]) -> None:
     build = Builder()
     damage(cache.get(KEY, build))

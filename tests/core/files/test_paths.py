@@ -1,10 +1,13 @@
 """Files that are complete or absent, and paths that stay inside."""
 
+import errno
 import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -164,3 +167,20 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(UserError, match="can't be read"):
         existing_file(tmp_path / "loop", "body model")
+
+
+@pytest.mark.parametrize(
+    "said", ["[enforce fail at inline_container.cc] unexpected pos", "Error: No space left on device"]
+)
+def test_a_full_disk_is_told_whatever_a_library_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    free = 0 if "enforce" in said else 1 << 40
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    with pytest.raises(OSError, match="No space left") as caught, atomic_path(tmp_path / "weights.pt"):
+        raise RuntimeError(said)
+    assert caught.value.errno == errno.ENOSPC
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 40))
+    with pytest.raises(RuntimeError, match="something else"), atomic_path(tmp_path / "weights.pt"):
+        raise RuntimeError("something else")
+    assert not list(tmp_path.iterdir())
