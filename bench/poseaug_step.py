@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, mse_loss, pad
+from torch.utils.flop_counter import FlopCounterMode
 
 from posesyn_core.engines.export import export_onnx
 from posesyn_core.inference.predict import exportable
@@ -261,8 +262,9 @@ def lifting(name: str, rounds: int) -> None:
         eager = min(timed(lambda: lifter.network(torch.from_numpy(keypoints))) for _ in range(rounds + 2))
         a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
         product = min(timed(lambda: a @ b) for _ in range(rounds + 5))
-    joints = 16 if name == "semgcn" else 1
-    flops = 2 * joints * sum(p.numel() for n, p in lifter.lifter.named_parameters() if p.dim() > 1 and n[-1] != "e")
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        lifter.network(torch.from_numpy(keypoints))
+    flops = counter.get_total_flops() / BATCH
     bound = 2 * 1024**3 / product / flops
     print(
         f"{name}: {BATCH / onnx:,.0f} poses per second of one processor on ONNX Runtime, {BATCH / eager:,.0f} eagerly; "
