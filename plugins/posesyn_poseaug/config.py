@@ -133,6 +133,9 @@ class PosesConfig:
     """A test set in one npz: PoseAug's test_3dhp.npz (pose3d, pose2d), or SPIN's mpi_inf_3dhp_valid.npz."""
 
     file: Path = option(NOTHING, "the npz file")
+    flip: bool = option(
+        True, "experiments: average a lifter's answer with that for the mirrored pose, as officially on 3DHP"
+    )
     stride: int = option(1, "read every n-th pose", least=1)
 
 

@@ -13,11 +13,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import torch
 from attrs import asdict, evolve, fields_dict, frozen
+from torch import Tensor
 
 from posesyn_core.components import Kind
-from posesyn_core.errors import UserError
+from posesyn_core.errors import SampleError, UserError
 from posesyn_core.experiments.runner import Laboratory
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.geometry.joints import labelled_frame
@@ -28,6 +30,7 @@ from posesyn_poseaug.augmenter import pose_set
 from posesyn_poseaug.config import LifterConfig, PoseAugConfig
 from posesyn_poseaug.estimator import joint_set_of
 from posesyn_poseaug.poses import PoseSet, read_templates
+from posesyn_poseaug.screen import see
 from posesyn_poseaug.tables import KEYPOINTS, TABLES, Row, Table, table4
 from posesyn_poseaug.training import Data, Line, Schedule, Training, run
 from posesyn_poseaug.weights import LIFTERS, load_network
@@ -125,7 +128,7 @@ def _data(laboratory: Laboratory, recipe: Recipe, joint_set: str, config: PoseAu
     real = [_poses(laboratory, choice, f"real.{at}", joint_set) for at, choice in enumerate(recipe.real)]
     tests = {choice.label: _poses(laboratory, choice, f"test.{at}", joint_set) for at, choice in enumerate(recipe.test)}
     templates = read_templates(Path(config.templates).expanduser()) if config.templates else None
-    extra = _poses(laboratory, recipe.dataset, "dataset", joint_set).keypoints if row.extra_2d else None
+    extra = _flat_poses(laboratory, recipe.dataset, joint_set) if row.extra_2d else None
     return Data(PoseSet.joined(real), tests, joint_set, templates, extra)
 
 
@@ -137,6 +140,29 @@ def _poses(laboratory: Laboratory, choice: Choice, where: str, joint_set: str) -
         return found
     samples = [entry for entry in reader.samples() if isinstance(entry, Sample)]
     return pose_set([labelled_frame(sample) for sample in samples], joint_set)
+
+
+def _flat_poses(laboratory: Laboratory, choice: Choice, joint_set: str) -> Tensor:
+    """(N, 16, 2) the 2D poses of the recipe's data set, for the 2D discriminator. UserError if none has all joints."""
+    reader = laboratory.registry.create(Kind.READER, choice.name, choice.options, "dataset")
+    if hasattr(reader, "poses"):
+        flat: Tensor = reader.poses().keypoints
+        return flat
+    found, reason = [], "it has no sample"
+    for sample in reader.samples():
+        if isinstance(sample, Sample):
+            try:
+                found.append(
+                    see(
+                        sample.keypoints2d, sample.confidence > 0, sample.joint_set, joint_set, sample.image,
+                        sample.camera,
+                    ).screen
+                )  # fmt: skip
+            except SampleError as error:
+                reason = f"{sample.id}: {error}"
+    if not found:
+        raise UserError(f"no 2D pose of the data set {choice.name!r} is whole; {reason}")
+    return torch.from_numpy(np.stack(found))
 
 
 def _with_keypoints(laboratory: Laboratory, recipe: Recipe, keypoints: str) -> Recipe:

@@ -36,12 +36,12 @@ def lift(lifter: nn.Module, keypoints: Tensor, *, flip: bool = False) -> Tensor:
     return rooted(torch.cat(found))
 
 
-def measure(lifter: nn.Module, poses: PoseSet, *, flip: bool = False) -> dict[str, float]:
+def measure(lifter: nn.Module, poses: PoseSet) -> dict[str, float]:
     """MPJPE and PA-MPJPE in mm, PCK@150 and AUC in per cent, over all 16 joints (the root's error is 0)."""
     training = lifter.training
     lifter.eval()
     device = next(lifter.parameters()).device
-    predicted = lift(lifter, poses.keypoints.to(device), flip=flip).cpu().numpy().astype(np.float64) * MM
+    predicted = lift(lifter, poses.keypoints.to(device), flip=poses.flip).cpu().numpy().astype(np.float64) * MM
     lifter.train(training)
     target = rooted(poses.poses).numpy().astype(np.float64) * MM
     functions: tuple[Any, ...] = (metrics.mpjpe, metrics.pa_mpjpe, metrics.pck, metrics.auc)

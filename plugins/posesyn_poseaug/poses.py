@@ -59,6 +59,8 @@ class PoseSet:
     cameras: Tensor | None = field(converter=_optional)
     subjects: tuple[str, ...] = ()
     name: str = "poses"
+    flip: bool = False
+    """Whether lifters are measured on it with the mirrored pose's answer averaged in, as officially on 3DHP alone."""
 
     def __attrs_post_init__(self) -> None:
         """UserError, naming the set, for other shapes, numbers that are none, or bones without length; with cameras

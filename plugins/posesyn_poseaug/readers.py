@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+from attrs import evolve
 
 from posesyn_core.geometry.skeletons import H36M16
 from posesyn_core.values import EvaluationProtocol, SampleOrRejection
@@ -50,7 +51,8 @@ class Poses:
 
     def poses(self) -> PoseSet:
         """All poses at once."""
-        return _set(read_test_set(self.config.file), self.config.file.stem, self.config.stride)
+        found = _set(read_test_set(self.config.file), self.config.file.stem, self.config.stride)
+        return evolve(found, flip=self.config.flip)
 
 
 def _sound(arrays: Arrays) -> np.ndarray:
