@@ -6,6 +6,7 @@ units that it is given. Executors (:mod:`posesyn_core.pipeline.executor`) know n
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import count, islice
 from typing import Any, Generic, TypeVar
 
@@ -92,7 +93,11 @@ class Work(ABC, Generic[U, V]):
     def made(self, number: int, units: Sequence[Unit[U]]) -> Part[U]:
         """The part of these units."""
         contents = [(name, self.content(unit)) for name, unit in units]
-        return Part(number, units, fingerprint(self.run.settings(self.stage), contents))
+        return Part(number, units, fingerprint(self._settings, contents))
+
+    @cached_property
+    def _settings(self) -> dict[str, Any]:
+        return self.run.settings(self.stage)
 
     def batches(self, part: Part[U]) -> Iterator[list[Unit[U]]]:
         """A part's units as they are computed together. A batch never spans two parts: a resumed run forms the same
