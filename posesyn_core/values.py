@@ -50,10 +50,12 @@ def _check_shape(shape: Shape) -> Callable[[Any, Any, Any], None]:
     return check
 
 
-def _same_joints(*arrays: FloatArray | None) -> None:
-    counts = [len(given) for given in arrays if given is not None]
-    if len(set(counts)) > 1:
-        raise ValueError(f"2D joints, 3D joints and confidences must be of one joint set, not {counts} joints")
+def _same_joints(joints2d: FloatArray, **others: FloatArray | None) -> None:
+    """ValueError naming the array that has not as many joints as ``joints2d``."""
+    for name, given in others.items():
+        if given is not None and len(given) != len(joints2d):
+            wanted = (len(joints2d), *given.shape[1:])
+            raise ValueError(f"{name} must have shape {wanted}, as joints2d is of {len(joints2d)}, not {given.shape}")
 
 
 @frozen
@@ -161,7 +163,7 @@ class PoseEstimate:
 
     def __attrs_post_init__(self) -> None:
         """ValueError if 2D, 3D and confidence are not of as many joints."""
-        _same_joints(self.joints3d, self.joints2d, self.confidence)
+        _same_joints(self.joints2d, joints3d=self.joints3d, confidence=self.confidence)
 
 
 @frozen
@@ -284,7 +286,7 @@ class LabelledFrame:
 
     def __attrs_post_init__(self) -> None:
         """ValueError if 2D, 3D and confidences are not of as many joints."""
-        _same_joints(self.joints2d, self.confidence, self.joints3d, self.confidence3d)
+        _same_joints(self.joints2d, confidence=self.confidence, joints3d=self.joints3d, confidence3d=self.confidence3d)
 
     def labels3d(self) -> FloatArray:
         """(J, 4): x, y, z of ``joints3d`` and their confidence; all 0 where a joint is unknown."""

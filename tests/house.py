@@ -18,7 +18,7 @@ HEAVY = frozenset(
     {
         *("accelerate", "av", "cdflib", "cv2", "diffusers", "embreex", "h5py", "jinja2", "onnx", "onnxruntime"),
         *("onnxscript", "PIL", "pyarrow", "ray", "rich", "roma", "safetensors", "scipy", "smplx", "tensorboard"),
-        *("tensorrt", "torch", "trimesh", "transformers", "webdataset"),
+        *("tensorrt", "tflite", "torch", "trimesh", "transformers", "webdataset"),
     }
 )
 """Libraries that no start-up loads: a component or a command imports them when it needs them."""

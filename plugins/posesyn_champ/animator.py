@@ -223,6 +223,6 @@ def _check(config: ChampConfig) -> None:
     if config.width % LEVELS or config.height % LEVELS:
         raise UserError(f"the animator's width and height must be multiples of {LEVELS}")
     if config.context_overlap >= config.context_frames:
-        raise UserError("the animator's context_frames must be more than its context_overlap")
+        raise UserError("the animator's context_frames must be more than context_overlap")
     if not config.closed_loop and (config.shift_windows or config.context_stride > 1):
         raise UserError("shift_windows and context_stride are for windows that wrap: leave closed_loop on")

@@ -4,7 +4,7 @@ Skinning is that of ``posesyn_core.body.skinning``. Coordinates in the rest pose
 hand at +x. Rotations of joints are relative to the parent joint; joint order and kinematic tree are SMPL's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -61,10 +61,9 @@ class Body(nn.Module):
         self._keep("faces", np.asarray(arrays["f"]).astype(np.int64))
         self._keep("uv", None if (uv := arrays.get("uv")) is None else np.asarray(uv, np.float32))
         self._keep("part_labels", _labels(arrays))
-        shapes = torch.cat([self.v_template[..., None], self.shapedirs], dim=-1)
-        rest = torch.einsum("jv,vak->jak", self.J_regressor, shapes)
-        self.register_buffer("rest_template", rest[..., 0])
-        self.register_buffer("rest_shapedirs", rest[..., 1:])
+        self.register_buffer("rest_template", self._template.new_zeros(24, 3))
+        self.register_buffer("rest_shapedirs", self._template.new_zeros(24, 3, 10))
+        self._regress()
 
     J_regressor: Tensor
     """(24, V): joints of the T-pose from its vertices."""
@@ -86,6 +85,18 @@ class Body(nn.Module):
 
     def _keep(self, name: str, values: np.ndarray | None) -> None:
         self.register_buffer(name, None if values is None else torch.from_numpy(values.copy()))
+
+    def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> "Body":
+        """Where ``to`` and ``double`` end: the joints of the T-pose are as exact as the dtype allows."""
+        super()._apply(function, recurse)
+        self._regress()
+        return self
+
+    def _regress(self) -> None:
+        shapes = torch.cat([self.v_template[..., None], self.shapedirs], dim=-1)
+        exact = torch.promote_types(shapes.dtype, torch.float32)
+        rest = torch.einsum("jv,vak->jak", self.J_regressor.to(exact), shapes.to(exact)).to(shapes.dtype)
+        self.rest_template, self.rest_shapedirs = rest[..., 0], rest[..., 1:]
 
     @property
     def v_template(self) -> Tensor:

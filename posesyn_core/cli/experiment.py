@@ -10,6 +10,7 @@ from attrs import evolve
 from posesyn_core.cli.running import tell
 from posesyn_core.contracts.worlds import World
 from posesyn_core.errors import UserError
+from posesyn_core.files.reading import read_text
 from posesyn_core.registry import Registry
 
 if TYPE_CHECKING:
@@ -115,8 +116,6 @@ def _world(registry: Registry, name: str, recipe: Path | None) -> World:
     if (recipe is None) == (not name):
         raise UserError("name a base recipe: either --world free or --recipe FILE")
     if recipe is not None:
-        from posesyn_core.files.reading import read_text
-
         return World(read_text(recipe, "recipe"))
     worlds: dict[str, Any] = {}
     for found in registry.manager.hook.register_worlds():

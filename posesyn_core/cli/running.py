@@ -14,6 +14,7 @@ from posesyn_core.contracts.sections import ExecutorChoice
 from posesyn_core.errors import UserError
 from posesyn_core.pipeline.locks import run_lock, shard_lock
 from posesyn_core.pipeline.order import ENGINE_OF_STAGE, STAGES, with_engine
+from posesyn_core.pipeline.programs import approve, programs, require_approval, unapproved
 from posesyn_core.recipe import Recipe, load_recipe
 from posesyn_core.registry import Registry
 from posesyn_core.runs.photographs import recipe_of
@@ -176,8 +177,6 @@ def _lock(folder: Path, shard: str | None) -> AbstractContextManager[None]:
 
 def _ask_for_programs(registry: Registry, recipe: Recipe, yes: bool) -> None:
     """Have the user approve the programs that a recipe starts; UserError where nobody can be asked."""
-    from posesyn_core.pipeline.programs import approve, programs, require_approval, unapproved
-
     new = unapproved(programs(recipe, registry))
     if not new:
         return

@@ -2,19 +2,18 @@
 
 from collections.abc import Iterator
 
-from posesyn_core.errors import UserError
 from posesyn_core.recipe import Choice, Recipe, structure
 
 
-def check_independence(recipe: Recipe) -> None:
-    """UserError if the estimator, with the same weights, labels what it is mined, trained or tested on."""
+def self_labelled(recipe: Recipe) -> list[str]:
+    """A sentence for each data set that the estimator, with the same weights, would label for itself."""
     mine = recipe.eem or recipe.estimator
-    for where, labeller in _labellers(recipe):
-        if (labeller.name, labeller.options.get("weights")) == (mine.name, mine.options.get("weights")):
-            raise UserError(
-                f"[{where}] labeller = {labeller.name!r} is the estimator itself: its labels would agree with its own "
-                "errors; name another 2D estimator, or other weights"
-            )
+    return [
+        f"[{where}] labeller = {labeller.name!r} is the estimator itself: its labels would agree with its own errors; "
+        "name another 2D estimator, or other weights"
+        for where, labeller in _labellers(recipe)
+        if (labeller.name, labeller.options.get("weights")) == (mine.name, mine.options.get("weights"))
+    ]
 
 
 def _labellers(recipe: Recipe) -> Iterator[tuple[str, Choice]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from posesyn_core.components import Kind
 from posesyn_core.engines.doctor import device_fault
 from posesyn_core.files.presence import GET_REGRESSOR, GET_SMPL, file_faults
+from posesyn_core.pipeline.independence import self_labelled
 from posesyn_core.pipeline.order import STAGES, uses
 from posesyn_core.recipe import Choice, Recipe
 from posesyn_core.registry import Registry
@@ -28,7 +29,8 @@ GB = 1e9
 def lacks(recipe: Recipe, registry: Registry, folder: Path, stages: Collection[str] = STAGES) -> list[str]:
     """A sentence for each thing that the ``stages`` of a run in ``folder`` need and that is not there; empty = ready.
 
-    They are components and what they need, files that the recipe names, devices, engines, and room on the disk.
+    They are components and what they need, files that the recipe names, devices, engines, room on the disk, and labels
+    from somebody else than the estimator.
     """
 
     def used(where: str) -> bool:
@@ -41,6 +43,7 @@ def lacks(recipe: Recipe, registry: Registry, folder: Path, stages: Collection[s
     found += _files(recipe) if used("body") else []
     found += _devices(recipe)
     found += _disk(recipe, folder) if "animate" in stages else []
+    found += self_labelled(recipe)
     return list(dict.fromkeys(found))
 
 

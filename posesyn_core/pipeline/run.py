@@ -32,7 +32,6 @@ from posesyn_core.errors import UserError
 from posesyn_core.files.paths import remove_partials, write_atomic
 from posesyn_core.parallel.processes import process_place
 from posesyn_core.pipeline.bodies import RECORD, Bodies
-from posesyn_core.pipeline.independence import check_independence
 from posesyn_core.pipeline.ledger import Ledger
 from posesyn_core.pipeline.locks import opening_lock
 from posesyn_core.pipeline.order import STAGES, differences, later, settings_of
@@ -225,7 +224,6 @@ class Run:
 
     def check(self) -> None:
         """UserError naming everything that the stages still to be done need and that is not there; makes nothing."""
-        check_independence(self.recipe)
         open_stages = [stage for stage in STAGES[:-1] if self.summary(stage) is None]
         found = lacks(self.recipe, self.registry, self.folder, open_stages)
         if found:

@@ -138,7 +138,8 @@ def test_hybrik_on_17_joints(hybrik: Arrays, convention: str) -> None:
 def test_hybrik_on_smpls_joints(hybrik: Arrays, convention: str) -> None:
     ours, theirs = MM * UNIT * hybrik["metric.pred_xyz_24_struct"], MM * hybrik["metric.gt_smpl24_m"]
     known = np.ones(ours.shape[:2], bool)
-    compared = compare_joints(ours, theirs, known, "smpl24", EvaluationProtocol(joints=SMPL24.joints, root=("pelvis",)))
+    protocol = EvaluationProtocol(joints=SMPL24.joints, root=("pelvis",))
+    compared = compare_joints(ours, theirs, known, "smpl24", protocol, shared=())
     recorded = hybrik[f"metric.{convention}.evaluate_xyz_24"]
     found = {name: METRICS[name](compared).mean() for name in ("mpjpe", "pa_mpjpe")}
     agree(found, {"mpjpe": recorded[1], "pa_mpjpe": recorded[0]})

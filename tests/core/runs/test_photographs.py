@@ -7,7 +7,7 @@ import pytest
 
 from posesyn_core.errors import UserError
 from posesyn_core.files.images import encode_png
-from posesyn_core.pipeline.independence import check_independence
+from posesyn_core.pipeline.independence import self_labelled
 from posesyn_core.pipeline.run import create_run
 from posesyn_core.recipe import parse_recipe
 from posesyn_core.registry import Registry
@@ -49,11 +49,9 @@ def test_a_video_and_something_else(tmp_path: Path) -> None:
 )
 def test_an_estimator_does_not_label_for_itself(section: str, refused: str | None) -> None:
     recipe = parse_recipe('estimator = "blazepose"\ndataset = {name = "images"}', [section])
-    if refused is None:
-        check_independence(recipe)
-        return
-    with pytest.raises(UserError, match=rf"\[{refused}\] labeller = 'blazepose' is the estimator itself"):
-        check_independence(recipe)
+    found = self_labelled(recipe)
+    assert len(found) == (refused is not None)
+    assert refused is None or found[0].startswith(f"[{refused}] labeller = 'blazepose' is the estimator itself")
 
 
 @pytest.mark.parametrize("share", ["1.5", "0", "-0.1", "nan", '"many"'])
