@@ -93,7 +93,7 @@ def test_a_table_on_motions(
     rows = ["--rows", "Baseline", "--rows", "A: KCS"]
     command = ["experiment", "poseaug-table7", "--world", "mocap", "--run", str(tmp_path / "run")]
     for _ in range(2):  # the second time everything is there
-        main([*command, *arguments, *rows], standalone_mode=False)
+        main([*command, *arguments, *rows])
         shown = capsys.readouterr().out
         assert "wild (3DHP)" in shown and "(86.6)" in shown and "(88.4)" in shown
     figures = json.loads((tmp_path / "run" / "poseaug-table7.json").read_text())
