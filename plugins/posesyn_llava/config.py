@@ -7,14 +7,22 @@ from attrs import frozen
 from posesyn_core import option
 
 DEFAULT_MODEL = "xtuner/llava-llama-3-8b-v1_1-transformers"
-"""LLaVA-Llama-3-8B, the paper's model, in the form that transformers reads (about 17 GB)."""
+"""xtuner's LLaVA-Llama-3-8B v1.1 in the form that transformers reads (about 17 GB).
+
+The paper cites Weizhi Wang's (``weizhiwang/LLaVA-Llama-3-8B``), which comes in the layout of LLaVA's own code: to read
+it takes that code. Both follow LLaVA-1.5's recipe on Llama 3 8B.
+"""
 
 
 @frozen
 class LlavaConfig:
     """What ``posesyn plugins show llava`` prints."""
 
-    model: str = option(DEFAULT_MODEL, "hub id or folder of any image-text-to-text model")
+    model: str = option(
+        DEFAULT_MODEL,
+        "hub id or folder of any image-text-to-text model of transformers; the default is xtuner's, not Weizhi Wang's "
+        "LLaVA-Llama-3-8B that the paper cites, whose layout transformers can't read",
+    )
     prompt: str = option("", "text file with another prompt ({examples} = the paper's examples); empty = the paper's")
     view: Literal["person", "image"] = option("person", "show the square about the person, or all of the image")
     margin: float = option(1.3, "side of that square over the longer side of the person's box", above=0)

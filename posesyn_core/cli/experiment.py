@@ -98,6 +98,8 @@ def experiment(
     for result in results:
         if result.missing:
             click.echo(f"{result.row.name}: not run: {result.missing}")
+    if chosen.reading:
+        click.echo(f"read as: {chosen.reading}")
     notes = {name: found for result in results for name, found in result.notes.items()}
     for name, found in notes.items():
         click.echo(f"* {name}: {'; '.join(found)}")

@@ -170,7 +170,8 @@ def _figures(run: Run, row: Row) -> Figures:
     evaluated = run.require("evaluate")
     if row.variant not in evaluated["variants"]:
         raise UserError("the recipe trains and tests nothing: an experiment needs finetune.steps, real and test data")
-    by_set = {label: by_variant[row.variant] for label, by_variant in evaluated["sets"].items()}
+    labels = [choice.label for choice in run.recipe.test]  # the books sort by name
+    by_set = {label: evaluated["sets"][label][row.variant] for label in labels}
     return {**by_set, "Mean": evaluated["variants"][row.variant]}
 
 

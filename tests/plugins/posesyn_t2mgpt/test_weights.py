@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from posesyn_core.components import Kind
 from posesyn_core.errors import UserError
 from posesyn_core.registry import Registry
+from posesyn_t2mgpt.config import T2MGptConfig
 from posesyn_t2mgpt.statistics import Statistics, measure
 from posesyn_t2mgpt.transformer import T2MTransformer
 from posesyn_t2mgpt.vqvae import MotionVqVae
@@ -47,6 +48,30 @@ def test_official_folder(official: Path, models: Models) -> None:
     assert weights.transformer(heads=2).shape == models[2].shape
     assert weights.vqvae().shape == models[1].shape
     assert weights.statistics().mean.tolist() == list(range(263))
+
+
+def test_the_official_folders_as_they_unpack(official: Path, tmp_path: Path, models: Models) -> None:
+    """A clone of the repository whose scripts have run; the sets for KIT-ML lie beside those for HumanML3D."""
+    clone = tmp_path / "T2M-GPT"
+    meta = "checkpoints/t2m/VQVAEV3_CB1024_CMT_H1024_NRES3/meta"
+    for name, place in {
+        "net_last.pth": "pretrained/VQVAE",
+        "net_best_fid.pth": "pretrained/VQTransformer_corruption05",
+        "mean.npy": meta,
+        "std.npy": meta,
+    }.items():
+        (clone / place).mkdir(parents=True, exist_ok=True)
+        (official / name).rename(clone / place / name)
+    other = clone / "checkpoints/kit/VQVAEV3_CB1024_CMT_H1024_NRES3/meta"
+    other.mkdir(parents=True)
+    np.save(other / "mean.npy", np.zeros(251))
+    weights = load_weights(str(clone))
+    assert weights.statistics().mean.tolist() == list(range(263))
+    assert weights.transformer(heads=2).shape == models[2].shape
+    lacks = Registry.discover().find(Kind.MOTION, "t2mgpt").component.lacks
+    assert lacks is not None and not [f for f in lacks(T2MGptConfig(str(clone))) if "text encoder" not in f]
+    (clone / meta / "std.npy").unlink()
+    assert any("lacks std.npy" in fault for fault in lacks(T2MGptConfig(str(clone))))
 
 
 def test_humanml3d_statistics_are_refused(shared: Path, official: Path) -> None:
