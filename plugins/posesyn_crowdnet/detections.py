@@ -40,6 +40,10 @@ class Detections:
             raise UserError(f"detections {str(path)!r} are no JSON object of sample ids or image names")
         self.found: Mapping[str, Any] = found
 
+    def has(self, sample: Sample) -> bool:
+        """Whether the file says anything of the sample, or of its image."""
+        return sample.id in self.found or (isinstance(sample.image, Path) and sample.image.name in self.found)
+
     def joints(self, sample: Sample) -> tuple[Floats, Names]:
         """The sample's joints (J, 3: x, y, confidence) and their names. SampleError if there are none of it."""
         if sample.id in self.found:

@@ -92,7 +92,7 @@ class CrowdNet:
         return Prepared(network_inputs(image, box, joints, names, self.config.confidence), box)
 
     def _pose(self, sample: Sample) -> tuple[Floats, Names]:
-        if self.detections is not None:
+        if self.detections is not None and (sample.detected is None or self.detections.has(sample)):
             return self.detections.joints(sample)
         if sample.detected is not None:
             return shipped_joints(sample.detected)

@@ -117,9 +117,15 @@ class Hybrik:
     def training_loss(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """HybrIK's loss (see ``posesyn_hybrik.losses``); a frame adds the terms that it has labels for.
 
-        The rotations are those of naive HybrIK about the predicted joints, which get no gradient from them.
+        Beyond the heads everything is in single precision, whatever the network's is. The rotations are those of naive
+        HybrIK about the predicted joints, which get no gradient from them.
         """
-        found = self.network.heads(batch["images"])
+        heads = self.network.heads(batch["images"])
+        with torch.autocast(batch["images"].device.type, enabled=False):
+            return self._loss({name: tensor.float() for name, tensor in heads.items()}, batch)
+
+    def _loss(self, found: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The terms for what the heads ``found``."""
         located = depths_from_root(found["uvd"], batch["uvd_weight"])
         still = torch.zeros_like(found["uvd"][:, 0, :2])
         skeleton, _ = lift(found["uvd"], found["scale"], still, found.get("trans", still))

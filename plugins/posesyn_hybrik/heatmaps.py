@@ -30,10 +30,10 @@ class SoftArgmax(nn.Module):
 
     def forward(self, logits: Tensor, mirrored: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """With the logits of the ``mirrored`` image, the mean of both distributions counts (the official flip test)."""
-        probabilities = torch.softmax(logits.flatten(2), dim=2)
+        probabilities = torch.softmax(_single(logits).flatten(2), dim=2)
         if mirrored is not None:
             back = self.mirror_back(mirrored)
-            probabilities = (probabilities + torch.softmax(back.flatten(2), dim=2)) / 2
+            probabilities = (probabilities + torch.softmax(_single(back).flatten(2), dim=2)) / 2
         return expectation(probabilities.view_as(logits)), probabilities.amax(2, keepdim=True)
 
     def mirror_back(self, logits: Tensor) -> Tensor:
@@ -43,6 +43,11 @@ class SoftArgmax(nn.Module):
         """
         back = logits.flip(-1).index_select(1, self.flip)
         return torch.cat([back[..., :1], back[..., :-1]], dim=-1)
+
+
+def _single(values: Tensor) -> Tensor:
+    """Halves as float32; others as they are."""
+    return values if values.dtype in (torch.float32, torch.float64) else values.float()
 
 
 def marginals(probabilities: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -60,7 +65,7 @@ def _mean(probabilities: Tensor) -> Tensor:
     """(..., N) -> (...,): the mean place of N bins."""
     count = probabilities.shape[-1]
     bins = torch.arange(count, dtype=probabilities.dtype, device=probabilities.device)
-    return probabilities @ bins / count - 0.5
+    return (probabilities * bins).sum(-1) / count - 0.5  # not @, which autocast would halve
 
 
 def mirrored_twist(twist: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from posesyn_core.files.images import encode_png
 from posesyn_core.geometry.skeletons import joint_set
 from posesyn_core.geometry.units import limb_length, unit_of
 from posesyn_core.inference.neighbours import hidden
-from posesyn_core.values import PoseEstimate, Prepared, Sample
+from posesyn_core.values import Detected, PoseEstimate, Prepared, Sample
 
 BATCHES_AHEAD = 3
 LONGEST_LIMB = 5.0
@@ -81,10 +81,14 @@ def _device(estimator: SplitEstimator) -> str:
 
 
 def probe_sample() -> Sample:
-    """A grey picture with a person box and SMPL-24 joints inside it: fit to be preprocessed, not to be estimated."""
+    """A grey picture with a person box and SMPL-24 joints inside it: fit to be preprocessed, not to be estimated.
+
+    The joints count as detected too: no detector would find any.
+    """
     joints = np.stack([np.linspace(40, 90, 24), np.linspace(20, 110, 24)], axis=-1)
     picture = encode_png(np.full((128, 128, 3), 128, np.uint8))
-    return Sample("probe", picture, [30, 10, 100, 120], "smpl24", joints, np.ones(24))  # type: ignore[arg-type]
+    found = Detected("smpl24", joints.astype(np.float32), np.ones(24, np.float32))
+    return Sample("probe", picture, [30, 10, 100, 120], "smpl24", joints, np.ones(24), detected=found)  # type: ignore[arg-type]
 
 
 def _ahead(

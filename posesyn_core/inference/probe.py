@@ -13,7 +13,7 @@ from posesyn_core.geometry.boxes import joint_boxes
 from posesyn_core.geometry.cameras import project
 from posesyn_core.method.orientation import camera_to_y_up
 from posesyn_core.seeds import rng
-from posesyn_core.values import Camera, Image, MotionRequest, Sample, SmplParams
+from posesyn_core.values import Camera, Detected, Image, MotionRequest, Sample, SmplParams
 
 PICTURES = 16
 SIZE = 192
@@ -77,6 +77,7 @@ def _sample(
         joints2d,
         SEEN,
         CAMERA,
+        detected=Detected("smpl24", joints2d, SEEN),
         joints3d=joints - joints[:1],
         smpl=smpl,
     )

@@ -107,7 +107,8 @@ def test_the_papers_run_for_crowdnet(data: Path, tmp_path: Path, shared: Path) -
     standins.write_checkpoint("crowdnet", places("crowdnet")["estimator"], data / "smpl/SMPL_NEUTRAL.pkl")
     standins.write_crowdnet_training(data / "3dcrowdnet/data", shared)
     (data / "rtmpose").mkdir()
-    keypoint_graph(data / "rtmpose/end2end.onnx", "simcc")
+    mix = np.random.default_rng(0).normal(size=(17, 3))  # each joint where another colour is brightest
+    keypoint_graph(data / "rtmpose/end2end.onnx", "simcc", joints=17, mix=mix)
     run, _ = miniature("crowdnet", tmp_path)
     assert "note" not in run.require("animate")  # its 2D input is detected, never the label
     mixture = run.require("finetune")["mixture"]

@@ -297,6 +297,20 @@ def test_twenty_steps_on_eight_frames_lower_the_loss_and_the_weights_load_again(
             torch.testing.assert_close(state_of(again)[name], tensor)
 
 
+def test_mixed_precision_trains_nearly_the_same(row: Row) -> None:
+    """``finetune.precision`` bf16: the loss is float32 and near that of float32, and every gradient is finite."""
+    estimator = make(row)
+    batch = training_batch(estimator, 4)
+    exact = estimator.training_loss(batch)["loss"]
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = estimator.training_loss(batch)["loss"]
+    assert loss.dtype == torch.float32
+    assert float(loss.detach()) == pytest.approx(float(exact.detach()), rel=0.1)
+    loss.backward()
+    gradients = [weight.grad for weight in estimator.parameters() if weight.grad is not None]
+    assert gradients and all(gradient.isfinite().all() for gradient in gradients)
+
+
 def loss_of(estimator: TrainableEstimator, frame: LabelledFrame) -> float:
     item = estimator.training_inputs(frame, rng(0, "frame", "augment"))
     batch = {name: torch.from_numpy(np.stack([values])) for name, values in item.items()}
