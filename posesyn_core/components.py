@@ -110,6 +110,14 @@ class KeypointEstimator(Protocol):
         ...
 
 
+class KeypointAbilities(Protocol):
+    """What a 2D pose estimator may have beside its protocol."""
+
+    def masks(self, samples: Sequence[Sample]) -> list[np.ndarray]:
+        """Per sample (H, W) float32: how surely each pixel of its upright picture shows the person in its box, 0..1."""
+        ...
+
+
 @runtime_checkable
 class PersonDetector(Protocol):
     """Finds the people in pictures that have no annotations."""
@@ -383,7 +391,7 @@ class Kind(StrEnum):
         *((TrainableEstimator,), EstimatorAbilities),
     )
     AUGMENTER = "augmenter", "register_augmenters", (TrainingAugmenter,), (), AugmenterAbilities
-    KEYPOINTS = "keypoints", "register_keypoint_estimators", (KeypointEstimator,)
+    KEYPOINTS = "keypoints", "register_keypoint_estimators", (KeypointEstimator,), (), KeypointAbilities
     DETECTOR = "detector", "register_detectors", (PersonDetector,)
     CAPTIONER = "captioner", "register_captioners", (Captioner,)
     MOTION = "motion", "register_motion_generators", (MotionGenerator,), (Accelerated,)

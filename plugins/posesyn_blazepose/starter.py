@@ -1,6 +1,5 @@
 """The starter as a target pose estimator: preprocess, network, decode; and its training."""
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -94,11 +93,10 @@ class Starter:
         return [*self.network.tail.parameters(), *self.network.head.parameters()]
 
     def reinitialise(self) -> None:
-        """An untrained head, and the tail as BlazePose has it."""
-        head = StarterNetwork(self.body).head
-        replace_weights(self.network.head, head, kept=["hidden_scale"])
-        tail = copy.deepcopy(self.network.eyes.regressor.blocks)
-        self.network.tail.blocks = tail.requires_grad_()
+        """An untrained tail and head; the eyes, which are never trained, stay."""
+        fresh = StarterNetwork(self.body).to(self.config.device)
+        self.network.tail = fresh.tail.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        replace_weights(self.network.head, fresh.head, kept=["hidden_scale"])
 
     def save(self, path: Path) -> None:
         """Write safetensors."""

@@ -164,7 +164,7 @@ class AimUpright(nn.Module):
     def forward(self, points: Tensor, squares: Tensor) -> Tensor:
         """Joints (B, 24, 2) in focal lengths of the crops of ``squares`` (B, 4) -> squares (B, 4)."""
         wide = to_wide(points * FOCAL_LENGTH + SIZE / 2, squares)
-        return guarded(squares, square_of_body(wide, squares))
+        return guarded(squares, square_of_body(wide))
 
 
 class StarterNetwork(nn.Module):
@@ -209,12 +209,11 @@ class StarterNetwork(nn.Module):
         return {**{name: answer[name] for name in ("rotmat", "betas", "transl")}, "square": square}
 
 
-def square_of_body(points: Tensor, before: Tensor) -> Tensor:
+def square_of_body(points: Tensor) -> Tensor:
     """The upright square (B, 4) about joints (B, 24, 2): ``posesyn_blazepose.views.square_of_body`` in torch."""
     torso = points[:, SHOULDERS].mean(1) - points[:, HIPS].mean(1)
-    length = torso.square().sum(-1).add(1e-6).sqrt()
-    angle = torch.atan2(torso[:, 0], -torso[:, 1])
-    angle = torch.where(length < LEAST_TORSO * before[:, 2], torch.zeros_like(angle), angle)
+    short = torso.square().sum(-1).add(1e-6).sqrt() < LEAST_TORSO * (points.amax(1) - points.amin(1)).amax(-1)
+    angle = torch.where(short, torch.zeros_like(torso[:, 0]), torch.atan2(torso[:, 0], -torso[:, 1]))
     turn = turns(torch.stack([angle, angle, angle, angle], -1))
     aligned = points @ turn
     low, high = aligned.amin(1), aligned.amax(1)

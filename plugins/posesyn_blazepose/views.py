@@ -15,8 +15,8 @@ from posesyn_core.values import FloatArray, Image, LabelledFrame, SmplParams
 BODY_MARGIN = 1.45
 """The second look's square over the longer side of the box about the joints, along the body."""
 SHOULDERS, HIPS = [16, 17], [1, 2]
-LEAST_TORSO = 0.1
-"""Of the square's side: a shorter torso (seen along its axis) says nothing of how to turn the crop."""
+LEAST_TORSO = 0.15
+"""Of the person's extent: a shorter torso (seen along its axis) says nothing of how to turn the crop."""
 
 
 @frozen
@@ -61,19 +61,18 @@ class View:
 def square_of_body(points: Floats, known: NDArray[np.bool_]) -> Floats | None:
     """The upright square (4,) about joints (24, 2) of SMPL as the second look takes it; None if the torso is
     unknown."""
+    if known.sum() < 2:
+        return None
+    seen = points[known]
     torso = points[SHOULDERS].mean(0) - points[HIPS].mean(0)
-    angle = np.arctan2(torso[0], -torso[1]) if known[SHOULDERS + HIPS].all() else 0.0
+    short = np.hypot(*torso) < LEAST_TORSO * np.ptp(seen, axis=0).max()
+    told = known[SHOULDERS + HIPS].all() and not short
+    angle = np.arctan2(torso[0], -torso[1]) if told else 0.0
     cos, sin = np.cos(angle), np.sin(angle)
     turn = np.array([[cos, -sin], [sin, cos]])
-    aligned = points[known] @ turn
-    if len(aligned) < 2:
-        return None
+    aligned = seen @ turn
     low, high = aligned.min(0), aligned.max(0)
-    side = (high - low).max() * BODY_MARGIN
-    if np.hypot(*torso) < LEAST_TORSO * side:
-        angle, turn = 0.0, np.eye(2)
-        low, high = points[known].min(0), points[known].max(0)
-    return np.array([*(turn @ ((low + high) / 2)), side, angle])
+    return np.array([*(turn @ ((low + high) / 2)), (high - low).max() * BODY_MARGIN, angle])
 
 
 def draw_view(frame: LabelledFrame, augmentation: Augmentation, rng: np.random.Generator) -> View:

@@ -1,0 +1,68 @@
+"""Everybody in a photograph is found, and told from the others by a mask."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from posesyn_core.components import Kind
+from posesyn_core.files.images import load_image
+from posesyn_core.registry import Registry
+from posesyn_core.values import Sample
+from tests.tiny import people
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return Registry.discover()
+
+
+@pytest.mark.parametrize(("photo", "least", "most"), [("17.jpg", 3, 4), ("08.jpg", 6, 7), ("15.jpg", 3, 12)])
+def test_everybody_in_a_photograph_is_found_once(
+    registry: Registry, shared: Path, photo: str, least: int, most: int
+) -> None:
+    detector = registry.create(Kind.DETECTOR, "blazepose", {}, "test")
+    image = load_image(shared / "data/photos" / photo)
+    (found,) = detector.find_people([image])
+    assert least <= len(found.boxes) <= most
+    assert (found.boxes[:, 2:] > found.boxes[:, :2]).all()
+    assert (found.boxes >= 0).all() and (found.boxes[:, 2:] <= image.shape[1::-1]).all()
+    assert list(found.scores) == sorted(found.scores, reverse=True)
+
+
+def test_nobody_is_found_where_nobody_is(registry: Registry) -> None:
+    detector = registry.create(Kind.DETECTOR, "blazepose", {"tiles": 1}, "test")
+    (found,) = detector.find_people([np.full((120, 160, 3), 128, np.uint8)])
+    assert len(found.boxes) == 0
+
+
+def test_the_labellers_joints_are_near_the_rendered_ones(registry: Registry) -> None:
+    labeller = registry.create(Kind.KEYPOINTS, "blazepose", {}, "test")
+    samples = list(people(4, "lab"))
+    for sample, found in zip(samples, labeller.detect(samples), strict=True):
+        apart = np.linalg.norm(found.points[[11, 12, 23, 24]] - sample.keypoints2d[[16, 17, 1, 2]], axis=1)
+        assert apart.mean() < 0.08 * (sample.box[3] - sample.box[1])
+        assert (found.confidence >= 0).all() and (found.confidence <= 1).all()
+
+
+def test_masks_agree_with_the_outlines_that_annotators_drew(registry: Registry, shared: Path) -> None:
+    folder = shared / "data/images/coco"
+    document = json.loads((folder / "test_coco.json").read_text())
+    names = {image["id"]: image["file_name"] for image in document["images"]}
+    labeller = registry.create(Kind.KEYPOINTS, "blazepose", {}, "test")
+    shares = []
+    for entry in document["annotations"]:
+        if not isinstance(entry["segmentation"], list) or entry["num_keypoints"] == 0:
+            continue
+        x, y, width, height = entry["bbox"]
+        path = folder / names[entry["image_id"]]
+        box = [x, y, x + width, y + height]
+        sample = Sample(str(entry["id"]), path, box, "coco17", np.zeros((17, 2)), np.zeros(17))  # type: ignore[arg-type]
+        (mask,) = labeller.masks([sample])
+        truth = np.zeros(mask.shape, np.uint8)
+        for outline in entry["segmentation"]:
+            cv2.fillPoly(truth, [np.reshape(outline, (-1, 2)).round().astype(np.int32)], 1)
+        shares.append(((mask > 0.5) & (truth > 0)).sum() / ((mask > 0.5) | (truth > 0)).sum())
+    assert len(shares) >= 10 and np.mean(shares) > 0.72
