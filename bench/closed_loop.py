@@ -2,7 +2,7 @@
 
 The rendered people take their poses from real motion capture (the npz format of `data/motions`):
 
-- the estimator, the shipped starter weights of `spin`, was pre-trained on people posed from `lab` clips only;
+- the estimator, `starter` as it is shipped, was pre-trained on people posed from `lab` clips only;
 - it is mined on people posed from one half of the `wild` clips, with 2D labels only;
 - the shipped motion generator has seen neither that half (`posesyn_starter.splits.mining_clip`) nor the test clips;
 - it is tested on people posed from other `wild` clips: `val.npz`, or any file in the same format (--test-motions).

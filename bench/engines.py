@@ -37,11 +37,11 @@ ROUNDS = 3
 
 def networks(registry: Registry, weights: Path) -> dict[str, ExportableModule]:
     """The three networks by name."""
-    starter = registry.create(Kind.ESTIMATOR, "spin", {}, "bench")
+    starter = registry.create(Kind.ESTIMATOR, "starter", {}, "bench")
     full = registry.create(Kind.ESTIMATOR, "spin", {"weights": str(weights)}, "bench")
     base = Hmr2Network(Sizes(channels=768, depth=12, head_channels=64)).eval()
     vit = ExportableModule("hmr2_vit_b16", base, {"images": torch.randn(2, 3, IMAGE_SIZE, IMAGE_SIZE)})
-    return {"starter": exportable("spin", starter), "resnet50": exportable("spin_resnet50", full), "vit": vit}
+    return {"starter": exportable("starter", starter), "resnet50": exportable("spin_resnet50", full), "vit": vit}
 
 
 def table(title: str, timings: list[Timing]) -> None:

@@ -33,7 +33,7 @@ def people(count: int, folder: str) -> list[LabelledFrame]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--estimator", default="spin")
+    parser.add_argument("--estimator", default="starter")
     parser.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", help="an option of the estimator")
     parser.add_argument("--frames", type=int, default=256)
     parser.add_argument("--batch-size", type=int, default=32)
