@@ -58,6 +58,6 @@ def test_torch_cuts_as_opencv_does() -> None:
 
 def test_the_second_looks_square_is_one_in_numpy_and_torch() -> None:
     points = np.random.default_rng(0).uniform(50, 400, (6, 24, 2))
-    ours = np.stack([views.square_of_body(one, np.ones(24, bool)) for one in points])  # type: ignore[arg-type]
+    ours = np.array([views.square_of_body(one, np.ones(24, bool)) for one in points])
     theirs = starter_network.square_of_body(torch.from_numpy(points).float()).numpy()
     np.testing.assert_allclose(theirs, ours, atol=1e-2)
