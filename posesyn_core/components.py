@@ -13,6 +13,8 @@ import numpy as np
 from attrs import frozen
 
 from posesyn_core.contracts.engines import Accelerated, Engine
+from posesyn_core.contracts.needs import Licence as Licence  # offered here too, beside what describes a component
+from posesyn_core.contracts.needs import Need as Need
 from posesyn_core.contracts.training import TrainingDefaults
 from posesyn_core.values import (
     ClipPlan,
@@ -36,33 +38,6 @@ if TYPE_CHECKING:
     from posesyn_core.files.checkpoints import WeightFormat
 
 Types = tuple[type, ...]
-
-
-@frozen
-class Need:
-    """Something a component can't work without.
-
-    ``modules`` are importable names checked without importing them; ``path`` is a file checked for existence;
-    ``remedy`` is the sentence that tells how to get it.
-    """
-
-    what: str
-    remedy: str
-    modules: tuple[str, ...] = ()
-    path: Path | None = None
-
-
-@frozen
-class Licence:
-    """Who may use a component for what, as far as its author knows; a phrase each, for ``posesyn plugins show``.
-
-    ``code``: the licence of the code that it follows or wraps; ``weights``: of the weights or files that it can load;
-    ``data``: what both mean for the data made with it.
-    """
-
-    code: str
-    weights: str
-    data: str
 
 
 @frozen
