@@ -7,7 +7,8 @@ job is a line of JSON on standard input::
     {"arguments": [...], "stage": "animate", "after": 0.3}      killed 0.3 s after the stage has begun
     {"arguments": [...], "counts": "counts.json"}               not killed; counts the changes of every stage
 
-``arguments`` are those of ``posesyn``. The answer is a line of JSON: ``{"killed": true, "code": -9}``.
+A stage that ends before its moment comes is killed at its end, and one that was complete already at the beginning of
+the next. ``arguments`` are those of ``posesyn``. The answer is a line of JSON: ``{"killed": true, "code": -9}``.
 """
 
 import json
@@ -24,6 +25,7 @@ from posesyn_core.cli import main
 from posesyn_core.pipeline.animate import Clips
 from posesyn_core.pipeline.caption import Captions
 from posesyn_core.pipeline.filter import Verdicts
+from posesyn_core.pipeline.order import STAGES
 from posesyn_core.pipeline.references import References
 from posesyn_core.pipeline.score import Scores
 from posesyn_core.pipeline.synthesize import Motions
@@ -32,6 +34,7 @@ from posesyn_core.registry import Registry
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "shutil.rmtree"}
 BEGINNING = "beginning"
 """What counts as a stage before the first one has begun."""
+ORDER = (BEGINNING, *STAGES)
 
 
 class Watch:
@@ -45,8 +48,15 @@ class Watch:
     @hookimpl
     def stage_started(self, run: Path, stage: str) -> None:
         self.stage = stage
+        if "stage" in self.job and ORDER.index(stage) > ORDER.index(self.job["stage"]):
+            die()
         if self.job.get("stage") == stage and "after" in self.job:
-            threading.Timer(self.job["after"], os.kill, (os.getpid(), signal.SIGKILL)).start()
+            threading.Timer(self.job["after"], die).start()
+
+    @hookimpl
+    def stage_finished(self, run: Path, stage: str) -> None:
+        if stage == self.job.get("stage"):
+            die()
 
     def see(self, event: str, arguments: tuple[Any, ...]) -> None:
         writes = event in CHANGES or (event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_WRONLY)
@@ -54,7 +64,11 @@ class Watch:
             return
         self.counts[self.stage] += 1
         if self.job.get("event") == self.counts[self.stage] and self.job.get("stage") == self.stage:
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def child(job: dict[str, Any], folder: str) -> None:
