@@ -36,7 +36,7 @@ class Ledger:
     def figures(self, stage: str) -> dict[str, Any] | None:
         """The figures of a complete stage; None if it is not complete, or was made from something else."""
         done = self._done(stage)
-        if done is None or self._read(stage, INPUTS) != self._inputs(stage):
+        if done is None or self._given(stage) != self._inputs(stage):
             return None
         return {name: value for name, value in done.items() if name != SEAL}
 
@@ -53,24 +53,23 @@ class Ledger:
         """
         place, inputs = None, self._inputs(stage)
         folder = self.folder / stage
-        if self._read(stage, INPUTS) != inputs:
+        if self._given(stage) != inputs:
             if stage in self.tables:
                 self.reopen(stage)
             else:
                 place = set_aside(self.folder, [folder])
-            self._write(stage, INPUTS, inputs)
+            self._write(stage, INPUTS, inputs, {})
         return place
 
     def finish(self, stage: str, figures: Mapping[str, Any]) -> None:
         """Mark a stage complete."""
-        if self._read(stage, INPUTS) is None:
-            self._write(stage, INPUTS, self._inputs(stage))
+        if self._given(stage) is None:
+            self._write(stage, INPUTS, self._inputs(stage), {})
         tables = self.tables.get(stage, ())
         parts = {str(table.folder.relative_to(self.folder)): len(table.parts()) for table in tables}
         files = {} if tables else _checksums(self.folder / stage)
         plain = json.loads(json.dumps(figures))
-        seal = {"mark": self._mark(stage), "parts": parts, "files": files, "figures": _checksum(plain)}
-        self._write(stage, DONE, {**plain, SEAL: seal})
+        self._write(stage, DONE, plain, {"mark": self._mark(stage), "parts": parts, "files": files})
 
     def reopen(self, stage: str) -> None:
         """Let a stage be gone on with: what is missing of it will be done."""
@@ -111,7 +110,7 @@ class Ledger:
         except DamagedFile:
             (self.folder / stage / INPUTS).unlink()
             if stage in self.tables or (self._done(stage) or {}).get(SEAL, {}).get("mark") == self._of(stage):
-                self._write(stage, INPUTS, self._inputs(stage))
+                self._write(stage, INPUTS, self._inputs(stage), {})
 
     def changed_files(self, stage: str) -> list[tuple[Path, str]]:
         """(file, what is wrong with it) for the files of a complete stage without tables."""
@@ -141,11 +140,12 @@ class Ledger:
         return fingerprint(self._inputs(stage))
 
     def _done(self, stage: str) -> dict[str, Any] | None:
-        done = self._read(stage, DONE)
-        if done is not None and done.get(SEAL, {}).get("figures") != _checksum({**done, SEAL: None}):
-            path = self.folder / stage / DONE
-            raise DamagedFile(path, "is damaged: its figures do not agree with their checksum", check_remedy(path))
-        return done
+        return self._read(stage, DONE)
+
+    def _given(self, stage: str) -> dict[str, Any] | None:
+        """The inputs that a stage was begun with."""
+        found = self._read(stage, INPUTS)
+        return None if found is None else {name: value for name, value in found.items() if name != SEAL}
 
     def _read(self, stage: str, name: str) -> dict[str, Any] | None:
         path = self.folder / stage / name
@@ -157,16 +157,22 @@ class Ledger:
             raise DamagedFile(path, "is damaged: it is no JSON", check_remedy(path)) from error
         if not isinstance(found, dict):
             raise DamagedFile(path, "is damaged: it is no JSON object", check_remedy(path))
+        seal = found.get(SEAL)
+        if not isinstance(seal, dict) or seal.get("checksum") != _checksum(f"{stage}/{name}", found):
+            raise DamagedFile(path, "is damaged: it does not agree with its checksum", check_remedy(path))
         return found
 
-    def _write(self, stage: str, name: str, content: Mapping[str, Any]) -> None:
-        write_atomic(self.folder / stage / name, json.dumps(content, indent=1, sort_keys=True) + "\n")
+    def _write(self, stage: str, name: str, content: Mapping[str, Any], seal: Mapping[str, Any]) -> None:
+        """Write a book with its seal, to which the checksum of everything is added."""
+        whole = {**content, SEAL: dict(seal)}
+        whole[SEAL]["checksum"] = _checksum(f"{stage}/{name}", whole)
+        write_atomic(self.folder / stage / name, json.dumps(whole, indent=1, sort_keys=True) + "\n")
 
 
-def _checksum(figures: Mapping[str, Any]) -> str:
-    """Of figures as JSON keeps them, less their seal."""
-    plain = {name: value for name, value in figures.items() if name != SEAL}
-    return digest(json.dumps(plain, sort_keys=True).encode())
+def _checksum(name: str, book: Mapping[str, Any]) -> str:
+    """Of which book it is and all that it says, but for the checksum itself."""
+    seal = {name: value for name, value in book[SEAL].items() if name != "checksum"}
+    return digest(json.dumps([name, {**book, SEAL: seal}], sort_keys=True).encode())
 
 
 def _checksums(folder: Path) -> dict[str, str]:
