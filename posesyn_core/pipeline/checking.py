@@ -7,7 +7,7 @@ from pathlib import Path
 from attrs import frozen
 
 from posesyn_core.pipeline.ledger import DONE, INPUTS
-from posesyn_core.pipeline.order import BUILDS_ON
+from posesyn_core.pipeline.order import BUILDS_ON, later
 from posesyn_core.pipeline.run import Run
 from posesyn_core.pipeline.seals import DamagedFile, digest
 from posesyn_core.pipeline.superseded import set_aside
@@ -58,6 +58,7 @@ def _of_stage(run: Run, stage: str) -> Iterator[Damage]:
             run.ledger.read(stage, name)
         except DamagedFile as damaged:
             yield Damage(stage, damaged.path, damaged.fault)
+    yield from _missing_books(run, stage)
     if stage not in run.ledger.tables:
         yield from (Damage(stage, *changed) for changed in _quietly(run, stage))
         return
@@ -73,6 +74,15 @@ def _of_stage(run: Run, stage: str) -> Iterator[Damage]:
             yield Damage(stage, damaged.path, damaged.fault)
     if stage == "animate":
         yield from _of_frames(run)
+
+
+def _missing_books(run: Run, stage: str) -> Iterator[Damage]:
+    """The inputs of a stage that has results; the figures of one that others have gone on from."""
+    inputs, done = (run.folder / stage / name for name in (INPUTS, DONE))
+    if not inputs.exists():
+        yield Damage(stage, inputs, "is gone")
+    if not done.exists() and any((run.folder / other / DONE).exists() for other in later(stage)):
+        yield Damage(stage, done, "is gone")
 
 
 def _quietly(run: Run, stage: str) -> list[tuple[Path, str]]:

@@ -104,13 +104,19 @@ class Ledger:
             self._read(stage, name)
 
     def restore_inputs(self, stage: str) -> None:
-        """Write the inputs of a stage again if they can't be read and its results are of those that hold now."""
+        """Write the inputs of a stage again if they are gone or damaged, and its results are of those that hold now."""
+        path = self.folder / stage / INPUTS
         try:
-            self._read(stage, INPUTS)
+            if self._read(stage, INPUTS) is not None:
+                return
         except DamagedFile:
-            (self.folder / stage / INPUTS).unlink()
-            if stage in self.tables or (self._done(stage) or {}).get(SEAL, {}).get("mark") == self._of(stage):
-                self._write(stage, INPUTS, self._inputs(stage), {})
+            path.unlink()
+        try:
+            mark = (self._done(stage) or {}).get(SEAL, {}).get("mark")
+        except DamagedFile:
+            mark = None
+        if stage in self.tables or mark == self._of(stage):
+            self._write(stage, INPUTS, self._inputs(stage), {})
 
     def changed_files(self, stage: str) -> list[tuple[Path, str]]:
         """(file, what is wrong with it) for the files of a complete stage without tables."""

@@ -11,6 +11,7 @@ import pytest
 
 from posesyn_core.cli import main
 from posesyn_core.pipeline.checking import damages
+from posesyn_core.pipeline.order import later
 from posesyn_core.pipeline.run import Run, open_run
 from posesyn_core.registry import Registry
 from tests.harness.runs import Victim, command, contents, differing, victim
@@ -148,6 +149,9 @@ def test_hundreds_of_damages(patient: Patient, capsys: pytest.CaptureFixture[str
         before = path.read_bytes()
         harm(path, chance)
         if path.exists() and path.read_bytes() == before:
+            continue
+        if path.name == "done.json" and not path.exists() and not later(path.parent.name):
+            path.write_bytes(before)  # a stage that nobody has gone on from is unfinished without, not damaged
             continue
         found = list(damages(patient.run))
         assert found, (path, harm)
