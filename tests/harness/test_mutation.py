@@ -162,7 +162,7 @@ def main(cases: int, seed: int, only: list[str]) -> None:
         def tell(answers: list[dict[str, Any]]) -> None:
             if answers[-1]["outcome"] == "fault":
                 print(faults(answers[-1:]), flush=True)
-            if len(answers) % 2000 == 0:
+            if len(answers) % 1000 == 0:
                 print(figures(answers), flush=True)
 
         print(figures(attack(Path(folder) / "mutants", cases, seed, only or None, tell)), flush=True)
