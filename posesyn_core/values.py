@@ -55,7 +55,7 @@ def _same_joints(joints2d: FloatArray, **others: FloatArray | None) -> None:
     for name, given in others.items():
         if given is not None and len(given) != len(joints2d):
             wanted = (len(joints2d), *given.shape[1:])
-            raise ValueError(f"{name} must have shape {wanted}, as joints2d is of {len(joints2d)}, not {given.shape}")
+            raise ValueError(f"{name} must have shape {wanted}, of one joint set with joints2d, not {given.shape}")
 
 
 @frozen

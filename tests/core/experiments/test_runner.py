@@ -133,6 +133,8 @@ def test_published_figures_stand_where_the_paper_has_them() -> None:
 @pytest.mark.parametrize("metric", ["mpjpe", "pa_mpjpe", "pckh"])
 def test_published_means_are_those_of_the_sets(estimator: str, metric: str) -> None:
     for row in (row for row in table1(estimator).rows if row.published):
+        if (estimator, row.name) == ("hybrik", "PoseGen"):
+            continue  # the paper prints 117.9 and 79.6 beside sets whose means are 117.7 and 79.2
         values = [figures[metric] for name, figures in row.published.items() if name != "Mean" and metric in figures]
         assert np.mean(values) == pytest.approx(row.published["Mean"][metric], abs=0.16)
 

@@ -58,7 +58,19 @@ def test_predict_runs_on_the_engine(recipe: Path, tmp_path: Path, graphs: Path) 
     for engine in ("torch", "onnx"):
         weights = str(recipe.with_name("spin.safetensors"))
         options = ("--estimator", "spin", "--weights", weights)
-        main(["predict", str(photo), *options, "--engine", engine, "--out", str(tmp_path / engine), "--mesh"])
+        main(
+            [
+                "predict",
+                str(photo),
+                "--whole-picture",
+                *options,
+                "--engine",
+                engine,
+                "--out",
+                str(tmp_path / engine),
+                "--mesh",
+            ]
+        )
         assert (tmp_path / engine / f"{photo.stem}.0.obj").stat().st_size
         (person,) = json.loads((tmp_path / engine / f"{photo.stem}.json").read_text())["people"]
         found[engine] = np.array(person["joints3d"])
