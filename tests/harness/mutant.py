@@ -113,7 +113,7 @@ def main(folder: Path) -> None:
     for subject in mutant.known:  # everything is imported and warm before memory is limited and time is taken
         subject.read(mutant.place(subject))
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + SPARE, used + SPARE))
+    resource.setrlimit(resource.RLIMIT_AS, (used + SPARE, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     answers = sys.stdout
     sys.stdout = sys.stderr

@@ -1,6 +1,8 @@
 """Reading in a process apart: answers and faults come back, and a crash costs one file."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,14 @@ def test_a_forked_process_has_a_reader_of_its_own(tmp_path: Path) -> None:
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert read_apart(length, tmp_path / "good", 1) == 4
+
+
+def test_a_machine_that_limits_memory_already_is_obeyed(tmp_path: Path) -> None:
+    (tmp_path / "good").write_bytes(b"four")
+    code = (
+        "import resource; from pathlib import Path; from tests.core.files.test_apart import length\n"
+        "from posesyn_core.files.apart import read_apart\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))\n"
+        f"assert read_apart(length, Path({str(tmp_path / 'good')!r}), 2) == 8"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
