@@ -24,8 +24,8 @@ from attrs import define, field
 from posesyn_core.errors import UserError
 from posesyn_core.files.paths import shown
 
-MOST_SECONDS = 120.0
-"""For one file."""
+MOST_SECONDS, MOST_SECONDS_PER_MB = 15.0, 10.0
+"""For one file, and more for a large one."""
 MOST_BYTES = 8 << 30
 """Of memory, more than which no annotation file needs."""
 _LENGTH = struct.Struct("<Q")
@@ -43,14 +43,14 @@ class _Process:
     owner: int = 0
     lock: threading.Lock = field(factory=threading.Lock)
 
-    def ask(self, question: tuple[str, str, tuple[Any, ...]]) -> Any:
-        """The answer to ``(function, path, arguments)``, or the exception that it raised."""
+    def ask(self, question: tuple[str, str, tuple[Any, ...]], seconds: float) -> Any:
+        """The answer to ``(function, path, arguments)``, or the exception that it raised, if it comes in time."""
         with self.lock:
             process = self._started()
             try:
                 assert process.stdin is not None
                 _send(process.stdin, pickle.dumps(question))
-                return pickle.loads(self._answer(process))
+                return pickle.loads(self._answer(process, seconds))
             except (OSError, EOFError, TimeoutError) as error:
                 self.stop()
                 raise CrashedError(str(error) or "it ended") from error
@@ -68,11 +68,11 @@ class _Process:
             )
         return self.running
 
-    def _answer(self, process: "subprocess.Popen[bytes]") -> bytes:
+    def _answer(self, process: "subprocess.Popen[bytes]", seconds: float) -> bytes:
         assert process.stdout is not None
-        ready, _, _ = select.select([process.stdout], [], [], MOST_SECONDS)
+        ready, _, _ = select.select([process.stdout], [], [], seconds)
         if not ready:
-            raise TimeoutError(f"it took more than {MOST_SECONDS:.0f} seconds")
+            raise TimeoutError(f"it took more than {seconds:.0f} seconds")
         return _receive(process.stdout)
 
     def stop(self) -> None:
@@ -95,8 +95,10 @@ def read_apart(function: Callable[..., Any], path: Path, *arguments: Any) -> Any
 
     UserError if the file kills the process or takes too long. The function must be a module's own.
     """
+    question = (f"{function.__module__}:{function.__qualname__}", str(path.absolute()), arguments)
+    size = path.stat().st_size if path.is_file() else 0
     try:
-        done, result = _process.ask((f"{function.__module__}:{function.__qualname__}", str(path.absolute()), arguments))
+        done, result = _process.ask(question, MOST_SECONDS + MOST_SECONDS_PER_MB * size / 1e6)
     except CrashedError as error:
         raise UserError(f"{shown(path)} is damaged: the library that reads it failed on it ({error})") from error
     if not done:

@@ -1,4 +1,4 @@
-"""MATLAB's and HDF5's files: read apart, because damaged ones crash the libraries that read them.
+"""MATLAB's, HDF5's and CDF's files: read apart, because damaged ones crash or hang the libraries that read them.
 
 The functions ``load_...`` run in the process apart (:mod:`posesyn_core.files.apart`).
 """
@@ -56,6 +56,13 @@ def load_mat(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
         ) from error
     except Exception as error:
         raise ValueError(f"it is not a MATLAB file: {reason_of(error)}") from error
+
+
+def load_cdf(path: Path) -> NDArray[np.float64]:
+    """The variable "Pose" of a CDF file; its library, which is Python, may go round for ever in a damaged one."""
+    import cdflib
+
+    return np.asarray(cdflib.CDF(path).varget("Pose"), np.float64)
 
 
 def load_hdf5(path: Path, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:

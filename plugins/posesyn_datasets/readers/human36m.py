@@ -27,6 +27,7 @@ from attrs import NOTHING, define, field
 
 from posesyn_core import option
 from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files.apart import read_apart
 from posesyn_core.files.locating import in_order
 from posesyn_core.geometry.skeletons import H36M17
 from posesyn_core.geometry.units import UNITS, check_units
@@ -35,6 +36,7 @@ from posesyn_core.values import EvaluationProtocol, SampleOrRejection
 from posesyn_datasets.readers import recordings
 from posesyn_datasets.readers.annotations import existing_root, find_images, follow_links
 from posesyn_datasets.readers.checks import Floats, chosen, expect_layout, optional_module
+from posesyn_datasets.readers.foreign import load_cdf
 from posesyn_datasets.readers.npz3d import Row, read_cameras, read_people, samples
 from posesyn_datasets.readers.recordings import Recording
 
@@ -161,9 +163,9 @@ class Human36mRecordings:
 
 def _read_poses(path: Path, dimensions: int) -> Floats:
     """(N, 17, dimensions) of a CDF file; SampleError if it is missing or damaged, UserError if it has other joints."""
-    cdflib = optional_module("cdflib", "cdf")
+    optional_module("cdflib", "cdf")
     try:
-        values = np.asarray(cdflib.CDF(path.absolute()).varget("Pose"), np.float64)
+        values = read_apart(load_cdf, path)
     except Exception as error:  # cdflib raises whatever a damaged file leads it to
         raise SampleError(f"{path.parent.name}/{path.name} is no CDF file with a variable 'Pose': {error}") from error
     if values.shape[-1] != OFFICIAL_JOINTS * dimensions:
