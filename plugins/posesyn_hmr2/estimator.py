@@ -44,7 +44,14 @@ class Hmr2:
     """A TrainableEstimator. ``images`` (B, 3, 256, 256) -> ``global_orient``, ``body_pose``, ``betas``, ``cam``."""
 
     training_defaults: ClassVar[TrainingDefaults] = TrainingDefaults(
-        *(1e-5, 32), steps=200_000, decay="constant", weight_decay=1e-4, warm_up=0.0, max_gradient=0.0, mode="train"
+        learning_rate=1e-5,
+        batch_size=32,
+        steps=200_000,
+        decay="constant",
+        weight_decay=1e-4,
+        warm_up=0.0,
+        max_gradient=0.0,
+        mode="train",
     )
     """The paper's fine-tuning of 4DHumans (supplement A), with 4D-Humans' weight decay, without clipping or warm-up."""
     scratch_defaults: ClassVar[TrainingDefaults] = evolve(

@@ -1,17 +1,13 @@
-"""How an estimator is trained where nobody says otherwise."""
+"""How an estimator is trained: the rule of its updates, and what its authors chose."""
 
 from typing import Literal
 
 from attrs import frozen
 
 
-@frozen
-class TrainingDefaults:
-    """How an estimator is fine-tuned where the recipe's ``[finetune]`` leaves a key unset.
-
-    The fields are keys of ``[finetune]``. How long: either ``steps`` or ``epochs``, passes through all training frames;
-    None = not said. Those of an estimator are its authors' or the paper's that fine-tunes it; those here are for
-    estimators that say nothing.
+@frozen(kw_only=True)
+class UpdateRule:
+    """How AdamW changes the weights; the fields are keys of ``[finetune]``.
 
     ``decay``: "steps" lets the learning rate fall to a tenth at each of ``milestones``, shares of the training.
     ``warm_up`` is the share of the training in which it rises linearly, ``betas`` are Adam's. Gradients are clipped to
@@ -19,10 +15,7 @@ class TrainingDefaults:
     network in its training mode, BatchNorm, dropout and drop path alive; "frozen" as it is at inference.
     """
 
-    learning_rate: float = 1e-4
-    batch_size: int = 32
-    steps: int | None = None
-    epochs: int | None = None
+    learning_rate: float
     decay: Literal["cosine", "constant", "steps"] = "cosine"
     weight_decay: float = 0.0
     milestones: tuple[float, ...] = ()
@@ -31,3 +24,18 @@ class TrainingDefaults:
     max_gradient: float = 10.0
     clip: Literal["all", "each"] = "all"
     mode: Literal["train", "frozen"] = "frozen"
+
+
+@frozen(kw_only=True)
+class TrainingDefaults(UpdateRule):
+    """How an estimator is fine-tuned where the recipe's ``[finetune]`` leaves a key unset.
+
+    How long: either ``steps`` or ``epochs``, passes through all training frames; None = not said. The values of an
+    estimator are its authors' or those of the paper that fine-tunes it; the ones here are for estimators that say
+    nothing.
+    """
+
+    learning_rate: float = 1e-4
+    batch_size: int = 32
+    steps: int | None = None
+    epochs: int | None = None

@@ -19,6 +19,7 @@ import torch
 from attrs import asdict, field, frozen
 
 from posesyn_core.components import TrainableEstimator, TrainingAugmenter
+from posesyn_core.contracts.training import UpdateRule
 from posesyn_core.errors import UserError
 from posesyn_core.files.paths import atomic_path, write_atomic
 from posesyn_core.parallel.processes import process_place
@@ -36,26 +37,17 @@ if TYPE_CHECKING:
 CHECKPOINT, METRICS, WEIGHTS = "checkpoint.pt", "metrics.jsonl", "weights.safetensors"
 
 
-@frozen
-class Schedule:
-    """How the weights are updated: AdamW with a warm-up, then ``decay`` of the learning rate.
+@frozen(kw_only=True)
+class Schedule(UpdateRule):
+    """One training: AdamW with a warm-up, then ``decay`` of the learning rate, over ``steps``.
 
-    The fields of :class:`posesyn_core.contracts.training.TrainingDefaults` mean the same here. A step sees
-    ``accumulate`` batches, whose gradients are averaged; several processes share them. ``precision`` other than "fp32"
-    computes the loss in mixed precision. In ``mode`` "train" BatchNorm normalises by the batch and goes on averaging;
-    several processes average what it holds. "frozen" suits a short fine-tuning on a mixture of two kinds of pictures.
+    A step sees ``accumulate`` batches, whose gradients are averaged; several processes share them. ``precision`` other
+    than "fp32" computes the loss in mixed precision. In ``mode`` "train" BatchNorm normalises by the batch and goes on
+    averaging; several processes average what it holds. "frozen" suits a short fine-tuning on a mixture of two kinds of
+    pictures.
     """
 
     steps: int
-    learning_rate: float
-    decay: Literal["cosine", "constant", "steps"] = "cosine"
-    weight_decay: float = 0.0
-    milestones: tuple[float, ...] = ()
-    warm_up: float = 0.05
-    betas: tuple[float, float] = (0.9, 0.999)
-    max_gradient: float = 10.0
-    clip: Literal["all", "each"] = "all"
-    mode: Literal["train", "frozen"] = "frozen"
     accumulate: int = 1
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
 
