@@ -54,7 +54,14 @@ class Hybrik:
 
     training_kind: ClassVar[type] = Person
     training_defaults: ClassVar[TrainingDefaults] = TrainingDefaults(
-        *(1e-4, 64), epochs=40, decay="constant", warm_up=0.0, max_gradient=5.0, clip="each", mode="train"
+        learning_rate=1e-4,
+        batch_size=64,
+        epochs=40,
+        decay="constant",
+        warm_up=0.0,
+        max_gradient=5.0,
+        clip="each",
+        mode="train",
     )
     """The paper's fine-tuning of HybrIK (supplement A), its gradients clipped tensor by tensor, as officially."""
     scratch_defaults: ClassVar[TrainingDefaults] = evolve(
