@@ -59,7 +59,12 @@ class Lifter:
         self.lifter = load_network(name, config.weights, config.dropout, config.width)
         self.network: nn.Module = LifterNetwork(self.lifter, config.flip).to(config.device).eval()
         self.training_defaults = TrainingDefaults(
-            *(self.kind.augmented_rate, 1024), epochs=self.kind.epochs, warm_up=0.0, max_gradient=1.0, mode="train"
+            learning_rate=self.kind.augmented_rate,
+            batch_size=1024,
+            epochs=self.kind.epochs,
+            warm_up=0.0,
+            max_gradient=1.0,
+            mode="train",
         )
         self.scratch_defaults = evolve(self.training_defaults, learning_rate=self.kind.rate, decay="constant")
 
