@@ -15,6 +15,7 @@ from attrs import frozen
 from posesyn_core.contracts.engines import Accelerated, Engine
 from posesyn_core.contracts.needs import Licence as Licence  # offered here too, beside what describes a component
 from posesyn_core.contracts.needs import Need as Need
+from posesyn_core.contracts.needs import Resources as Resources
 from posesyn_core.contracts.training import TrainingDefaults
 from posesyn_core.values import (
     ClipPlan,
@@ -47,7 +48,7 @@ class Component:
     ``weights`` (optional) makes the format of its checkpoint files, for ``posesyn weights``. ``lacks`` (optional) gets
     a config and answers ``posesyn check RECIPE``: a sentence, with where to get it, for each file that the config names
     and that is not there or is not what it should be. It looks at names, sizes and heads (the functions of
-    ``posesyn_core.files.presence``) and imports nothing heavy.
+    ``posesyn_core.files.presence``) and imports nothing heavy. ``resources`` are what a cluster sets aside for it.
     """
 
     kind: "Kind"
@@ -59,6 +60,7 @@ class Component:
     weights: "Callable[[], WeightFormat] | None" = None
     licence: Licence | None = None
     lacks: Callable[[Any], Iterable[str]] | None = None
+    resources: Resources = Resources()
 
 
 @runtime_checkable

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from posesyn_blazepose.config import BlazePoseConfig, DetectorConfig, LabellerConfig, StarterConfig
-from posesyn_core.components import Component, Kind, Licence
+from posesyn_core.components import Component, Kind, Licence, Resources
 from posesyn_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from posesyn_blazepose.starter import Starter
     from posesyn_blazepose.weights import BlazePoseWeights, StarterWeights
 
+SMALL = Resources(gpus=0.1)
+"""Networks of a few million weights: ten processes share a GPU."""
 LICENCE = Licence(
     code="MediaPipe's BlazePose (Apache-2.0)",
     weights="Google's converted ones and the starter's, which come with it: Apache-2.0, notice beside them",
@@ -79,6 +81,7 @@ def register_estimators() -> list[Component]:
             make_blazepose,
             BlazePoseConfig,
             weights=make_weights,
+            resources=SMALL,
             licence=LICENCE,
         ),
         Component(
@@ -88,6 +91,7 @@ def register_estimators() -> list[Component]:
             make_starter,
             StarterConfig,
             weights=make_starter_weights,
+            resources=SMALL,
             licence=LICENCE,
         ),
     ]
@@ -103,6 +107,7 @@ def register_keypoint_estimators() -> list[Component]:
             make_labeller,
             LabellerConfig,
             weights=make_weights,
+            resources=SMALL,
             licence=LICENCE,
         )
     ]
@@ -118,6 +123,7 @@ def register_detectors() -> list[Component]:
             make_detector,
             DetectorConfig,
             weights=make_weights,
+            resources=SMALL,
             licence=LICENCE,
         )
     ]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from posesyn_champ.config import ChampConfig
-from posesyn_core.components import Component, Kind, Licence, Need
+from posesyn_core.components import Component, Kind, Licence, Need, Resources
 from posesyn_core.files.presence import body_faults, file_faults, folder_faults
 from posesyn_core.hookspecs import hookimpl
 
@@ -73,6 +73,7 @@ def register_animators() -> list[Component]:
             ChampConfig,
             needs=(need,),
             weights=make_weights,
+            resources=Resources(gpus=1.0, memory_gb=32),
             licence=LICENCE,
             lacks=lacks,
         )

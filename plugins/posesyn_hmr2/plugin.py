@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from posesyn_core.components import Component, Kind, Licence
+from posesyn_core.components import Component, Kind, Licence, Resources
 from posesyn_core.files.presence import body_faults, file_faults
 from posesyn_core.hookspecs import hookimpl
 from posesyn_hmr2.config import Hmr2Config
@@ -74,6 +74,7 @@ def register_estimators() -> list[Component]:
             make_hmr2,
             Hmr2Config,
             weights=make_weights,
+            resources=Resources(gpus=0.25, memory_gb=8),
             licence=LICENCE,
             lacks=estimator_lacks,
         )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from posesyn_core.components import Component, Kind, Licence, Need
+from posesyn_core.components import Component, Kind, Licence, Need, Resources
 from posesyn_core.files.presence import file_faults, hub_faults
 from posesyn_core.hookspecs import hookimpl
 from posesyn_llava.config import LlavaConfig
@@ -42,6 +42,14 @@ def register_captioners() -> list[Component]:
     summary = "A vision-language model asked as in the paper (LLaVA-Llama-3-8B, or another by id or folder)"
     need = Need("transformers", "pip install posesyn[llava]", modules=("transformers",))
     captioner = Component(
-        Kind.CAPTIONER, "llava", summary, make_captioner, LlavaConfig, needs=(need,), licence=LICENCE, lacks=lacks
+        Kind.CAPTIONER,
+        "llava",
+        summary,
+        make_captioner,
+        LlavaConfig,
+        needs=(need,),
+        resources=Resources(gpus=1.0, memory_gb=24),
+        licence=LICENCE,
+        lacks=lacks,
     )
     return [captioner]

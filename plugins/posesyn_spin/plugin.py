@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from posesyn_core.components import Component, Kind, Licence
+from posesyn_core.components import Component, Kind, Licence, Resources
 from posesyn_core.files.presence import body_faults, file_faults
 from posesyn_core.hookspecs import hookimpl
 from posesyn_spin.config import SpinConfig
@@ -59,6 +59,7 @@ def register_estimators() -> list[Component]:
             make_spin,
             SpinConfig,
             weights=make_weights,
+            resources=Resources(gpus=0.1, memory_gb=4),
             licence=LICENCE,
             lacks=lacks,
         )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from posesyn_core.components import Component, Kind, Licence
+from posesyn_core.components import Component, Kind, Licence, Resources
 from posesyn_core.files.presence import file_faults, hub_faults
 from posesyn_core.hookspecs import hookimpl
 from posesyn_t2mgpt.commands import t2mgpt
@@ -73,6 +73,7 @@ def register_motion_generators() -> list[Component]:
         make_generator,
         T2MGptConfig,
         weights=make_weights,
+        resources=Resources(gpus=0.25, memory_gb=4),
         licence=LICENCE,
         lacks=lacks,
     )

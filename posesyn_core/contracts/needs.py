@@ -1,4 +1,4 @@
-"""What a component can't work without, and who may use it."""
+"""What a component can't work without, what it takes of a machine, and who may use it."""
 
 from pathlib import Path
 
@@ -30,3 +30,16 @@ class Licence:
     code: str
     weights: str
     data: str
+
+
+@frozen
+class Resources:
+    """What a process that runs a component takes of a cluster's machine, so that others may share the rest.
+
+    ``gpus`` counts where the component's device is a GPU; 0.25 = four processes share one. ``memory_gb`` is main
+    memory, 0 = little enough not to be counted.
+    """
+
+    cpus: float = 1.0
+    gpus: float = 1.0
+    memory_gb: float = 0.0

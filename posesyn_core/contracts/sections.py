@@ -109,6 +109,10 @@ class ExecutorChoice:
     name: Literal["local", "ray"] = option("local", "'local' = this process; 'ray' = a Ray cluster")
     address: str = option("auto", "the cluster: 'auto' = the one that runs here, 'local' = a new one on this machine")
     actors: int = option(0, "actors of a stage at most; 0 = as many as the cluster has room for", least=0)
-    cpus: float = option(1.0, "CPUs of an actor", above=0)
-    gpus: float = option(0.0, "GPUs of an actor; 0.25 = four actors share one", least=0)
-    memory_gb: float = option(0.0, "memory of an actor that the cluster sets aside; 0 = not said", least=0)
+    cpus: float | None = option(None, "CPUs of an actor; unset = what the stage's components say", above=0)
+    gpus: float | None = option(
+        None, "GPUs of an actor, 0.25 = four share one; unset = what the stage's components say, 0 on the CPU", least=0
+    )
+    memory_gb: float | None = option(
+        None, "memory that is set aside for an actor; unset = what the stage's components say, 0 = none", least=0
+    )

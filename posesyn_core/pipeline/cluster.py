@@ -20,9 +20,11 @@ from typing import Any
 
 from attrs import define, field
 
+from posesyn_core.contracts.needs import Resources
 from posesyn_core.contracts.sections import ExecutorChoice
 from posesyn_core.errors import PoseSynError, UserError
 from posesyn_core.pipeline.executor import Filled, Present, do_parts, filled
+from posesyn_core.pipeline.resources import resources
 from posesyn_core.pipeline.run import open_run
 from posesyn_core.pipeline.work import Part, Work
 from posesyn_core.progress import Progress, progress, tell
@@ -96,7 +98,7 @@ class RayExecutor:
     def fill(self, work: Work[Any, Any]) -> Filled:
         """As an :class:`~posesyn_core.pipeline.executor.Executor`; parts appear in any order."""
         with progress(work.label, work.total()) as shown:
-            pool = _Pool(self.ray, self.choice, work, shown)
+            pool = _Pool(self.ray, self.choice, work, shown, resources(work.run, work.stage, self.choice))
             try:
                 pool.do(self._missing(work, shown))
             finally:
@@ -121,6 +123,8 @@ class _Pool:
     choice: ExecutorChoice
     work: Work[Any, Any]
     shown: Progress
+    taken: Resources
+    """By each actor."""
     members: list[_Member] = field(factory=list)
     running: dict[Any, tuple[_Member, PartNumber]] = field(factory=dict)
     """By the reference of the answer."""
@@ -166,9 +170,9 @@ class _Pool:
             return
         actor = self.ray.remote(PartWorker).options(
             name=f"posesyn-{self.work.label}-{secrets.token_hex(4)}",
-            num_cpus=self.choice.cpus,
-            num_gpus=self.choice.gpus,
-            memory=int(self.choice.memory_gb * 2**30) or None,
+            num_cpus=self.taken.cpus,
+            num_gpus=self.taken.gpus,
+            memory=int(self.taken.memory_gb * 2**30) or None,
             max_restarts=0,
         )
         member = _Member(actor.remote(str(self.work.run.folder), type(self.work)))

@@ -37,7 +37,7 @@ def lacks(recipe: Recipe, registry: Registry, folder: Path, stages: Collection[s
         return any(uses(stage, where) for stage in stages)
 
     found: list[str] = []
-    for kind, choice, where in _choices(recipe, registry):
+    for kind, choice, where in choices_of(recipe, registry):
         if used(where):
             found += registry.lacks(kind, choice.name, choice.options, f"[{where}]")
     found += _files(recipe) if used("body") else []
@@ -67,7 +67,7 @@ def disk_bytes(recipe: Recipe) -> int:
     return int(frames + trained * TRAINING_COPIES * (VARIANTS if recipe.finetune.real_only else 1))
 
 
-def _choices(recipe: Recipe, registry: Registry) -> Iterator[tuple[Kind, Choice, str]]:
+def choices_of(recipe: Recipe, registry: Registry) -> Iterator[tuple[Kind, Choice, str]]:
     """Every component of the recipe, its labeller too, which is of one of two kinds."""
     yield from recipe.choices()
     if recipe.labeller is not None:
