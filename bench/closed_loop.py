@@ -23,7 +23,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from posesyn_core.cli.running import VARIANT_TITLES
+from posesyn_core.cli.figures import VARIANT_TITLES
 from posesyn_core.pipeline.run import create_run
 from posesyn_core.recipe import parse_recipe
 from posesyn_core.registry import Registry

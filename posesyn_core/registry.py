@@ -3,6 +3,7 @@
 import difflib
 import importlib.metadata
 import importlib.util
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from types import ModuleType
@@ -16,7 +17,8 @@ from posesyn_core import hookspecs
 from posesyn_core.components import Component, Kind, Need, kind_of
 from posesyn_core.contracts.products import component_fault, product_fault
 from posesyn_core.contracts.results import a_value
-from posesyn_core.errors import UserError
+from posesyn_core.contracts.weights import weights_warning
+from posesyn_core.errors import PoseSynWarning, UserError
 from posesyn_core.files.reading import reason_of
 from posesyn_core.geometry import skeletons
 from posesyn_core.recipe import Choice, structure
@@ -187,7 +189,8 @@ class Registry:
     def create(self, kind: Kind, name: str, options: Mapping[str, Any], where: str) -> Any:
         """Make the component ``name`` with ``options``; ``where`` names their place (recipe section) in errors.
 
-        Raises UserError for an unknown name or option, a missing need, or a product that misses its protocol.
+        Raises UserError for an unknown name or option, a missing need, or a product that misses its protocol. Untrained
+        and starter weights are a PoseSynWarning.
         """
         config = self.check(kind, name, options, where)
         _check_device(config, where)
@@ -196,6 +199,8 @@ class Registry:
             field: self.create(part, choice.name, choice.options, f"{where}, {field}")
             for field, part, choice in parts_of(config)
         }
+        if told := weights_warning(kind, name, config):
+            warnings.warn(told, PoseSynWarning, stacklevel=2)
         product = self._make(registered, attrs.evolve(config, **parts) if parts else config)
         if fault := product_fault(product, kind):
             raise UserError(f"the {kind} {name!r} of {registered.origin} {fault}")

@@ -59,16 +59,17 @@ def register_commands(cli: click.Group) -> None:
     cli.add_command(demo)
 
 
-@click.command(short_help="Run the whole loop on free components, in minutes.")
+@click.command(short_help="Run the whole loop with free components, in minutes.")
 @click.option("--run", "folder", type=click.Path(path_type=Path), help="Run folder; default runs/demo.")
 @recipe_options
 @click.pass_obj
 def demo(registry: Registry, folder: Path | None, settings: tuple[str, ...], restart: str | None, yes: bool) -> None:
-    """Improve a small pose estimator on a rendered world: nothing to download, no GPU needed.
+    """Improve a small pose estimator on a rendered world, with nothing to download and no GPU.
 
-    All stages run for real: images are scored, the hardest captioned, expanded into motions, drawn with easy people,
-    filtered, exported; then the estimator is trained and measured before and after. The page report.html in the run
-    folder shows it all. Interrupted, it goes on when started again.
+    All stages run with real components: images are scored; the hardest are captioned and expanded into motions; people
+    from easy images are animated with them; the frames are filtered and exported; then the estimator is fine-tuned and
+    evaluated before and after. report.html in the run folder shows everything. An interrupted demo continues when you
+    start it again.
     """
     execute(registry, load_recipe(Path(__file__).with_name("demo.toml"), settings), folder, restart, yes)
 

@@ -37,7 +37,7 @@ def _options_of(config: type) -> Callable[[Command], Command]:
 def _data_options(command: Command) -> Command:
     for name, kind, required, description in (
         ("--exclude", _FILE, False, "Text file with one name per line: motions or recordings to leave out."),
-        ("--validation", _DATA, False, "Motions to measure on, never trained on [default: val.txt of the folder]."),
+        ("--validation", _DATA, False, "Motions to validate on [default: val.txt of the folder]."),
         ("--motions", _DATA, True, "Motions to train on: an npz, or a folder laid out as HumanML3D (its train.txt)."),
     ):
         command = click.option(name, type=kind, required=required, help=description)(command)
@@ -68,9 +68,9 @@ def t2mgpt() -> None:
 @_data_options
 @_options_of(VqOptions)
 def train_vq_command(motions: Path, validation: Path | None, exclude: Path | None, out: Path, **options: Any) -> None:
-    """Learn the codes of motion (VQ-VAE).
+    """Train the VQ-VAE, which turns motions into codes.
 
-    The defaults are the published ones and want a GPU for hours. Interrupted, the same command goes on.
+    The defaults are the published ones and take hours on a GPU. If interrupted, run the same command again to continue.
     """
     from posesyn_t2mgpt.train_vq import train_vq
 
@@ -93,10 +93,10 @@ def train_transformer_command(
     clip: str,
     **options: Any,
 ) -> None:
-    """Learn which codes follow which, given a text and an initial pose.
+    """Train the transformer, which predicts codes from a text and an initial pose.
 
-    The file written holds the VQ-VAE as well: it is all that the generator needs.
-    Interrupted, the same command goes on.
+    The file written also contains the VQ-VAE, so the generator needs nothing else. If interrupted, run the same command
+    again to continue.
     """
     from posesyn_t2mgpt.text import make_text_encoder
     from posesyn_t2mgpt.train_transformer import train_transformer

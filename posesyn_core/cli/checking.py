@@ -10,19 +10,19 @@ from posesyn_core.recipe import load_recipe
 from posesyn_core.registry import Registry
 
 
-@click.command(short_help="What a recipe needs and is not there; or whether a run's files are whole.")
+@click.command(short_help="Check what a recipe needs, or whether a run's files are intact.")
 @click.argument("what", metavar="RECIPE|RUN", type=click.Path(path_type=Path))
-@click.option("--run", "folder", type=click.Path(path_type=Path), help="Folder for the run, whose disk must have room.")
+@click.option("--run", "folder", type=click.Path(path_type=Path), help="Run folder, to check for free disk space.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set a recipe key, e.g. score.hard=50.")
 @click.pass_obj
 def check(registry: Registry, what: Path, folder: Path | None, settings: tuple[str, ...]) -> None:
-    """Of a RECIPE (a file): look for all that a run of it needs, before it starts: components and their libraries, the
-    head of every weight file, every data set's layout, devices, engines, room on the disk. Each missing thing is a line
-    with where to get it; `posesyn run` looks for the same first. Ends with 0 if nothing is missing, else with 2.
+    """Given a RECIPE (a file), list everything that it needs and this machine lacks: components and their libraries,
+    weight files, data sets, devices, engines and disk space. Each line says where to get the missing thing.
+    `posesyn run` makes the same check before it starts. Exits with 0 if nothing is missing, otherwise with 2.
 
-    Of a RUN (a folder): read every table, picture, export and weight file and compare it with its checksum. Each damage
-    is a line with the command that repairs it: `posesyn STAGE RUN --repair` sets the damaged files aside and makes them
-    again, byte by byte. Ends with 0 if all is whole, else with 1.
+    Given a RUN (a folder), compare every table, picture, export and weight file with its checksum. Each line names a
+    damaged file and the command that repairs it: `posesyn STAGE RUN --repair` sets damaged files aside and makes them
+    again, byte for byte. Exits with 0 if everything is intact, otherwise with 1.
 
     \b
     posesyn check examples/paper-hmr2.toml
@@ -40,7 +40,7 @@ def check(registry: Registry, what: Path, folder: Path | None, settings: tuple[s
 
 
 def _check_run(registry: Registry, folder: Path) -> None:
-    """Tell a run's damages, and end with the exit code."""
+    """List a run's damaged files, and exit with the code."""
     from posesyn_core.pipeline.checking import damages
     from posesyn_core.pipeline.run import open_run
 
@@ -48,5 +48,5 @@ def _check_run(registry: Registry, folder: Path) -> None:
     for damage in damages(run):
         found += 1
         click.echo(f"{damage.path.relative_to(run.folder)} {damage.fault}: {damage.command(folder)}")
-    click.echo(f"{found} damaged" if found else "all files of the run are what was written")
+    click.echo(f"{found} damaged" if found else "all files of the run are intact")
     sys.exit(1 if found else 0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from posesyn_core.cli.running import METRIC_TITLES, print_figures
+from posesyn_core.cli.figures import METRIC_TITLES, print_figures
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.recipe import load_recipe
 from posesyn_core.registry import Registry
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from posesyn_core.training.comparison import Difference
 
 
-@click.command(short_help="Compare two checkpoints sample by sample on the recipe's test sets.")
+@click.command(short_help="Compare two checkpoints on a recipe's test sets, sample by sample.")
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.argument("first")
 @click.argument("second")
@@ -32,8 +32,8 @@ def compare(
     \b
     posesyn compare my.toml starter runs/mine/finetune/posesyn/weights.safetensors
 
-    Prints the errors of both, and for each metric the mean difference over the samples with its 95 % bootstrap
-    interval: an interval that holds zero means that the difference may be chance.
+    Prints the errors of both and, for each metric, the mean difference over the samples with its 95 % bootstrap
+    interval. If the interval contains zero, the difference may be due to chance.
     """
     from posesyn_core.pipeline.evaluate import measure_weights, test_sets
     from posesyn_core.pipeline.run import create_run
@@ -55,7 +55,7 @@ def compare(
 
 
 def _sentence(change: "Difference") -> str:
-    chance = "" if change.certain else ", zero in it: it may be chance"
+    chance = "" if change.certain else ", contains zero: may be chance"
     return (
         f"{METRIC_TITLES[change.metric]}: (2) - (1) = {change.change:+.2f} "
         f"(95 % interval {change.low:+.2f} to {change.high:+.2f}{chance}); "

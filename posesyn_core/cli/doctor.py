@@ -6,12 +6,12 @@ from posesyn_core.engines.doctor import examine
 from posesyn_core.registry import Registry
 
 
-@click.command(short_help="What this machine has, and what each component lacks.")
+@click.command(short_help="Show what this machine has and what each component lacks.")
 @click.pass_obj
 def doctor(registry: Registry) -> None:
-    """Print what this machine has: GPU, engines, codecs, body models, weights, cache; and what each component lacks.
+    """Show this machine's GPU, engines, codecs, body models, weights and cache, and what each component lacks.
 
-    A dash marks what is not there. Not all of it is needed: the free default runs without.
+    A dash marks something missing. You may not need it: the free default runs without any of these.
     """
     from rich.console import Console
     from rich.table import Table

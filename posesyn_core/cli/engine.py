@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 GIGABYTE = 1e9
 
 
-@click.group(short_help="Networks on ONNX Runtime, TensorRT and torch.compile: build, check, time, keep.")
+@click.group(short_help="Build, verify and time networks on ONNX Runtime, TensorRT and torch.compile.")
 def engine() -> None:
-    """Export, build, check and time networks on the engines of this machine; list and clear what they built."""
+    """Export, build, verify and time networks on this machine's engines; list and clear the engine cache."""
 
 
-@engine.command("list", short_help="What the engines have built and kept.")
+@engine.command("list", short_help="List the engine cache.")
 def list_() -> None:
-    """List the exported graphs and built engines in the cache, the most recently used first."""
+    """List the exported graphs and built engines in the cache, most recently used first."""
     from rich.console import Console
     from rich.table import Table
 
@@ -47,11 +47,11 @@ def list_() -> None:
     click.echo(f"{len(entries)} engines, {total:.2f} of {cache.limit_bytes / GIGABYTE:.0f} GB, in {cache.folder}")
 
 
-@engine.command("clear", short_help="Delete what the engines have built.")
+@engine.command("clear", short_help="Clear the engine cache.")
 def clear() -> None:
-    """Delete all built engines and exported graphs; those that another process is building stay.
+    """Delete all built engines and exported graphs, except those that another process is building.
 
-    They are built again when they are needed. What TensorRT measured of kernels is kept.
+    They are rebuilt when needed. TensorRT's timing cache is kept.
     """
     cache = EngineCache()
     click.echo(f"freed {cache.clear() / GIGABYTE:.2f} GB in {cache.folder}")
@@ -59,9 +59,9 @@ def clear() -> None:
 
 _set = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set an option of the component.")
 _precision = click.option(
-    "--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True, help="What it computes in."
+    "--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True, help="Numeric precision."
 )
-_device = click.option("--device", help="Torch device: cpu, cuda, cuda:1, mps; default: the engine's own.")
+_device = click.option("--device", help="Torch device: cpu, cuda, cuda:1, mps; default: the engine's.")
 
 
 def on_an_engine(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -92,7 +92,7 @@ def on_an_engine(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         _device,
         _precision,
-        click.option("--engine", default="onnx", show_default=True, help="Which engine; see `posesyn plugins`."),
+        click.option("--engine", default="onnx", show_default=True, help="Engine; see `posesyn plugins`."),
         _set,
         click.argument("name", metavar="ESTIMATOR|MOTION"),
     ):
@@ -100,20 +100,18 @@ def on_an_engine(command: Callable[..., Any]) -> Callable[..., Any]:
     return decorated
 
 
-@engine.command(short_help="Write a component's networks as ONNX files.")
+@engine.command(short_help="Export a component's networks to ONNX files.")
 @click.argument("name", metavar="ESTIMATOR|MOTION")
 @_set
 @_precision
-@click.option(
-    "--opset", default=0, help="Version of ONNX's operators, for older runtimes; default: the exporter's own."
-)
-@click.option("--ir", default=0, help="Version of the file: runtimes of 2023 refuse 10; default: the exporter's own.")
-@click.option("--out", default=".", show_default=True, type=click.Path(path_type=Path), help="Folder.")
+@click.option("--opset", default=0, help="ONNX opset, for older runtimes; default: the exporter's.")
+@click.option("--ir", default=0, help="ONNX IR version (runtimes from 2023 refuse 10); default: the exporter's.")
+@click.option("--out", default=".", show_default=True, type=click.Path(path_type=Path), help="Output folder.")
 @click.pass_obj
 def export(
     registry: Registry, name: str, settings: tuple[str, ...], precision: str, opset: int, ir: int, out: Path
 ) -> None:
-    """Write every network of the component as <network>.<precision>.onnx, checked, with a free batch axis.
+    """Export every network of the component to <network>.<precision>.onnx, checked, with a dynamic batch axis.
 
     \b
     posesyn engine export spin --set weights=model_checkpoint.pt --precision fp16 --out graphs
@@ -126,10 +124,10 @@ def export(
         click.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB, inputs {', '.join(network.example)}")
 
 
-@engine.command(short_help="Build an engine for a component, so that no run has to wait for it.")
+@engine.command(short_help="Build a component's engine ahead of a run.")
 @on_an_engine
 def build(name: str, checked: "Subject", engine: str, chosen: Engine) -> None:
-    """Make the component's networks ready on an engine; what that takes long is kept in the cache.
+    """Build the component's networks for an engine. The result is cached, so later runs start at once.
 
     \b
     posesyn engine build spin --engine tensorrt --precision fp16 --batch 1 64
@@ -141,14 +139,14 @@ def build(name: str, checked: "Subject", engine: str, chosen: Engine) -> None:
     click.echo(f"{name} on {engine} ({chosen.config.precision}) is ready after {time.perf_counter() - started:.1f} s")
 
 
-@engine.command(short_help="Compare an engine with eager torch.")
+@engine.command(short_help="Check that an engine gives the same results as eager torch.")
 @on_an_engine
-@click.option("--tolerance", type=float, help="Allow so much: mm for an estimator, else per cent.")
+@click.option("--tolerance", type=float, help="Largest difference allowed: mm for an estimator, otherwise per cent.")
 def verify(name: str, checked: "Subject", engine: str, chosen: Engine, tolerance: float | None) -> None:
-    """Run the component on an engine and in eager float32 on the same probe, and print how far apart they are.
+    """Run the component on an engine and in eager float32 on the same inputs, and print the difference.
 
-    An estimator is judged by its joints: 0.1 mm at most in fp32, 2 mm on average in fp16 and bf16. A motion generator
-    is judged by the tokens that it draws. Exits with 2 if the engine is refused.
+    An estimator's joints may differ by at most 0.1 mm in fp32, and by 2 mm on average in fp16 and bf16. A motion
+    generator is compared by the tokens that it draws. Exits with 2 if the engine is refused.
 
     \b
     posesyn engine verify spin --engine onnx --precision fp16
@@ -162,13 +160,13 @@ def verify(name: str, checked: "Subject", engine: str, chosen: Engine, tolerance
     click.echo(f"accepted: {agreement.error:.4f} {agreement.unit} of {agreement.tolerance:g} allowed")
 
 
-@engine.command(short_help="Time all engines of this machine on a component.")
+@engine.command(short_help="Time every available engine on a component.")
 @click.argument("name", metavar="ESTIMATOR|MOTION")
 @_set
 @_precision
 @_device
 @click.option("--batches", default="1,8,32", show_default=True, help="Batch sizes.")
-@click.option("--seconds", default=2.0, show_default=True, help="How long to time each engine on each batch size.")
+@click.option("--seconds", default=2.0, show_default=True, help="Seconds to time each engine at each batch size.")
 @click.pass_obj
 def bench(
     registry: Registry,
@@ -179,13 +177,17 @@ def bench(
     batches: str,
     seconds: float,
 ) -> None:
-    """Print samples per second and the time of a call for every engine, and the ratio to eager float32."""
+    """Print throughput, latency and the speed-up over eager float32 for every available engine."""
     from posesyn_core.inference import verification
 
     sizes = verification.batch_sizes(batches)
     options = {"precision": precision, "batch": (1, max(sizes)), **({} if device is None else {"device": device})}
     engines, missing = verification.present_engines(registry, options)
-    for network in verification.subject(registry, name, settings_of(settings)).networks:
+    networks = verification.subject(registry, name, settings_of(settings)).networks
+    expected = verification.bench_seconds(len(networks), len(engines), sizes, seconds)
+    counted = f"{len(engines)} engines, {len(sizes)} batch sizes, {len(networks)} networks, {seconds:g} s each"
+    click.echo(f"this takes about {expected:.0f} s ({counted}), and the time to export and compile")
+    for network in networks:
         timings, refused = verification.bench(network, engines, sizes, seconds)
         _print_timings(network.name, timings)
         missing |= refused

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import evolve
 
-from posesyn_core.cli.running import tell
+from posesyn_core.cli.figures import tell
 from posesyn_core.contracts.worlds import World
 from posesyn_core.errors import UserError
 from posesyn_core.files.reading import read_text
@@ -22,19 +22,25 @@ if TYPE_CHECKING:
 TABLES = ("table1", "table2", "table3", "table4", "table5", "table7")
 
 
-@click.command(short_help="Run one of the paper's tables and print it beside the published figures.")
+@click.command(short_help="Reproduce one of the paper's tables beside the published figures.")
 @click.argument("table")
-@click.option("--world", default="", help="A base recipe that comes with a plugin, e.g. free.")
+@click.option("--world", default="", help="A base recipe provided by a plugin, e.g. free.")
 @click.option("--recipe", type=click.Path(path_type=Path), help="Your own base recipe instead.")
-@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Do everything for so many seeds.")
+@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Number of seeds.")
 @click.option("--run", "folder", type=click.Path(path_type=Path), help="Folder; default runs/<table>.")
 @click.option("--taus", help="Thresholds of table5 in mm, e.g. 200,160,120,80,40.")
 @click.option("--other", help='Table 4: another estimator in EEM, e.g. \'{name="hybrik", weights="..."}\'.')
-@click.option("--hybrik", help="Table 4: HybrIK in EEM, with its weights, as for --other.")
-@click.option("--control/--no-control", default=True, help="Also train on real data alone (a row the paper lacks).")
-@click.option("--labeller2d", help="Table 7: whose 2D joints replace the annotations, as for --other.")
-@click.option("--labeller3d", help="Table 7: whose 3D joints replace the annotations, as for --other.")
-@click.option("--rows", multiple=True, metavar="TEXT", help="Only rows whose name has it; may be repeated.")
+@click.option("--hybrik", help="Table 4: HybrIK in EEM, with its weights; format as for --other.")
+@click.option(
+    "--control/--no-control", default=True, help="Also train on real data alone (a row that the paper does not have)."
+)
+@click.option(
+    "--labeller2d", help="Table 7: the component whose 2D joints replace the annotations; format as for --other."
+)
+@click.option(
+    "--labeller3d", help="Table 7: the component whose 3D joints replace the annotations; format as for --other."
+)
+@click.option("--rows", multiple=True, metavar="TEXT", help="Only rows whose name contains this text; repeatable.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set a recipe key in all runs.")
 @click.pass_obj
 def experiment(
@@ -53,16 +59,16 @@ def experiment(
     labeller2d: str | None,
     labeller3d: str | None,
 ) -> None:
-    """Expand TABLE to a run for every row and seed, do or resume them, and print the paper's table.
+    """Do or resume one run for every row of TABLE and every seed, and print the paper's table.
 
     \b
     posesyn experiment table3 --world free --seeds 3
     posesyn experiment table5 --recipe my.toml --set filter.reduction=mean
 
-    The base recipe needs a data set to mine, real and test data and finetune.steps; name its test sets by the key
-    'label' as the paper does (3DPW, EMDB, CMU 171204, CMU 171026, HuMMan), and its figures stand beside yours.
-    Rows that need a plugin or an estimator that is not there are listed with what they lack. Plugins bring further
-    tables (poseaug-table1 to 7), with base recipes of their own.
+    The base recipe needs a data set to mine, real data, test data and finetune.steps. Label its test sets as the paper
+    does (key 'label': 3DPW, EMDB, CMU 171204, CMU 171026, HuMMan) to see the paper's figures beside yours. Rows that
+    need a missing plugin or estimator are listed with what they lack. Plugins add further tables (poseaug-table1 to 7)
+    with their own base recipes.
     """
     from posesyn_core.experiments import runner, tables
 

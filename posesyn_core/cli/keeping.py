@@ -10,19 +10,27 @@ from posesyn_core.registry import Registry
 GIGABYTE = 1e9
 
 
-@click.command(short_help="List, restore or delete what was set aside in a run.")
+@click.command(short_help="List, restore or delete superseded results of a run.")
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--restore", "restored", metavar="TIME", help="Put back what was set aside then, with its recipe.")
-@click.option("--delete", "deleted", metavar="TIME", multiple=True, help="Delete what was set aside then for good.")
-@click.option("--delete-all", is_flag=True, help="Delete all of it for good.")
+@click.option(
+    "--restore", "restored", metavar="TIME", help="Restore the results set aside at that time, with their recipe."
+)
+@click.option(
+    "--delete",
+    "deleted",
+    metavar="TIME",
+    multiple=True,
+    help="Delete the results set aside at that time for good; repeatable.",
+)
+@click.option("--delete-all", is_flag=True, help="Delete all superseded results for good.")
 @click.option("--yes", is_flag=True, help="Delete without asking.")
 @click.pass_obj
 def superseded(
     registry: Registry, folder: Path, restored: str | None, deleted: tuple[str, ...], delete_all: bool, yes: bool
 ) -> None:
-    """List what stages made by other settings than the present ones left in RUN/.superseded.
+    """List the superseded results in RUN/.superseded: those made with other settings than the present ones.
 
-    --restart and changed inputs set old results aside there; nothing is ever deleted unasked.
+    --restart and changed inputs move old results there. Nothing is deleted unless you ask for it.
 
     \b
     posesyn superseded runs/mine

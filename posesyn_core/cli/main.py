@@ -42,21 +42,23 @@ def cli(debug: bool) -> None:
 
     \b
     Start here:
-      posesyn demo                  the whole loop on free components, in minutes
+      posesyn demo                  the whole loop with free components, in minutes
       posesyn run RECIPE            the whole loop on your data
+      posesyn resume RUN            continue an interrupted run
       posesyn check RECIPE          what a run needs and this machine lacks
-      posesyn predict IMAGE         what an estimator sees in a picture
-      posesyn preview RUN           a run's clips beside the maps that led them
-      posesyn doctor                what this machine has, and what it lacks
-      posesyn plugins               what is installed, and what it needs
-      posesyn new KIND NAME         a plugin of your own, to start from
+      posesyn predict IMAGE         the poses that an estimator finds in a picture
+      posesyn preview RUN           a run's clips beside their guidance maps
+      posesyn doctor                what this machine has and what it lacks
+      posesyn plugins               what is installed and what it needs
+      posesyn new KIND NAME         a template for a plugin of your own
 
-    A run is a folder. Every stage can be run by itself on it (score, select, caption, synthesize, animate, filter,
-    export, finetune, evaluate, report), and an interrupted run goes on where it stopped.
+    A run is a folder. Each stage is also a command of its own (score, select, caption, synthesize, animate, filter,
+    export, finetune, evaluate, report), and an interrupted run continues where it stopped.
     """
 
 
 cli.add_command(running.run)
+cli.add_command(running.resume)
 for _command in running.stage_commands():
     cli.add_command(_command)
 cli.add_command(checking.check)
@@ -94,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 raise
             _say(f"a file ends before it should ({error.__cause__ or 'EOF'}); --debug shows where it is read")
             sys.exit(2)
-        _say("interrupted; run the same command again to go on")
+        _say("interrupted; run the same command again to continue")
         sys.exit(130)
     except NothingLeft as error:
         _say(str(error))
@@ -115,7 +117,7 @@ def _sentence(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, OSError) and error.errno in _DISK:
         where = f" for {error.filename!r}" if error.filename else ""
-        return f"{_DISK[error.errno]}{where}; mend that and run the same command again: finished work is kept"
+        return f"{_DISK[error.errno]}{where}; fix that and run the same command again: finished work is kept"
     return None
 
 

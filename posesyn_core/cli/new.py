@@ -8,12 +8,14 @@ from posesyn_core.authoring.scaffold import TEST_OPTIONS, new_package
 from posesyn_core.components import Kind
 
 
-@click.command(short_help="Write a plugin package to start from.")
+@click.command(short_help="Create a plugin package from a template.")
 @click.argument("kind", type=click.Choice([kind.value for kind in Kind]))
 @click.argument("name")
-@click.option("--out", default=".", show_default=True, type=click.Path(path_type=Path), help="Folder of the package.")
+@click.option(
+    "--out", default=".", show_default=True, type=click.Path(path_type=Path), help="Parent folder of the package."
+)
 def new(kind: str, name: str, out: Path) -> None:
-    """Write the package NAME with a component of that KIND: entry point, options, a component that works, a test.
+    """Create the package NAME with a component of that KIND: entry point, options, a working component and a test.
 
     \b
     posesyn new estimator my_estimator

@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -9,6 +10,7 @@ import click
 
 from posesyn_core.components import Kind, Licence, kind_of
 from posesyn_core.contracts.options import RANGE
+from posesyn_core.engines.readiness import Lack, lacking, state_of
 from posesyn_core.errors import UserError
 from posesyn_core.recipe import settings_of
 from posesyn_core.registry import Registered, Registry
@@ -20,51 +22,60 @@ if TYPE_CHECKING:
 @click.group(invoke_without_command=True, short_help="List the installed components and what each needs.")
 @click.pass_context
 def plugins(context: click.Context) -> None:
-    """List every component with its origin and whether it is ready; `posesyn plugins show NAME` tells the rest.
+    """List every component by kind, whether it is ready to run, and what it needs.
 
-    A third party's package adds components through the entry-point group "posesyn"; see CONTRIBUTING.md.
+    "ready" means that the component runs as it is, with its default options. `posesyn plugins show NAME` prints a
+    component's options and how to get what it lacks. Other packages add components through the entry-point group
+    "posesyn"; see CONTRIBUTING.md.
     """
     if context.invoked_subcommand is None:
         _list(context.find_object(Registry) or Registry.discover())
 
 
 def _list(registry: Registry) -> None:
-    for kind in Kind:
-        for registered in registry.of_kind(kind):
-            component = registered.component
-            state = "ready" if not registered.missing else f"needs {', '.join(n.what for n in registered.missing)}"
-            colour = "yellow" if registered.missing else "green"
-            click.echo(
-                f"{kind:<10} {component.name:<14} {click.style(f'{state:<8}', fg=colour)} "
-                f"{component.summary}  [{registered.origin}]"
-            )
+    """A block for each kind, in columns as wide as the longest name and state of all."""
+    listed = {kind: [(each, lacking(registry, each)) for each in registry.of_kind(kind)] for kind in Kind}
+    every = [row for rows in listed.values() for row in rows]
+    names = max((len(each.component.name) for each, _ in every), default=0)
+    states = max((len(state_of(lack)) for _, lack in every), default=0)
+    for kind, rows in listed.items():
+        if rows:
+            click.secho(f"{kind}s" if kind[-1] != "s" else str(kind), bold=True)
+        for each, lack in rows:
+            name, state = f"{each.component.name:<{names}}", f"{state_of(lack):<{states}}"
+            origin = "" if each.origin.distribution == "posesyn" else f"  [{each.origin}]"
+            coloured = click.style(state, fg="yellow" if lack else "green")
+            click.echo(f"  {name}  {coloured}  {each.component.summary}{origin}")
     for name, reason in registry.failures.items():
         click.secho(f"failed     {name}: {reason}", fg="red")
 
 
-@plugins.command("show", short_help="One component's options, defaults and needs.")
+@plugins.command("show", short_help="Show a component's options, defaults and needs.")
 @click.argument("name")
 @click.pass_obj
 def show(registry: Registry, name: str) -> None:
-    """Print the options of the component NAME with types, defaults and meaning, and how to get what it lacks."""
+    """Show the component NAME: options with types and defaults, licences, and how to get what it lacks."""
     for kind in registry.kinds_of(name):
-        _describe(registry.find(kind, name))
+        found = registry.find(kind, name)
+        _describe(found, lacking(registry, found))
 
 
-@plugins.command("test", short_help="Try a component on a few samples: shapes, units, repeatability, training.")
+@plugins.command("test", short_help="Test a component on a few samples: shapes, units, repeatability, training.")
 @click.argument("name")
 @click.option(
     "--kind",
     type=click.Choice([kind.value for kind in Kind]),
-    help="Which one, if several kinds have a component NAME.",
+    help="Kind, if components of several kinds are called NAME.",
 )
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set an option of the component.")
-@click.option("--estimator", help="For an augmenter: the estimator whose training it is to augment.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set an option of the component; repeatable."
+)
+@click.option("--estimator", help="For an augmenter: the estimator whose training it augments.")
 @click.pass_obj
 def test(registry: Registry, name: str, kind: str | None, settings: tuple[str, ...], estimator: str | None) -> None:
-    """Try the component NAME on rendered people, a motion or a small network, and check what it returns.
+    """Run the component NAME on rendered people, a motion or a small network, and check what it returns.
 
-    Exits with 1 if it does not keep what its protocol (posesyn_core/components.py) promises.
+    Exits with 1 if the results break the component's protocol (posesyn_core/components.py).
 
     \b
     posesyn plugins test my_estimator --set weights=mine.safetensors
@@ -96,7 +107,7 @@ def _show(finding: "Finding") -> None:
     click.echo(f"  {click.style(word, fg=colour)} {finding.check:<16} {finding.fault or finding.note}".rstrip())
 
 
-def _describe(registered: Registered) -> None:
+def _describe(registered: Registered, lacks: Sequence[Lack]) -> None:
     component = registered.component
     click.secho(f"{component.name} ({component.kind})", bold=True)
     click.echo(f"{component.summary}\nfrom {registered.origin}, plugin {registered.origin.plugin!r}")
@@ -110,10 +121,12 @@ def _describe(registered: Registered) -> None:
         limits = f" ({attribute.metadata[RANGE]})" if RANGE in attribute.metadata else ""
         if doc := attribute.metadata.get("doc"):
             click.echo(f"      {doc}{limits}")
-    click.echo("needs:" if component.needs else "needs nothing else")
+    click.echo("needs:" if component.needs or lacks else "needs nothing else")
     for need in component.needs:
         state = "missing" if need in registered.missing else "found"
         click.echo(f"  {need.what}: {state}\n      {need.remedy}")
+    for lack in (lack for lack in lacks if lack.what not in {need.what for need in component.needs}):
+        click.echo(f"  {lack.what}: missing\n      {lack.remedy}")
 
 
 def _licences(stated: Licence | None) -> str:

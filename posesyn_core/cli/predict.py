@@ -40,24 +40,26 @@ class Box(click.ParamType):
         return numbers
 
 
-@click.command(short_help="Estimate the people in a few pictures: overlay, joints, mesh.")
+@click.command(short_help="Estimate the people in pictures: overlay, joints, mesh.")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
-@click.option("--estimator", default="starter", show_default=True, help="Which estimator; see `posesyn plugins`.")
-@click.option("--weights", help="Its weights, usually a file. Same as --set weights=...")
-@click.option("--body", help="The SMPL file for weights that need it, or 'free'. Same as --set body=...")
+@click.option("--estimator", default="starter", show_default=True, help="Estimator; see `posesyn plugins`.")
+@click.option("--weights", help="Weights of the estimator, usually a file. Same as --set weights=...")
+@click.option("--body", help="SMPL file, for weights that need it, or 'free'. Same as --set body=...")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set an option of the estimator.")
-@click.option("--engine", default="torch", show_default=True, help="What runs the network.")
-@click.option("--box", "boxes", multiple=True, type=Box(), help="A person in the picture, in pixels; repeatable.")
+@click.option("--engine", default="torch", show_default=True, help="Engine that runs the network.")
+@click.option("--box", "boxes", multiple=True, type=Box(), help="Box of a person, in pixels; repeatable.")
 @click.option(
     "--keypoints",
     type=click.Path(path_type=Path),
     help="JSON with the people of each picture: boxes, and the 2D keypoints that some estimators need.",
 )
-@click.option("--detector", default="blazepose", show_default=True, help="What finds the people.")
-@click.option("--whole-picture", is_flag=True, help="Find nobody: every picture is one person.")
-@click.option("--stride", default=15, show_default=True, type=click.IntRange(1), help="Every n-th frame of a video.")
+@click.option("--detector", default="blazepose", show_default=True, help="Person detector.")
+@click.option("--whole-picture", is_flag=True, help="Use no detector: each picture shows one person.")
+@click.option(
+    "--stride", default=15, show_default=True, type=click.IntRange(1), help="Use every n-th frame of a video."
+)
 @click.option("--out", default="predictions", show_default=True, type=click.Path(path_type=Path), help="Folder.")
-@click.option("--mask-neighbours", is_flag=True, help="Hide the others in the picture from the estimator.")
+@click.option("--mask-neighbours", is_flag=True, help="Hide other people in the picture from the estimator.")
 @click.option("--mesh", is_flag=True, help="Write each body as OBJ.")
 @click.pass_obj
 def predict(

@@ -7,19 +7,21 @@ import click
 from posesyn_core.registry import Registry
 
 
-@click.command(short_help="Show drawn clips beside the maps that led the animator (PNG, mp4).")
+@click.command(short_help="Show clips beside the guidance maps of the animator (PNG, mp4).")
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--clips", type=click.IntRange(1), default=4, show_default=True, help="How many, spread over all.")
-@click.option("--every", type=click.IntRange(1), default=8, show_default=True, help="Show every n-th frame in strips.")
-@click.option("--maps", help="Which maps instead of the animator's own, e.g. depth,normal,semantic_map,dwpose.")
-@click.option("--video", is_flag=True, help="Write mp4 as well (needs posesyn[video]).")
+@click.option(
+    "--clips", type=click.IntRange(1), default=4, show_default=True, help="Number of clips, spread over the run."
+)
+@click.option("--every", type=click.IntRange(1), default=8, show_default=True, help="Show every n-th frame.")
+@click.option("--maps", help="Maps to show instead of the animator's own, e.g. depth,normal,semantic_map,dwpose.")
+@click.option("--video", is_flag=True, help="Also write mp4 files (needs posesyn[video]).")
 @click.pass_obj
 def preview(registry: Registry, folder: Path, clips: int, every: int, maps: str | None, video: bool) -> None:
-    """Write strips of the clips that `posesyn animate` drew to RUN/previews, and print their names.
+    """Write picture strips of the clips made by `posesyn animate` to RUN/previews, and print their paths.
 
-    A strip has a column for every 8th frame: the frame with its error, and below it the maps of the planned body that
-    the animator was led by (a skeleton where it needs none). An error on red says that the filter dropped the frame;
-    it is grey unless the recipe kept it (animate.keep_dropped = true).
+    Each column of a strip shows one frame with its error and, below it, the guidance maps that the animator followed
+    (a skeleton if it uses none). A red error marks a frame that the filter dropped; the frame itself is grey unless the
+    recipe keeps dropped frames (animate.keep_dropped = true).
 
     \b
     posesyn preview runs/demo

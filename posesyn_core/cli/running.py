@@ -2,13 +2,14 @@
 
 import functools
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from posesyn_core.cli.figures import print_result, print_rounds, tell
 from posesyn_core.contracts.engines import PRECISIONS
 from posesyn_core.contracts.sections import ExecutorChoice
 from posesyn_core.errors import UserError
@@ -25,15 +26,15 @@ if TYPE_CHECKING:
 
 _TEACHES: Mapping[str, str] = {
     "score": "Score every image with the estimator (EEM, Eq. 1).",
-    "select": "Pick the hardest and the easiest images (Eq. 2-3).",
+    "select": "Select the hardest and the easiest images (Eq. 2-3).",
     "caption": "Describe the people in the hard images.",
     "synthesize": "Expand the hard poses into motions (MSM, Eq. 4-5).",
-    "animate": "Draw easy reference people performing the motions (Eq. 7-11).",
-    "filter": "Keep the frames that the estimator confirms (Eq. 6).",
-    "export": "Write the kept frames as data-set files.",
+    "animate": "Animate people from easy images with the motions (Eq. 7-11).",
+    "filter": "Keep the frames on which the estimator agrees with the label (Eq. 6).",
+    "export": "Export the kept frames as data-set files.",
     "finetune": "Train the estimator on real and synthesised frames.",
-    "evaluate": "Measure the estimator before and after, on held-out data.",
-    "report": "Write report.html: everything the run did, to look at.",
+    "evaluate": "Evaluate the estimator before and after training, on held-out data.",
+    "report": "Write report.html, which shows everything the run did.",
 }
 
 
@@ -53,17 +54,29 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     decorated: Callable[..., Any] = with_settings
     for decorate in (
-        click.option("--yes", is_flag=True, help="Start the programs that the recipe names, without asking."),
-        click.option("--restart", type=click.Choice(STAGES), help="Do this stage again, and what follows from it."),
-        click.option("--address", help="The Ray cluster: auto (default), local, or host:port."),
-        click.option("--executor", type=click.Choice(("local", "ray")), help="What does the parts of tables."),
-        click.option("--device", help="Torch device of the networks: cpu, cuda, mps. Same as --set machine.device=..."),
+        click.option("--yes", is_flag=True, help="Start programs named by the recipe without asking."),
+        click.option("--restart", type=click.Choice(STAGES), help="Redo this stage and whatever depends on it."),
+        click.option("--address", help="Address of the Ray cluster: auto (default), local, or host:port."),
         click.option(
-            "--batch-size", type=click.IntRange(1), help="Samples read and computed together; results stay the same."
+            "--executor",
+            type=click.Choice(("local", "ray")),
+            help="Where the work is done: in this process, or on a Ray cluster.",
         ),
-        click.option("--workers", type=click.IntRange(1), help="Threads that read and draw; do not change results."),
         click.option(
-            "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a recipe key, e.g. score.hard=50."
+            "--device", help="Torch device for the networks: cpu, cuda, mps. Same as --set machine.device=..."
+        ),
+        click.option(
+            "--batch-size", type=click.IntRange(1), help="Samples processed together; does not change the results."
+        ),
+        click.option(
+            "--workers", type=click.IntRange(1), help="Threads that read and draw; does not change the results."
+        ),
+        click.option(
+            "--set",
+            "overrides",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Set a recipe key, e.g. score.hard=50; repeatable.",
         ),
     ):
         decorated = decorate(decorated)
@@ -74,17 +87,17 @@ def engine_options(stage: str) -> Callable[[Callable[..., Any]], Callable[..., A
     """Give a command ``--engine`` and ``--precision`` if the stage has networks: ``engine`` and ``precision``."""
     if stage not in ENGINE_OF_STAGE:
         return lambda command: command
-    whose = " and ".join(ENGINE_OF_STAGE[stage])
-    name = click.option("--engine", help=f"What runs the network ({whose}): torch, compile, onnx, tensorrt.")
-    precision = click.option("--precision", type=click.Choice(PRECISIONS), help="What that engine computes in.")
+    whose = ", ".join(ENGINE_OF_STAGE[stage])
+    name = click.option("--engine", help=f"Engine for the networks ({whose}): torch, compile, onnx, tensorrt.")
+    precision = click.option("--precision", type=click.Choice(PRECISIONS), help="Numeric precision of that engine.")
     return lambda command: name(precision(command))
 
 
-@click.command(short_help="Run the whole loop on a recipe; resumes where it stopped.")
+@click.command(short_help="Run the whole loop; continues where it stopped.")
 @click.argument("recipe", metavar="RECIPE_OR_PHOTOS", type=click.Path(path_type=Path))
-@click.option("--run", "folder", type=click.Path(path_type=Path), help="Run folder; default runs/<recipe's name>.")
+@click.option("--run", "folder", type=click.Path(path_type=Path), help="Run folder; default runs/<name of the recipe>.")
 @click.option(
-    "--shard", metavar="I/N", help="Do every N-th part of each table, from part I on, beside other processes."
+    "--shard", metavar="I/N", help="Do only part I of N (counted from 0) and leave the rest to other processes."
 )
 @recipe_options
 @engine_options("run")
@@ -102,23 +115,54 @@ def run(
 ) -> None:
     """Run all stages: score, select, caption, synthesize, animate, filter, export, finetune, evaluate, report.
 
-    What is run is a recipe (a TOML file), or a folder of photographs, a picture or a video without annotations, whose
-    people are found and labelled in 2D by BlazePose.
+    RECIPE_OR_PHOTOS is a recipe (a TOML file), or photographs without annotations: a folder, a picture or a video, in
+    which BlazePose finds the people and labels their joints in 2D.
 
     \b
     posesyn run ~/photos
     posesyn run examples/mpii.toml --set dataset.root=/data/mpii
     posesyn run examples/mpii.toml --set score.hard=50 --run runs/small
 
-    Interrupted, it goes on when started again. The recipe of a run can't change under it, except for --workers,
-    --batch-size, --device and engines; --restart STAGE does a stage again, and the later ones where it comes out
-    otherwise. Nothing is deleted: old results are set aside in RUN/.superseded (`posesyn superseded RUN`).
+    Start an interrupted run again and it continues (`posesyn resume RUN` needs only the folder). A run keeps its
+    recipe; only --workers, --batch-size, --device and the engines may change. --restart STAGE redoes a stage, and later
+    stages if its results have changed. Nothing is deleted: old results move to RUN/.superseded (`posesyn superseded`).
 
-    --shard 0/4, 1/4, 2/4 and 3/4 at the same time, on machines that see the same run folder, share its work; the first
-    does what can't be shared.
+    Processes started with --shard 0/4, 1/4, 2/4 and 3/4 share the work of one run, on any machines that see the same
+    folder; the first does what cannot be shared.
     """
     loaded = load_recipe(recipe, settings) if recipe.suffix == ".toml" else recipe_of(recipe, settings)
     execute(registry, with_engine(loaded, "run", engine, precision), folder, restart, yes, shard)
+
+
+@click.command(short_help="Continue a run with its own recipe.")
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option(
+    "--shard", metavar="I/N", help="Do only part I of N (counted from 0) and leave the rest to other processes."
+)
+@recipe_options
+@engine_options("run")
+@click.pass_obj
+def resume(
+    registry: Registry,
+    folder: Path,
+    shard: str | None,
+    settings: tuple[str, ...],
+    restart: str | None,
+    yes: bool,
+    engine: str | None,
+    precision: str | None,
+) -> None:
+    """Continue the run in the folder RUN with the recipe that it was started with: all stages, as `posesyn run` does.
+
+    \b
+    posesyn resume runs/mine
+    posesyn resume runs/mine --restart filter --set filter.tau=80
+    posesyn resume runs/mine --set rounds=3
+    """
+    from posesyn_core.runs.rounds import recipe_of_runs
+
+    chosen = with_engine(load_recipe(recipe_of_runs(folder), settings), "run", engine, precision)
+    execute(registry, chosen, folder, restart, yes, shard)
 
 
 def execute(
@@ -135,7 +179,7 @@ def execute(
     shards' parts to other processes.
     """
     from posesyn_core.pipeline.run import create_run
-    from posesyn_core.runs.rounds import run_rounds
+    from posesyn_core.runs.rounds import rounds_report, run_rounds
     from posesyn_core.runs.stages import run_all
 
     _ask_for_programs(registry, recipe, yes)
@@ -144,12 +188,12 @@ def execute(
     if recipe.rounds > 1:
         if shard is not None:
             raise UserError("--shard shares one run: set rounds = 1, or run the rounds in one process")
-        _print_rounds(run_rounds(folder, recipe, registry, tell, restart), folder)
+        print_rounds(run_rounds(folder, recipe, registry, tell, restart), rounds_report(folder))
         return
     with _lock(folder, shard):
         opened = create_run(folder, recipe, registry, restart)
         run_all(opened, tell, executor)
-    _print_result(opened)
+    print_result(opened)
 
 
 def _executor(choice: ExecutorChoice, shard: str | None, wait: bool) -> "Executor":
@@ -197,11 +241,11 @@ def stage_commands() -> list[click.Command]:
 def _stage_command(stage: str) -> click.Command:
     @click.command(stage, short_help=_TEACHES[stage])
     @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
-    @click.option("--recipe", type=click.Path(path_type=Path), help="Recipe that starts the run, if it is new.")
+    @click.option("--recipe", type=click.Path(path_type=Path), help="Recipe of a new run.")
     @click.option(
-        "--shard", metavar="I/N", help="Do every N-th part, from part I on; the last shard completes the stage."
+        "--shard", metavar="I/N", help="Do only part I of N (counted from 0); the last shard completes the stage."
     )
-    @click.option("--repair", "repairs", is_flag=True, help="Set damaged files of the stage aside and make them again.")
+    @click.option("--repair", "repairs", is_flag=True, help="Set the stage's damaged files aside and make them again.")
     @recipe_options
     @engine_options(stage)
     @click.pass_obj
@@ -238,35 +282,19 @@ def _stage_command(stage: str) -> click.Command:
             try:
                 figures = run_stage(opened, stage, _executor(chosen.executor, shard, wait=False))
             except PartsMissing as missing:
-                click.echo(f"{missing}: run this command again when the other shards have ended, to complete the stage")
+                click.echo(
+                    f"{missing}: run this command again after the other shards have finished, to complete the stage"
+                )
                 return
         tell(stage, figures)
         _print_outdated(opened)
         require_some(stage, figures)
 
     command.help = (
-        f"{_TEACHES[stage]}\n\nRUN is the run folder. Finished work is not done again; use --restart {stage} for that. "
-        "A new run needs --recipe."
+        f"{_TEACHES[stage]}\n\nRUN is the run folder. Finished work is not repeated unless you ask for it with "
+        f"--restart {stage}. A new run needs --recipe."
     )
     return command
-
-
-def tell(stage: str, summary: Mapping[str, Any]) -> None:
-    """Print a stage's figures on a line, and below why units were rejected or dropped."""
-    from posesyn_core.pipeline.rejections import reasons_text
-
-    figures = ", ".join(f"{name} {value}" for name, value in summary.items() if not isinstance(value, dict | list))
-    click.echo(f"{stage:<11} {figures}")
-    for name in (name for name in summary if name.endswith("reasons")):
-        click.echo(f"{'':<11} {_REASONS[name]}: {reasons_text(summary[name])}")
-
-
-_REASONS: Mapping[str, str] = {
-    "reasons": "rejected for",
-    "reference_reasons": "references rejected for",
-    "drop_reasons": "dropped for",
-    "entry_reasons": "entries of its data rejected for",
-}
 
 
 def _repair(opened: "Run", stage: str) -> None:
@@ -284,57 +312,6 @@ def _print_outdated(opened: "Run") -> None:
     outdated = opened.ledger.outdated()
     if outdated:
         click.echo(
-            f"made from something else by now: {', '.join(outdated)}; `posesyn run {opened.folder / 'recipe.toml'} "
-            f"--run {opened.folder}` does them again and sets the old results aside"
+            f"out of date, because their inputs have changed: {', '.join(outdated)}; `posesyn resume {opened.folder}` "
+            "redoes them and sets the old results aside"
         )
-
-
-def _print_result(opened: "Run") -> None:
-    """The before/after table of every test set, and where to look."""
-    for label, by_variant in (opened.summary("evaluate") or {}).get("sets", {}).items():
-        titles = {VARIANT_TITLES[name]: by_variant[name] for name in VARIANT_TITLES if name in by_variant}
-        print_figures(label, titles)
-        for note in (opened.summary("evaluate") or {}).get("notes", {}).get(label, ()):
-            click.echo(f"{label}: {note}")
-    click.echo(f"report: {opened.folder / 'report.html'}")
-
-
-def _print_rounds(errors: Sequence[Mapping[str, float]], folder: Path) -> None:
-    for one in errors:
-        figures = ", ".join(f"{name} {value:.1f} mm" for name, value in one.items() if name != "round")
-        click.echo(f"after round {one['round']:.0f}: {figures or 'not measured'}")
-    click.echo(f"report: {folder / 'report.html'}")
-
-
-VARIANT_TITLES: Mapping[str, str] = {
-    "shipped": "(a) as shipped",
-    "real_only": "(b) fine-tuned on real data",
-    "posesyn": "(c) fine-tuned on real + synthesised",
-}
-
-
-METRIC_TITLES: Mapping[str, str] = {
-    "mpjpe": "MPJPE",
-    "pa_mpjpe": "PA-MPJPE",
-    "n_mpjpe": "N-MPJPE",
-    "pve": "PVE",
-    "nmje": "NMJE",
-    "pck": "PCK %",
-    "auc": "AUC %",
-    "pckh": "PCKh %",
-}
-
-
-def print_figures(label: str, rows: Mapping[str, Mapping[str, float]]) -> None:
-    """The figures of one test set, a row for each estimator."""
-    from rich.console import Console
-    from rich.table import Table
-
-    samples = next(iter(rows.values()))["samples"]
-    shown = [name for name in METRIC_TITLES if all(name in figures for figures in rows.values())]
-    table = Table("estimator", title=f"{label}: {samples:.0f} held-out samples, errors in mm")
-    for name in shown:
-        table.add_column(METRIC_TITLES[name], justify="right")
-    for title, figures in rows.items():
-        table.add_row(title, *(f"{figures[name]:.1f}" for name in shown))
-    Console().print(table)

@@ -13,22 +13,21 @@ if TYPE_CHECKING:
     from posesyn_core.report.figures import Threshold
 
 
-@click.command(short_help="List how many frames other thresholds tau would keep (Table 5).")
+@click.command(short_help="Show how many frames other filter thresholds would keep (Table 5).")
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--taus", default="200,160,120,80,40", show_default=True, help="Thresholds in mm.")
 @click.pass_obj
 def sweep(registry: Registry, folder: Path, taus: str) -> None:
-    """List what share of a run's frames each threshold tau keeps: the column "Pass" of the paper's Table 5.
+    """Show the share of a run's frames that each threshold tau keeps: the column "Pass" of the paper's Table 5.
 
-    Nothing is drawn or computed again: `posesyn filter` left the error of every frame, also of those that it dropped.
-    To choose a tau of the list:
+    Nothing is recomputed, because the run has the error of every frame, including dropped ones. To apply a threshold:
 
     \b
     posesyn filter RUN --set filter.tau=80 --restart filter
 
-    A smaller tau takes seconds. A larger one needs frames that were dropped before they were written, unless the
-    recipe says animate.keep_dropped = true. Which tau makes the best estimator is another question:
-    `posesyn experiment table5` trains one for each.
+    A smaller tau takes seconds. A larger tau needs frames that were dropped without being written, unless the recipe
+    sets animate.keep_dropped = true. To find the tau that gives the best estimator, use `posesyn experiment table5`,
+    which trains one for each.
     """
     from posesyn_core.pipeline.run import open_run
     from posesyn_core.report import figures

@@ -16,20 +16,20 @@ SHOWN = 20
 """Names of a kind that are listed; the rest is counted."""
 
 
-@click.group(short_help="Check and convert the checkpoint files of published models.")
+@click.group(short_help="Check and convert checkpoints of published models.")
 def weights() -> None:
     """Check whether a checkpoint file fits a component, and convert it to safetensors.
 
-    Files are read as data alone; nothing in them is run.
+    Files are read as data only; no code in them is executed.
     """
 
 
-@weights.command("check", short_help="Does a file fit? Which variant is it, and what is missing?")
+@weights.command("check", short_help="Check whether a checkpoint fits, which variant it is, and what is missing.")
 @click.argument("name")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.pass_obj
 def check(registry: Registry, name: str, file: Path) -> None:
-    """Compare FILE with the network of the component NAME (e.g. spin), name by name and shape by shape.
+    """Compare FILE with the network of the component NAME (e.g. spin), parameter by parameter.
 
     Exits with 2 if the file does not fit.
     """
@@ -39,13 +39,13 @@ def check(registry: Registry, name: str, file: Path) -> None:
         raise UserError(f"{str(file)!r} does not fit {name}; is it the checkpoint of another model or variant?")
 
 
-@weights.command("convert", short_help="Write a checkpoint as safetensors under its official names.")
+@weights.command("convert", short_help="Convert a checkpoint to safetensors, with its official parameter names.")
 @click.argument("name")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.pass_obj
 def convert(registry: Registry, name: str, file: Path, out: Path) -> None:
-    """Read FILE, a checkpoint of the component NAME, and write its network's parameters to OUT (.safetensors)."""
+    """Convert FILE, a checkpoint of the component NAME, to OUT (.safetensors)."""
     if out.suffix != ".safetensors":
         raise UserError(f"the converted weights are safetensors: name the file {out.stem}.safetensors")
     weight_format(registry, name).convert(file, out)

@@ -10,39 +10,27 @@ import importlib.util
 import io
 import os
 import platform
-import runpy
 import shutil
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from attrs import frozen
-
 from posesyn_core.components import Kind
 from posesyn_core.engines.cache import EngineCache, cache_root
+from posesyn_core.engines.devices import GIB, Finding, gpu, read_line, torch_build
+from posesyn_core.engines.readiness import Lack, lacking
 from posesyn_core.files.presence import hub_cache
 from posesyn_core.registry import Registered, Registry
 
 CORE = Path(__file__).parents[1]
-GIB = 2**30
 VIDEO_CODECS = ("h264", "hevc", "vp9", "av1", "mpeg4")
-
-
-@frozen
-class Finding:
-    """One thing looked for: what was found of it, or how to get it."""
-
-    subject: str
-    found: bool
-    detail: str
 
 
 def examine(registry: Registry) -> dict[str, list[Finding]]:
     """All findings by section: "machine", "libraries", "files", "components"."""
     return {
-        "machine": [_system(), _memory(), _gpu(), _compiler()],
+        "machine": [_system(), _memory(), gpu(), _compiler()],
         "libraries": [_torch(), _onnx_runtime(), _tensorrt(), _images(), _video()],
         "files": [*_bodies(), _weights(registry), _downloads(), _cache()],
         "components": [*_components(registry), *_failures(registry)],
@@ -62,55 +50,9 @@ def _memory() -> Finding:
         total, free = page * os.sysconf("SC_PHYS_PAGES"), page * os.sysconf("SC_AVPHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # Windows; a system that doesn't tell
         return Finding("memory", True, "unknown on this system")
-    limit = _read(Path("/sys/fs/cgroup/memory.max"))
+    limit = read_line(Path("/sys/fs/cgroup/memory.max"))
     total = min(total, int(limit)) if limit.isdigit() else total
     return Finding("memory", True, f"{total / GIB:.1f} GiB, {min(free, total) / GIB:.1f} GiB unused")
-
-
-def _gpu() -> Finding:
-    build = _torch_build()
-    cards = [line.split(":", 1)[1].strip() for line in _driver_lines() if line.startswith("Model:")]
-    seen = bool(cards) or shutil.which("nvidia-smi") is not None
-    if build.get("hip") or sys.platform == "darwin" or (build.get("cuda") and seen):
-        return _gpu_of_torch()
-    if seen:
-        names = ", ".join(cards) or "an NVIDIA GPU"
-        return Finding("GPU", False, f"{names}, but torch is built for the CPU: install torch for CUDA (pytorch.org)")
-    return Finding("GPU", False, "none found; everything runs on the CPU, slowly where networks are large")
-
-
-def _driver_lines() -> Iterator[str]:
-    for card in Path("/proc/driver/nvidia/gpus").glob("*/information"):
-        yield from _read(card).splitlines()
-
-
-def _gpu_of_torch() -> Finding:
-    import torch
-
-    if torch.cuda.is_available():
-        devices = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
-        names = [f"{d.name} ({d.total_memory / GIB:.0f} GiB, compute {d.major}.{d.minor})" for d in devices]
-        return Finding("GPU", True, ", ".join(names))
-    if torch.backends.mps.is_available():
-        return Finding("GPU", True, "Apple's, as device mps")
-    return Finding("GPU", False, "torch sees none, though a driver is there: check it with nvidia-smi")
-
-
-def device_fault(device: str) -> str:
-    """Why torch can't compute on a device of that name here; "" if it can. Torch is loaded only if it may see a GPU."""
-    kind = device.partition(":")[0]
-    if kind == "cpu":
-        return ""
-    if kind not in ("cuda", "mps"):
-        return "torch devices are called cpu, cuda, cuda:1 or mps"
-    found = _gpu()
-    if not found.found:
-        return f"no GPU to compute on ({found.detail})"
-    import torch
-
-    index = device.partition(":")[2]
-    count = torch.cuda.device_count() if kind == "cuda" else int(torch.backends.mps.is_available())
-    return "" if int(index or 0) < count else f"torch sees {count} devices of the kind {kind}"
 
 
 def _compiler() -> Finding:
@@ -120,16 +62,8 @@ def _compiler() -> Finding:
     return Finding("C++ compiler", True, f"{name}, for engine compile")
 
 
-def _torch_build() -> Mapping[str, Any]:
-    """What torch's version file says of its build: "__version__", "cuda", "hip"; importing torch takes seconds."""
-    spec = importlib.util.find_spec("torch")
-    if spec is None or spec.origin is None:
-        return {}
-    return runpy.run_path(str(Path(spec.origin).with_name("version.py")))
-
-
 def _torch() -> Finding:
-    build = _torch_build()
+    build = torch_build()
     if not build:
         return Finding("torch", False, "pip install torch")
     backend = f"CUDA {build['cuda']}" if build.get("cuda") else f"ROCm {build['hip']}" if build.get("hip") else "CPU"
@@ -218,15 +152,15 @@ def _cache() -> Finding:
 def _components(registry: Registry) -> Iterator[Finding]:
     """The ready ones of a kind in one line; each of the others in its own, with the remedy."""
     for kind in Kind:
-        of_kind = registry.of_kind(kind)
-        ready = [registered.component.name for registered in of_kind if not registered.missing]
+        found = [(registered, lacking(registry, registered)) for registered in registry.of_kind(kind)]
+        ready = [registered.component.name for registered, lacks in found if not lacks]
         if ready:
             yield Finding(kind, True, ", ".join(ready))
-        yield from (_lacking(registered) for registered in of_kind if registered.missing)
+        yield from (_lacking(registered, lacks) for registered, lacks in found if lacks)
 
 
-def _lacking(registered: Registered) -> Finding:
-    needs = "; ".join(f"{need.what}: {need.remedy}" for need in registered.missing)
+def _lacking(registered: Registered, lacks: Sequence[Lack]) -> Finding:
+    needs = "; ".join(f"{lack.what}: {lack.remedy}" for lack in lacks)
     return Finding(registered.component.kind, False, f"{registered.component.name} needs {needs}")
 
 
@@ -242,13 +176,6 @@ def _import(name: str) -> Any:
         return importlib.import_module(name)
     except Exception as error:  # a library that is there and broken may raise anything
         return f"does not load ({type(error).__name__}: {error})"
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""
 
 
 def _sized(path: Path) -> str:

@@ -247,6 +247,11 @@ def bench(
     return [timing for size in sizes for timing in _round(network, calls, size, seconds, clock)], refused
 
 
+def bench_seconds(networks: int, engines: int, sizes: Sequence[int], seconds: float) -> float:
+    """How long :func:`bench` takes at least, without loading and compiling."""
+    return networks * engines * len(sizes) * seconds
+
+
 def _round(
     network: ExportableModule, calls: Mapping[str, NetworkCall], size: int, seconds: float, clock: Clock
 ) -> Iterator[Timing]:

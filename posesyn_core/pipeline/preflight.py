@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from posesyn_core.components import Kind
-from posesyn_core.engines.doctor import device_fault
+from posesyn_core.engines.devices import device_fault
 from posesyn_core.files.presence import GET_REGRESSOR, GET_SMPL, file_faults
 from posesyn_core.pipeline.independence import self_labelled
 from posesyn_core.pipeline.order import STAGES, uses
@@ -43,7 +43,7 @@ def lacks(recipe: Recipe, registry: Registry, folder: Path, stages: Collection[s
     found += _files(recipe) if used("body") else []
     found += _devices(recipe)
     found += _disk(recipe, folder) if "animate" in stages else []
-    found += self_labelled(recipe)
+    found += self_labelled(recipe, registry)
     return list(dict.fromkeys(found))
 
 

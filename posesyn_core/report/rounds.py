@@ -12,8 +12,11 @@ from posesyn_core.report.page import colours, template
 METRICS = {"mpjpe": "MPJPE", "pa_mpjpe": "PA-MPJPE"}
 
 
-def write_rounds_report(path: Path, name: str, errors: Sequence[Mapping[str, float]]) -> None:
-    """Write the page atomically. ``errors`` has ``round`` (0 = as shipped) and, with test data, the errors in mm."""
+def write_rounds_report(path: Path, name: str, errors: Sequence[Mapping[str, float]], pages: Sequence[str]) -> None:
+    """Write the page atomically. ``errors`` has ``round`` (0 = as shipped) and, with test data, the errors in mm.
+
+    ``pages`` are the places of the rounds' own reports, as seen from ``path``.
+    """
     series = {
         title: np.array([(one["round"], one[metric]) for one in errors])
         for metric, title in METRICS.items()
@@ -21,5 +24,7 @@ def write_rounds_report(path: Path, name: str, errors: Sequence[Mapping[str, flo
     }
     alt = "Held-out error in millimetres before the first round and after each"
     chart = charts.lines(series, "round", "held-out error (mm)", alt) if series else None
-    page = template("rounds.html").render(name=name, errors=errors, metrics=METRICS, chart=chart, colours=colours())
+    page = template("rounds.html").render(
+        name=name, errors=errors, metrics=METRICS, chart=chart, pages=pages, colours=colours()
+    )
     write_atomic(path, page)

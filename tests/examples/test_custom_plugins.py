@@ -47,7 +47,7 @@ def test_they_are_listed_with_their_origin(site: Path) -> None:
 def test_the_custom_estimator_scores(site: Path, tmp_path: Path) -> None:
     recipe = folder_data_set(tmp_path, people=3)
     out = posesyn(site, "score", tmp_path / "run", "--recipe", recipe, "--set", "estimator=mine")
-    assert "samples 3, rejected 0" in out
+    assert "3 samples, 0 rejected" in out
 
 
 def test_the_retrieving_generator_synthesizes(site: Path, tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_the_retrieving_generator_synthesizes(site: Path, tmp_path: Path) -> Non
     np.savez(recordings, joints=np.repeat(joints, 50, 0), offsets=[0, 50, 100], texts=['["walks"]', '["jumps"]'])
     recipe = tmp_path / "run/recipe.toml"
     recipe.write_text(recipe.read_text().replace('"t2mgpt"', f'"retrieval"\nmotions = "{recordings}"'))
-    assert "motions 2, rejected 0" in posesyn(site, "synthesize", tmp_path / "run")
+    assert "2 motions, 0 rejected" in posesyn(site, "synthesize", tmp_path / "run")
     for motion, pose in zip(run.motions.values(), joints, strict=True):
         np.testing.assert_allclose(
             motion.joints - motion.joints[:, :1], (pose - pose[:1])[None].repeat(50, 0), atol=1e-5

@@ -1,5 +1,6 @@
 """The command line: light, teaching, and clear about mistakes."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from posesyn_core.cli import main
+from posesyn_core.components import Kind
+from posesyn_core.errors import PoseSynWarning
 from posesyn_core.pipeline.order import STAGES
+from posesyn_core.registry import Registry
 from tests.house import HEAVY
 
 
@@ -40,11 +44,32 @@ def test_every_stage_is_a_command_that_teaches(capsys: pytest.CaptureFixture[str
         assert code == 0 and "RUN is the run folder" in text
 
 
-def test_plugins_lists_kind_origin_and_readiness(capsys: pytest.CaptureFixture[str]) -> None:
+def test_plugins_lists_kind_and_readiness_in_columns(capsys: pytest.CaptureFixture[str]) -> None:
     code, text, _ = output(capsys, "plugins")
     assert code == 0
-    line = next(line for line in text.splitlines() if " reprojection " in line)
-    assert line.startswith("animator") and "ready" in line and "[posesyn " in line
+    blocks = dict(zip(*[iter(re.split(r"^(\w+s)$", text, flags=re.MULTILINE)[1:])] * 2, strict=True))
+    states = {line.split()[0]: line for line in blocks["animators"].strip().splitlines()}
+    assert " ready " in states["reprojection"] and " needs weights " in states["champ"]
+    assert " needs weights " in next(line for line in blocks["estimators"].splitlines() if line.startswith("  spin "))
+    assert " needs data " in next(line for line in blocks["readers"].splitlines() if line.startswith("  coco "))
+    starts = {re.search(r" (ready|needs) ", line).start() for line in text.splitlines() if line[:2] == "  "}  # type: ignore[union-attr]
+    assert len(starts) == 1, "the columns are aligned"
+
+
+def test_show_tells_what_default_weights_lack(capsys: pytest.CaptureFixture[str]) -> None:
+    _, text, _ = output(capsys, "plugins", "show", "spin")
+    assert "weights: missing" in text and "SPIN's model_checkpoint.pt" in text
+
+
+def test_untrained_and_starter_weights_are_told_wherever_they_are_used() -> None:
+    registry = Registry.discover()
+    with pytest.warns(PoseSynWarning, match="'spin' has untrained weights"):
+        registry.create(Kind.ESTIMATOR, "spin", {}, "estimator")
+    with pytest.warns(PoseSynWarning, match="'t2mgpt' has its starter weights"):
+        registry.create(Kind.MOTION, "t2mgpt", {}, "motion")
+    options = {"root": "nowhere", "labeller": {"name": "blazepose", "weights": "random"}}
+    with pytest.warns(PoseSynWarning, match="keypoints 'blazepose' has untrained weights"):
+        registry.create(Kind.READER, "images", options, "dataset")
 
 
 def test_show_prints_options_with_type_default_and_meaning(capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,7 +43,7 @@ def discovered() -> dict[str, Finding]:
             "weights",
             ["posesyn_blazepose/weights/starter.safetensors (", "posesyn_t2mgpt/weights/starter.safetensors ("],
         ),
-        ("estimator", ["spin", "starter"]),
+        ("estimator", ["blazepose", "starter"]),
         ("engine", ["compile", "torch"]),
     ],
 )

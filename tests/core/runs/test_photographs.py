@@ -43,13 +43,14 @@ def test_a_video_and_something_else(tmp_path: Path) -> None:
     [
         ('dataset.labeller="blazepose"', "dataset"),
         ('dataset.labeller={name="blazepose"}', "dataset"),
+        ('dataset.labeller={name="blazepose", weights="full"}', "dataset"),  # the default, named
         ('dataset.labeller={name="blazepose", weights="lite"}', None),
         ('real=[{name="images", labeller="blazepose"}]', "real.0"),
     ],
 )
-def test_an_estimator_does_not_label_for_itself(section: str, refused: str | None) -> None:
+def test_an_estimator_does_not_label_for_itself(section: str, refused: str | None, registry: Registry) -> None:
     recipe = parse_recipe('estimator = "blazepose"\ndataset = {name = "images"}', [section])
-    found = self_labelled(recipe)
+    found = self_labelled(recipe, registry)
     assert len(found) == (refused is not None)
     assert refused is None or found[0].startswith(f"[{refused}] labeller = 'blazepose' is the estimator itself")
 

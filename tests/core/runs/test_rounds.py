@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from posesyn_core.cli import main
 from posesyn_core.errors import UserError
-from posesyn_core.pipeline.run import open_run
+from posesyn_core.pipeline.run import create_run, open_run
 from posesyn_core.recipe import load_recipe
 from posesyn_core.registry import Registry
-from posesyn_core.runs.rounds import run_rounds
+from posesyn_core.runs.rounds import recipe_of_runs, run_rounds
+from posesyn_core.runs.stages import run_all
 from tests.tiny import folder_data_set
 
 TEST = 'test={name="world", part="lab", split="tests", count=4, image_size=128, label="held-out"}'
@@ -46,3 +48,28 @@ def test_rounds_without_training_are_refused(tmp_path: Path) -> None:
     recipe = load_recipe(folder_data_set(tmp_path), ["rounds=2"])
     with pytest.raises(UserError, match=r"set finetune\.steps"):
         run_rounds(tmp_path / "run", recipe, Registry.discover(), lambda *_: None)
+
+
+def test_rounds_added_to_a_finished_run_go_on_from_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = load_recipe(folder_data_set(tmp_path), [*TINY, TEST])
+    run_all(create_run(tmp_path / "run", recipe, Registry.discover()), lambda *_: None)
+    page = (tmp_path / "run/report.html").read_bytes()
+    weights = (tmp_path / "run/finetune/posesyn/weights.safetensors").stat().st_mtime_ns
+
+    main(["resume", str(tmp_path / "run"), "--set", "rounds=2"])
+
+    out = capsys.readouterr().out
+    assert "after round 2: MPJPE " in out and "rounds.html" in out
+    second = open_run(tmp_path / "run/round-2", Registry.discover())
+    trained = tmp_path / "run/finetune/posesyn/weights.safetensors"
+    assert second.recipe.estimator.options["weights"] == str(trained)
+    assert trained.stat().st_mtime_ns == weights, "the finished round is not trained again"
+    assert (tmp_path / "run/report.html").read_bytes() == page
+    rounds = (tmp_path / "run/rounds.html").read_text()
+    assert 'href="report.html"' in rounds and 'href="round-2/report.html"' in rounds
+    assert load_recipe(recipe_of_runs(tmp_path / "run")).rounds == 2
+
+
+def test_a_folder_without_a_run_can_not_be_resumed(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a run"):
+        recipe_of_runs(tmp_path)

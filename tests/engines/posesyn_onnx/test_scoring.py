@@ -87,7 +87,7 @@ def test_an_engine_outside_the_tolerance_is_refused_unless_told_otherwise(
     assert stop.value.code == 2
     assert "engine 'torch' (bf16) for 'spin' is refused: joints differ by" in capsys.readouterr().err
     main(["score", str(tmp_path / "b"), "--recipe", str(recipe), "--set", engine % "50"])
-    assert "samples 12" in capsys.readouterr().out
+    assert "12 samples" in capsys.readouterr().out
 
 
 def test_the_command_line_exports_every_network(
