@@ -21,6 +21,7 @@ from posesyn_core.cli import (
     preview,
     running,
     sweep,
+    taking,
     weights,
 )
 from posesyn_core.errors import NothingLeft, PoseSynError, PoseSynWarning
@@ -48,6 +49,7 @@ def cli(debug: bool) -> None:
       posesyn check RECIPE          what a run needs and this machine lacks
       posesyn predict IMAGE         the poses that an estimator finds in a picture
       posesyn preview RUN           a run's clips beside their guidance maps
+      posesyn export-motion RUN     its motions for Blender and others
       posesyn doctor                what this machine has and what it lacks
       posesyn plugins               what is installed and what it needs
       posesyn new KIND NAME         a template for a plugin of your own
@@ -72,6 +74,7 @@ cli.add_command(predict.predict)
 cli.add_command(preview.preview)
 cli.add_command(keeping.superseded)
 cli.add_command(sweep.sweep)
+cli.add_command(taking.export_motion)
 cli.add_command(weights.weights)
 
 

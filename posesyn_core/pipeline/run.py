@@ -11,6 +11,7 @@ Layout::
     animate/frames/<clip>/NNNN.jpg                 the synthesised frames that the filter kept
     export/<format>/...  finetune/<variant>/...    files for trainers, and what training left
     previews/...        strips and films of clips, where ``posesyn preview`` was asked for them
+    motions/...         motions for other programs, where ``posesyn export-motion`` was
     rejected.parquet    every rejected unit of every stage, with the reason
     report.html         everything, to look at
     .superseded/...     what other settings have taken the place of

@@ -1,0 +1,38 @@
+"""``posesyn export-motion``: what a run made, for other programs."""
+
+from pathlib import Path
+
+import click
+
+from posesyn_core.registry import Registry
+
+
+@click.command("export-motion", short_help="Write a run's motions for Blender and others: BVH, GLB, npz.")
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option(
+    "--format", "kind", type=click.Choice(("bvh", "glb", "npz")), default="glb", show_default=True, help="Which files."
+)
+@click.option("--clips", is_flag=True, help="The labelled bodies of the drawn clips instead of the motions.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder; default RUN/motions.")
+@click.pass_obj
+def export_motion(registry: Registry, folder: Path, kind: str, clips: bool, out: Path | None) -> None:
+    """Write the motions that `posesyn synthesize` made, and print the names of the files.
+
+    \b
+    glb   a skinned body with an animation for each motion: Blender, game engines, browsers
+    bvh   the skeleton and its rotations: Blender, Maya, MotionBuilder
+    npz   as AMASS has them, for tools of SMPL bodies (z up)
+
+    All are in metres and at the motion's own frame rate; glb and bvh have y up. With --clips the files hold the bodies
+    as they were drawn and labelled, each in the shape of its reference person.
+
+    \b
+    posesyn export-motion runs/demo
+    posesyn export-motion runs/demo --format npz --out amass/
+    posesyn export-motion runs/demo --format bvh --clips
+    """
+    from posesyn_core.pipeline.motion_files import export_motion as write
+    from posesyn_core.pipeline.run import open_run
+
+    for path in write(open_run(folder, registry), kind, out, clips=clips):
+        click.echo(path)
