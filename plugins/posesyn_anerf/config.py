@@ -1,0 +1,35 @@
+"""Options of the animator ``anerf`` and of the command that trains fields."""
+
+from typing import Literal
+
+from attrs import frozen
+
+from posesyn_core import option
+
+
+@frozen
+class AnerfConfig:
+    """The animator: whose field, where its person stands, how it is rendered."""
+
+    weights: str = option(
+        "starter", "starter, random (small), random-full (published size), or a checkpoint: official .tar, .safetensors"
+    )
+    skeleton: str = option(
+        "",
+        "the official data file (.h5) or an .npz with rest_pose, where a checkpoint has none; empty = the body's",
+    )
+    body: str = option("", "SMPL file whose T-pose serves where nothing says the skeleton; empty = the free body")
+    unit: float = option(0.0, "field units per metre; 0 = as the weights say, or SURREAL's 1.786", least=0)
+    legacy: bool = option(False, "the checkpoint's refined poses are in the axes of A-NeRF's early versions")
+    people: int = option(8, "how many reference people: the field's one person, seen from as many sides", least=1)
+    size: int = option(256, "width and height of the pictures, pixels", least=16, most=4096)
+    focal: float = option(1.6, "focal length, in widths of the picture", above=0)
+    share: float = option(0.6, "how much of the picture's height the standing person fills", above=0, most=1)
+    elevation: float = option(0.0, "how many degrees the camera looks down on the person", least=-60, most=60)
+    background: str = option("white", "white, black, or a picture or a folder of pictures (in turn) behind the people")
+    coarse: int = option(0, "equally spaced samples along a ray; 0 = as trained, 64 of official ones", least=0)
+    fine: int = option(0, "samples where these find something; 0 = as trained, 16 of official ones", least=0)
+    skip: bool = option(True, "leave out samples that are far from all bones, or behind what is opaque")
+    chunk: int = option(4096, "rays rendered at once", least=1)
+    precision: Literal["fp32", "bf16", "fp16"] = option("fp32", "in which the networks compute without an engine")
+    device: str = option("cpu", "torch device: cpu, cuda, cuda:1, mps")
