@@ -19,7 +19,7 @@ from typing import Any
 from posesyn_core.components import Kind
 from posesyn_core.engines.cache import EngineCache, cache_root
 from posesyn_core.engines.devices import GIB, Finding, gpu, read_line, torch_build
-from posesyn_core.engines.readiness import Lack, lacking
+from posesyn_core.engines.readiness import Lack, lacking, state_of
 from posesyn_core.files.presence import hub_cache
 from posesyn_core.registry import Registered, Registry
 
@@ -150,13 +150,18 @@ def _cache() -> Finding:
 
 
 def _components(registry: Registry) -> Iterator[Finding]:
-    """The ready ones of a kind in one line; each of the others in its own, with the remedy."""
+    """Of each kind: the ready ones, those that lack a library, each with the remedy, and those that lack files."""
     for kind in Kind:
         found = [(registered, lacking(registry, registered)) for registered in registry.of_kind(kind)]
-        ready = [registered.component.name for registered, lacks in found if not lacks]
-        if ready:
+        if ready := [registered.component.name for registered, lacks in found if not lacks]:
             yield Finding(kind, True, ", ".join(ready))
-        yield from (_lacking(registered, lacks) for registered, lacks in found if lacks)
+        yield from (_lacking(registered, lacks) for registered, lacks in found if registered.missing)
+        files: dict[str, list[str]] = {}
+        for registered, lacks in found:
+            if lacks and not registered.missing:
+                files.setdefault(state_of(lacks), []).append(registered.component.name)
+        for state, names in files.items():
+            yield Finding(kind, False, f"{state}: {', '.join(names)}; `posesyn plugins show NAME` tells how to get them")
 
 
 def _lacking(registered: Registered, lacks: Sequence[Lack]) -> Finding:
