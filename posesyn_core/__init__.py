@@ -1,21 +1,20 @@
-"""PoseSyn's core: the plugin system, the values that flow, the run. It knows no model by name.
+"""PoseSyn's core: the plugin system, the data classes that stages exchange, and runs. It knows no model by name.
 
-What a plugin author imports stands here, and the functions that a Python user calls, which are loaded when they are
-first asked for:
+Import from here what a plugin needs, and the functions of the Python interface, which are loaded on first use:
 
 ========================  ========================================================================================
 :func:`load_image`        a picture, uint8 RGB, upright
 :func:`load_sample`       one person in one picture
 :func:`read_samples`      the samples of a data set
 :func:`make`              a component by kind and name, with its options
-:func:`estimate`          what an estimator says of samples
-:func:`score`             how wrong it is on them (Eq. 1)
+:func:`estimate`          the poses that an estimator finds
+:func:`score`             their errors against 2D labels (Eq. 1)
 :func:`generate`          a motion from a text, a pose or both (Eq. 5)
-:func:`plan`              the motion laid onto the person of a picture (Eq. 7-9)
-:func:`draw`              its frames
-:func:`judge`             which of them the estimator and a filter confirm (Eq. 6)
+:func:`plan`              the motion transferred to the person in a picture (Eq. 7-9)
+:func:`draw`              the frames of a plan
+:func:`judge`             which frames the filter keeps (Eq. 6)
 :func:`run`               all stages of a recipe
-:func:`open_run`          a finished run as tables and arrays
+:func:`open_run`          a run's results as tables and arrays
 ========================  ========================================================================================
 """
 

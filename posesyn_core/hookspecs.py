@@ -5,9 +5,9 @@ A plugin is a module with functions marked ``@hookimpl``, named by an entry poin
     [project.entry-points.posesyn]
     my_estimator = "my_package.plugin"
 
-The module is imported whenever ``posesyn`` starts, so it must import nothing heavy: import torch and friends inside
-the factory. All hooks are optional. Each ``register_*`` hook returns a list of
-:class:`~posesyn_core.components.Component`; the protocol that the factory's product must fit stands in brackets.
+The module is imported whenever ``posesyn`` starts, so it must import nothing heavy: import torch and similar libraries
+inside the factory. All hooks are optional. Each ``register_*`` hook returns a list of
+:class:`~posesyn_core.components.Component`; brackets give the protocol that the factory's product must implement.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,7 @@ def register_augmenters() -> list[Component]:  # type: ignore[empty-body]
 
 @hookspec
 def register_keypoint_estimators() -> list[Component]:  # type: ignore[empty-body]
-    """2D pose estimators [KeypointEstimator]: image -> 2D joints, to stand in for annotations."""
+    """2D pose estimators [KeypointEstimator]: image -> 2D joints, used in place of annotations."""
 
 
 @hookspec
@@ -65,7 +65,7 @@ def register_animators() -> list[Component]:  # type: ignore[empty-body]
 
 @hookspec
 def register_filters() -> list[Component]:  # type: ignore[empty-body]
-    """Frame filters [FrameFilter]: keep a frame, or drop it with a reason."""
+    """Frame filters [FrameFilter]: keep a frame or drop it with a reason."""
 
 
 @hookspec
@@ -80,15 +80,15 @@ def register_writers() -> list[Component]:  # type: ignore[empty-body]
 
 @hookspec
 def register_engines() -> list[Component]:  # type: ignore[empty-body]
-    """Engines [Engine]: what runs a network (eager torch, ONNX Runtime, TensorRT)."""
+    """Engines [Engine]: run a network (eager torch, ONNX Runtime, TensorRT)."""
 
 
 @hookspec
 def register_joint_sets() -> list[JointSet]:  # type: ignore[empty-body]
-    """Joint sets of one's own: names, tree and root, and which joints are points that other sets have too.
+    """Custom joint sets: names, kinematic tree, root, and which joints correspond to joints of other sets.
 
-    Estimators, 2D estimators and data sets name them from then on. Called once, when the plugin is found. A name that
-    another joint set has already makes the plugin fail.
+    Estimators, 2D estimators and data sets can then refer to them by name. Called once, when the plugin is loaded. The
+    plugin fails if another joint set already has the name.
     """
 
 
@@ -99,28 +99,28 @@ def register_commands(cli: "click.Group") -> None:
 
 @hookspec
 def register_worlds() -> "dict[str, Callable[[], World]]":  # type: ignore[empty-body]
-    """Base recipes for ``posesyn experiment --world NAME``, by name; each is made when it is used."""
+    """Base recipes for ``posesyn experiment --world NAME``, by name; each is created when it is first used."""
 
 
 @hookspec
 def register_experiments() -> "dict[str, Callable[[Any, Sequence[int]], Sequence[Any]]]":  # type: ignore[empty-body]
-    """Further tables for ``posesyn experiment NAME``, by name.
+    """Additional tables for ``posesyn experiment NAME``, by name.
 
-    Each is called with a ``posesyn_core.experiments.runner.Laboratory`` and the seeds, does or resumes what it takes in
-    the laboratory's folder, and returns what is printed: ``rich`` tables or texts.
+    Each function is called with a ``posesyn_core.experiments.runner.Laboratory`` and the seeds. It does or resumes the
+    runs it needs in the laboratory's folder, and returns what to print: ``rich`` tables or strings.
     """
 
 
 @hookspec
 def stage_started(run: "Path", stage: str) -> None:
-    """A stage of the run in folder ``run`` begins (for trackers)."""
+    """Called when a stage of the run in folder ``run`` begins (for experiment trackers)."""
 
 
 @hookspec
 def stage_finished(run: "Path", stage: str, summary: dict[str, Any]) -> None:
-    """A stage ended; ``summary`` holds its counts and figures."""
+    """Called when a stage ends; ``summary`` holds its counts and figures."""
 
 
 @hookspec
 def training_stepped(run: "Path", variant: str, metrics: dict[str, float]) -> None:
-    """A training of the run made a step: its number, learning rate, loss terms, and ``validation`` where measured."""
+    """Called after a training step: its number, learning rate, loss terms and, where measured, ``validation``."""

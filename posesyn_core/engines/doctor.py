@@ -161,7 +161,7 @@ def _components(registry: Registry) -> Iterator[Finding]:
             if lacks and not registered.missing:
                 files.setdefault(state_of(lacks), []).append(registered.component.name)
         for state, names in files.items():
-            yield Finding(kind, False, f"{state}: {', '.join(names)}; `posesyn plugins show NAME` tells how to get them")
+            yield Finding(kind, False, f"{state}: {', '.join(names)} (see `posesyn plugins show NAME`)")
 
 
 def _lacking(registered: Registered, lacks: Sequence[Lack]) -> Finding:

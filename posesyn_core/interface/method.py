@@ -36,10 +36,10 @@ def estimate(
     batch_size: int = 32,
     workers: int = 2,
 ) -> list[Result]:
-    """What an estimator says of each sample: a PoseEstimate, or the SampleError that says why there is none.
+    """Run an estimator: a PoseEstimate for each sample, or a SampleError that says why there is none.
 
-    Reading, cropping, computing and decoding overlap. ``engine`` (``make("engine", "onnx")``) takes over the network
-    of an estimator in three parts; None is eager torch.
+    Reading, cropping, inference and decoding overlap. ``engine`` (``make("engine", "onnx")``) runs the network of a
+    split estimator; None means eager torch.
     """
     network = _network(estimator, engine)
     batches = [samples[at : at + batch_size] for at in range(0, len(samples), batch_size)]
@@ -59,8 +59,8 @@ def score(
 ) -> list[ScoredSample | SampleError]:
     """Eq. 1: how far the estimated 2D joints are from the labelled ones, in pixels of the 256-pixel crop.
 
-    ``estimates`` are those of :func:`estimate`. A sample of which fewer than ``min_weight`` of the joints' weights are
-    labelled has a SampleError. The hardest samples are those of the largest ``error`` (Eq. 2).
+    ``estimates`` come from :func:`estimate`. A sample gets a SampleError if less than ``min_weight`` of the joints'
+    total weight is labelled. The hardest samples are those with the largest ``error`` (Eq. 2).
     """
     rows = score_batch(samples, estimates, annotated(samples), min_weight)
     return [SampleError(row.rejected or "") if row.value is None else row.value for row in rows]
@@ -77,8 +77,8 @@ def generate(
 ) -> Motion:
     """A motion from a text, a pose, or both (Eq. 5): joints (L, 22, 3) in metres, y up.
 
-    The same arguments give the same motion. A pose in another joint set than SMPL's is completed first. SampleError if
-    that can't be, or the generator refuses them.
+    The same arguments always give the same motion. A pose in a joint set other than SMPL's is completed first.
+    SampleError if that fails or if the generator rejects the input.
     """
     if not text and pose is None:
         raise UserError("a motion needs a text, a pose or both")
@@ -101,11 +101,11 @@ def plan(
     seed: int = 0,
     max_residual_mm: float = 60.0,
 ) -> ClipPlan:
-    """Lay a motion onto the person of a picture (Eq. 7-9): one SMPL body a frame, in the picture's camera.
+    """Transfer a motion to the person in a picture (Eq. 7-9): one SMPL body per frame, in the picture's camera.
 
-    ``estimate`` is what an estimator says of the ``reference``; ``body`` the SMPL file of its parameters (None = the
-    free body), which is fitted to an estimate without any. SampleError if the estimated body can't be animated, or the
-    motion can't be fitted (Eq. 8).
+    ``estimate`` is an estimator's result for the ``reference``. ``body`` is the SMPL file of its parameters (None = the
+    free body); an estimate without SMPL parameters gets them by fitting. SampleError if the estimated body cannot be
+    animated or the motion cannot be fitted (Eq. 8).
     """
     loaded, estimate = load_body(body), _whole(estimate, body)
     if fault := reference_fault(loaded, estimate, reference):
@@ -131,7 +131,7 @@ def _whole(estimate: PoseEstimate, body: Path | None) -> PoseEstimate:
 
 
 def draw(animator: Animator, plan: ClipPlan) -> list[Image]:
-    """The frames of a planned clip: uint8 RGB (H, W, 3) of the reference's size, one for each frame of the plan."""
+    """Draw a planned clip: one uint8 RGB image (H, W, 3) of the reference's size per frame."""
     return list(draw_frames(animator, plan))
 
 
@@ -143,9 +143,9 @@ def judge(
     filter: FrameFilter | None = None,
     engine: Engine | None = None,
 ) -> list[Judgement]:
-    """What an estimator and a filter say of each drawn frame (Eq. 6): estimate and verdict, or the fault.
+    """Judge each drawn frame with an estimator and a filter (Eq. 6): its estimate and verdict, or why there is none.
 
-    ``filter`` None is "tpe_error" with its defaults. The frames are judged as JPEG, as a run writes them.
+    ``filter`` None means "tpe_error" with its defaults. Frames are judged after JPEG compression, as in a run.
     """
     chosen = make("filter", "tpe_error") if filter is None else filter
     height, width = np.shape(frames[0])[:2] if len(frames) else (0, 0)
