@@ -74,4 +74,5 @@ def test_each_ends_with_the_bytes_of_one_process(tmp_path: Path, path: str) -> N
             continue
         shutil.rmtree(folder)
         said = run(path, script, recipe, folder, *arguments)
-        assert differing(contents(folder), whole) == [], said
+        told = {"recipe.toml", "report.html"} if script == "ray.sh" else set()  # who does the parts is a key
+        assert set(differing(contents(folder), whole)) <= told, said
