@@ -18,6 +18,7 @@ from posesyn_core.contracts.needs import Need as Need
 from posesyn_core.contracts.needs import Resources as Resources
 from posesyn_core.contracts.training import TrainingDefaults
 from posesyn_core.values import (
+    Actor,
     ClipPlan,
     Detections,
     EvaluationProtocol,
@@ -49,6 +50,7 @@ class Component:
     a config and answers ``posesyn check RECIPE``: a sentence, with where to get it, for each file that the config names
     and that is not there or is not what it should be. It looks at names, sizes and heads (the functions of
     ``posesyn_core.files.presence``) and imports nothing heavy. ``resources`` are what a cluster sets aside for it.
+    ``brings_people``: an animator that has ``AnimatorAbilities.actors`` (others need not be made to be asked).
     """
 
     kind: "Kind"
@@ -61,6 +63,7 @@ class Component:
     licence: Licence | None = None
     lacks: Callable[[Any], Iterable[str]] | None = None
     resources: Resources = Resources()
+    brings_people: bool = False
 
 
 @runtime_checkable
@@ -281,6 +284,14 @@ class AnimatorAbilities(Posing, Protocol):
     reference_crop: Literal["person", "image"]
     """What it draws best, where the recipe leaves that open: a square about the person (animators whose networks make
     squares, and would squash a photograph), or the whole picture (the default)."""
+
+    def actors(self) -> Sequence[Actor]:
+        """The people whom it draws, if they are its own: references in place of the easy samples, always the same.
+
+        Plans then have an actor's sample for their ``reference``, and joints of its skeleton: labels are in metres of
+        that. Its component says ``brings_people``.
+        """
+        ...
 
 
 @runtime_checkable

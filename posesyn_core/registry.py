@@ -15,7 +15,7 @@ from attrs import Factory, define, frozen
 
 from posesyn_core import hookspecs
 from posesyn_core.components import Component, Kind, Need, kind_of
-from posesyn_core.contracts.products import component_fault, product_fault
+from posesyn_core.contracts.products import component_fault, people_fault, product_fault
 from posesyn_core.contracts.results import a_value
 from posesyn_core.contracts.weights import weights_warning
 from posesyn_core.errors import PoseSynWarning, UserError
@@ -202,7 +202,7 @@ class Registry:
         if told := weights_warning(kind, name, config):
             warnings.warn(told, PoseSynWarning, stacklevel=2)
         product = self._make(registered, attrs.evolve(config, **parts) if parts else config)
-        if fault := product_fault(product, kind):
+        if fault := product_fault(product, kind) or people_fault(product, registered.component):
             raise UserError(f"the {kind} {name!r} of {registered.origin} {fault}")
         return product
 

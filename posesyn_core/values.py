@@ -80,7 +80,8 @@ class SmplParams:
     """Pose, shape and place of one body in the camera frame (SMPL's parametrisation).
 
     ``gender`` says whose ``betas`` they are: "neutral", which estimators predict, or "female" or "male", in which some
-    data sets give their truth.
+    data sets give their truth. ``shape_known`` False says that they only come near a body of other proportions: no
+    shape is to be learnt from them.
     """
 
     global_orient: FloatArray = array((3,), "axis-angle of the root, camera frame")
@@ -88,6 +89,7 @@ class SmplParams:
     betas: FloatArray = array((10,), "shape coefficients, unit variance")
     transl: FloatArray = array((3,), "translation added to the posed body, metres, camera frame")
     gender: str = "neutral"
+    shape_known: bool = True
 
 
 @frozen
@@ -252,6 +254,21 @@ class ClipPlan:
     transl: FloatArray = array(("L", 3), "metres, camera frame")
     joints3d: FloatArray = array(("L", 24, 3), "posed joints, metres, camera frame (absolute)")
     joints2d: FloatArray = array(("L", 24, 2), "their projection, pixels")
+
+
+@frozen
+class Actor:
+    """Somebody whom an animator brings along: a reference person in place of an easy sample.
+
+    ``sample`` is the picture into which clips are drawn, of their size, with the person's box; ``camera`` sees it.
+    ``smpl`` is how the person stands there at first. Its ``betas`` mean something only with ``shape_known``, and if the
+    run's body, given them, has this ``skeleton``.
+    """
+
+    sample: Sample
+    smpl: SmplParams
+    camera: Camera
+    skeleton: FloatArray = array((24, 3), "SMPL's joints in the T-pose, metres, y up, the pelvis anywhere")
 
 
 @frozen

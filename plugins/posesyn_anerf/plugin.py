@@ -57,5 +57,6 @@ def register_animators() -> list[Component]:
             weights=make_weights,
             licence=LICENCE,
             lacks=lacks,
+            brings_people=True,
         )
     ]

@@ -39,12 +39,13 @@ def _terms(answer: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> dict[st
     joints = answer["joints"] - answer["joints"][:, HIPS].mean(1, keepdim=True)
     truth = batch["joints3d"][..., :3] - batch["joints3d"][:, HIPS, :3].mean(1, keepdim=True)
     distance3d = (joints - truth).square().sum(-1).add(1e-8).sqrt()
+    shaped = batch.get("has_shape", batch["has_smpl"])
     turned = (answer["rotmat"] - batch["rotmat"]).square().sum((-1, -2)).add(1e-8).sqrt().mean(1)
     return {
         "keypoints2d": _mean(distance2d.clamp(max=2), known2d * weight[:, None]),
         "joints": _mean(distance3d, known3d * known3d[:, HIPS].amin(1, keepdim=True)),  # without a root, no distance
         "rotations": _mean(turned, batch["has_smpl"]),
-        "betas": _mean((answer["betas"] - batch["shape"]).square().mean(1), batch["has_smpl"].clamp(min=ORDINARY)),
+        "betas": _mean((answer["betas"] - batch["shape"]).square().mean(1), shaped.clamp(min=ORDINARY)),
     }
 
 

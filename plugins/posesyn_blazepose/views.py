@@ -120,19 +120,20 @@ def labels(frame: LabelledFrame, view: View) -> dict[str, NDArray[np.float32]]:
     """What the loss needs of one view of a person.
 
     ``keypoints2d`` (24, 3): x, y with the crop as -1..1, and confidence; ``joints3d`` (24, 4): x, y, z in metres, and
-    confidence; ``rotmat`` (24, 3, 3); ``shape`` (10,); ``has_smpl`` () is 0 or 1. What is unknown is 0 (rotations:
-    identity).
+    confidence; ``rotmat`` (24, 3, 3); ``shape`` (10,); ``has_smpl`` () is 0 or 1, and ``has_shape`` () whether the
+    betas are known, too. What is unknown is 0 (rotations: identity).
     """
     order = SMPL24.flip if view.flipped else np.arange(24)
     matrix, known = view.matrix(), frame.labels3d()[order]
     places = (frame.joints2d[order] @ matrix[:, :2].T + matrix[:, 2]) / (SIZE / 2) - 1
-    betas = np.zeros(10, np.float32) if frame.smpl is None else frame.smpl.betas
+    shape = np.zeros(10, np.float32) if frame.smpl is None or not frame.smpl.shape_known else frame.smpl.betas
     return {
         "keypoints2d": np.column_stack([places, frame.confidence[order]]).astype(np.float32),
         "joints3d": np.column_stack([known[:, :3] @ view.turn.T, known[:, 3]]).astype(np.float32),
         "rotmat": turned_rotations(frame.smpl, view.turn, order),
-        "shape": np.asarray(betas, np.float32),
+        "shape": np.asarray(shape, np.float32),
         "has_smpl": np.array(frame.smpl is not None, np.float32),
+        "has_shape": np.array(frame.smpl is not None and frame.smpl.shape_known, np.float32),
     }
 
 

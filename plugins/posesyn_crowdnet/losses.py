@@ -53,7 +53,8 @@ def crowdnet_loss(
     """
     place, fitted = batch["orig_joint_img"], batch["fit_joint_img"]
     fit, in_3d = batch["is_valid_fit"][:, None], batch["is_3D"].reshape(len(joints), -1, 1).expand_as(joints[..., :1])
-    seen, seen_fit = batch["orig_joint_trunc"], batch["fit_joint_trunc"] * fit[..., None]
+    shaped = batch["is_valid_shape"][:, None] if "is_valid_shape" in batch else fit
+    seen, seen_fit = batch["orig_joint_trunc"], batch["fit_joint_trunc"] * shaped[..., None]
     had = known.to(joints.dtype)[:, None]
     from_pelvis = joints - joints[:, :1]
     located = outputs["joint_img"]
@@ -67,10 +68,10 @@ def crowdnet_loss(
         "body_joint_img": depth_too * (_depths_from_root(located, rooted) - place[:, IN_SUPERSET]),
         "smpl_joint_img": seen_fit[:, IN_SUPERSET] * (located - fitted[:, IN_SUPERSET]),
         "smpl_pose": batch["fit_param_valid"] * fit * (pose - batch["pose_param"]),
-        "smpl_shape": fit * (outputs["shape"] - batch["shape_param"]),
+        "smpl_shape": shaped * (outputs["shape"] - batch["shape_param"]),
         "body_joint_proj": seen * had * (projected - place[..., :2]),
         "body_joint_cam": batch["orig_joint_valid"] * had * in_3d * (from_root - batch["orig_joint_cam"]),
-        "smpl_joint_cam": fit[..., None] * (from_pelvis - batch["fit_joint_cam"]),
+        "smpl_joint_cam": shaped[..., None] * (from_pelvis - batch["fit_joint_cam"]),
     }
     weighted = {name: WEIGHTS[name] * difference.abs().mean() for name, difference in terms.items()}
     total = sum(weighted.values(), start=joints.new_zeros(()))

@@ -23,6 +23,7 @@ class Fit:
 
     ``world`` (3, 3) is for Human3.6M, whose parameters are of the world's frame: the root's rotation is already turned
     into the camera, ``transl`` too, but it still lacks (world - 1) times the pelvis, about which SMPL does not turn.
+    Without ``shape_known`` only the pose is to be learnt.
     """
 
     pose: Floats
@@ -30,12 +31,14 @@ class Fit:
     transl: Floats
     camera: Camera
     world: Floats | None = None
+    shape_known: bool = True
 
 
 def fit_of(smpl: SmplParams, camera: Camera) -> Fit:
     """SMPL's parameters as a Fit."""
     pose = np.concatenate([smpl.global_orient[None], smpl.body_pose]).astype(np.float64)
-    return Fit(pose, smpl.betas.astype(np.float64), smpl.transl.astype(np.float64), camera)
+    betas, transl = smpl.betas.astype(np.float64), smpl.transl.astype(np.float64)
+    return Fit(pose, betas, transl, camera, shape_known=smpl.shape_known)
 
 
 @frozen

@@ -158,6 +158,7 @@ def _fit_targets(
         return {
             "fit_joint_img": none, "fit_joint_cam": none, "pose_param": np.concatenate([root, np.zeros(69)]),
             "shape_param": np.zeros(10), "fit_joint_trunc": none[:, :1], "fit_param_valid": trusted, "is_valid_fit": 0,
+            "is_valid_shape": 0,
         }  # fmt: skip
     posed = pose_fit(person.fit, view, person.width, regressor)
     place = posed.place.copy()
@@ -176,6 +177,7 @@ def _fit_targets(
         "fit_joint_trunc": _inside(place, with_depth=True)[:, None],
         "fit_param_valid": trusted,
         "is_valid_fit": good,
+        "is_valid_shape": good and person.fit.shape_known,
     }
 
 

@@ -84,7 +84,7 @@ class CrowdNetWriter:
             name = path.relative_to(folder / layout.named_from).as_posix()
             images.append({"id": number, "file_name": name, "width": width, "height": height})
             annotations.append(coco_annotation(number, frame, layout.joint_set))
-            if frame.smpl is not None and frame.camera is not None:
+            if frame.smpl is not None and frame.smpl.shape_known and frame.camera is not None:
                 fits[str(number)] = _fit(frame)
             written.append(path)
         joints = list(joint_set(layout.joint_set).joints)

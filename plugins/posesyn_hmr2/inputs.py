@@ -24,8 +24,9 @@ SMALLEST = 4.0
 def person_of(frame: LabelledFrame, joints: Joints44) -> Person:
     """The labels of one of our frames.
 
-    Its square is the one that is cut at inference. Where it has SMPL parameters, all joints that ``joints`` knows are
-    labelled by posing its body, which must be that of the frame; else those of the 44 that are joints of SMPL.
+    Its square is the one that is cut at inference. Where it has SMPL parameters of known shape, all joints that
+    ``joints`` knows are labelled by posing its body, which must be that of the frame; else those of the 44 that are
+    joints of SMPL.
     """
     smpl = frame.smpl
     pose = np.zeros((24, 3), np.float32) if smpl is None else np.concatenate([smpl.global_orient[None], smpl.body_pose])
@@ -40,7 +41,8 @@ def person_of(frame: LabelledFrame, joints: Joints44) -> Person:
         body_pose=pose.ravel(),
         betas=np.zeros(10, np.float32) if smpl is None else smpl.betas,
         has_body_pose=smpl is not None,
-        has_betas=smpl is not None,
+        has_betas=smpl is not None and smpl.shape_known,
+        pose_alone=smpl is not None and not smpl.shape_known,
     )
 
 
@@ -48,7 +50,7 @@ def _labels(frame: LabelledFrame, joints: Joints44, pose: FloatArray) -> tuple[F
     """``keypoints_2d`` and ``keypoints_3d`` of a frame; all 0 where it has none."""
     frame = frame_in(frame, "smpl24")
     labels_2d = from_smpl(frame.joints2d, frame.confidence)
-    if frame.smpl is None:
+    if frame.smpl is None or not frame.smpl.shape_known:
         labels_3d = frame.labels3d()
         return labels_2d, from_smpl(labels_3d[:, :3], labels_3d[:, 3], pelvis=True)
     device = joints.known.device

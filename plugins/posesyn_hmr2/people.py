@@ -17,7 +17,7 @@ class Person:
     from any origin, and confidence (joint 39 is needed in any case: it is the root of the loss). ``center`` (2,) and
     ``extent`` (2: width, height) of the box in pixels. ``body_pose`` (72,) axis-angle of all 24 joints, the root's
     first; ``betas`` (10,). ``mask`` (H, W) bool is the person's silhouette, and ``reprojection_loss`` says how well
-    the body was fitted, where a file has them.
+    the body was fitted, where a file has them. ``pose_alone``: the pose is true, and there is nothing to say of shape.
     """
 
     id: str
@@ -32,3 +32,4 @@ class Person:
     has_betas: bool
     mask: NDArray[np.bool_] | None = None
     reprojection_loss: float = 0.0
+    pose_alone: bool = False

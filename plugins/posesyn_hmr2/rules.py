@@ -64,8 +64,9 @@ def believed(person: Person, prior: PosePrior | None = None) -> Person:
     """The person with the labels that the official loader would use. SampleError if it would leave the person out.
 
     Keypoints of little confidence count as absent. Pose and shape are believed only together, and not with betas
-    beyond 3 or an unusual pose. Where the shape is not known it is regularised towards 0. (The official loader also
-    knows nine corrupt images of AI Challenger by name; here what can't be decoded is refused.)
+    beyond 3 or an unusual pose. Where the shape is not known it is regularised towards 0, but for frames of ours that
+    say so of a true pose: they train the pose alone. (The official loader also knows nine corrupt images of AI
+    Challenger by name; here what can't be decoded is refused.)
     """
     keypoints = person.keypoints_2d.copy()
     keypoints[keypoints[:, 2] < LEAST_CONFIDENCE, 2] = 0
@@ -78,7 +79,7 @@ def believed(person: Person, prior: PosePrior | None = None) -> Person:
     return evolve(
         person,
         keypoints_2d=keypoints,
-        has_body_pose=posed and shaped,
+        has_body_pose=posed and (shaped or person.pose_alone),
         betas=person.betas if posed and shaped else np.zeros_like(person.betas),
-        has_betas=True,
+        has_betas=not person.pose_alone,
     )

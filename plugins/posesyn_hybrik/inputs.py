@@ -140,8 +140,8 @@ def targets(person: Person, view: View, size: int) -> dict[str, FloatArray]:
 
     ``uvd`` (29, 3) as in ``posesyn_hybrik.heatmaps`` with ``uvd_weight`` (29, 3), 0 where the weight is; ``scale`` (1,)
     and ``trans`` (2,) of the camera, known if ``has_camera`` (): not without the pelvis, which it places; ``rotmat``
-    (24, 3, 3) and ``betas`` (10,), known if ``has_smpl`` (); ``twist`` (23, 2) with ``twist_weight`` (23, 1). What is
-    unknown is 0.
+    (24, 3, 3) and ``betas`` (10,), known if ``has_smpl`` () and ``has_shape`` ();
+    ``twist`` (23, 2) with ``twist_weight`` (23, 1). What is unknown is 0.
     """
     order = FLIP if view.flipped else np.arange(JOINTS)
     weights, joints = person.weights[order], person.joints3d[order] @ view.turn.T
@@ -159,6 +159,7 @@ def targets(person: Person, view: View, size: int) -> dict[str, FloatArray]:
         "rotmat": np.zeros((24, 3, 3)) if pose is None else view.rotations(pose),
         "betas": np.zeros(10) if pose is None else pose.betas,
         "has_smpl": pose is not None,
+        "has_shape": pose is not None and pose.shape_known,
         "twist": view.twist(person.twist),
         "twist_weight": known[:, None],
     }

@@ -73,7 +73,7 @@ def hybrik_loss(
     laplace = uvd == "laplace"
     terms = {
         "uvd": uvd_laplace(joints, outputs["sigma"], labels, known) if laplace else uvd_l1(joints, labels, known),
-        "betas": shape_loss(outputs["shape"], batch["betas"], batch["has_smpl"]),
+        "betas": shape_loss(outputs["shape"], batch["betas"], batch.get("has_shape", batch["has_smpl"])),
         "pose": pose_loss(outputs["rotmat"], batch["rotmat"], batch["has_smpl"]),
         "twist": twist_loss(outputs["phi"], batch["twist"], batch["twist_weight"]),
         "scale": camera_loss(outputs["scale"], batch["scale"], batch["has_camera"]),

@@ -28,10 +28,12 @@ LIMBS_2D = (4, 5, 7, 8, 16, 17, 18, 19, 20, 21)
 
 @frozen(eq=False)
 class Pose:
-    """SMPL's parameters: ``rotations`` (24, 3) axis-angle, the root's in the camera frame, and ``betas`` (10,)."""
+    """SMPL's parameters: ``rotations`` (24, 3) axis-angle, the root's in the camera frame, and ``betas`` (10,), which
+    mean something if the shape is known."""
 
     rotations: Floats
     betas: Floats
+    shape_known: bool = True
 
 
 @frozen(eq=False)
@@ -88,7 +90,7 @@ def person_of(frame: LabelledFrame, skin: "Callable[[SmplParams], tuple[Floats, 
     weights[labelled] = np.column_stack([seen, seen, solid[:, 3]])[labelled]
     joints3d[:24] = solid[:, :3]
     twist, twist_known = no_twist()
-    if frame.smpl is not None:
+    if frame.smpl is not None and frame.smpl.shape_known:
         posed, angles = skin(frame.smpl)
         twist, twist_known = np.stack([np.cos(angles), np.sin(angles)], -1), np.ones(23)
         if frame.camera is not None and has_pelvis:
@@ -98,9 +100,10 @@ def person_of(frame: LabelledFrame, skin: "Callable[[SmplParams], tuple[Floats, 
             joints2d[24:] = project(posed[24:], focal, middle)
             weights[24:] = 1
     smpl = frame.smpl
-    pose = (
-        None if smpl is None else Pose(np.vstack([smpl.global_orient, smpl.body_pose]), smpl.betas.astype(np.float64))
-    )
+    pose = None
+    if smpl is not None:
+        rotations = np.vstack([smpl.global_orient, smpl.body_pose])
+        pose = Pose(rotations, smpl.betas.astype(np.float64), smpl.shape_known)
     return Person(
         id=frame.id, image=frame.image, centre=centre, side=float(side), joints2d=joints2d, joints3d=joints3d,
         weights=weights, pose=pose, twist=twist, twist_known=twist_known, camera=frame.camera,

@@ -70,6 +70,11 @@ class HybrikWriter:
                 f"frame {frame.id!r} has no {'SMPL parameters' if smpl is None else 'camera'}, which HybrIK's format "
                 "needs; export real frames with 2D labels in another one (coco)"
             )
+        if not smpl.shape_known:
+            raise UserError(
+                f"frame {frame.id!r} shows somebody whose betas are unknown, which HybrIK's format needs; export such "
+                "frames in another one (spin, coco)"
+            )
         joints, angles = joints_and_twists(self.smpl, smpl)
         h36m = self._h36m_joints(smpl, joints)
         (x, y), side = square(frame.box, MARGIN)

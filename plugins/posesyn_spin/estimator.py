@@ -112,7 +112,7 @@ class Spin:
     def _fitted(
         self, outputs: Mapping[str, Tensor], batch: Mapping[str, Tensor], prior: MixturePrior
     ) -> dict[str, Tensor]:
-        """``rotmat``, ``betas`` and ``has_smpl`` of a batch with fits in the place of missing bodies."""
+        """``rotmat``, ``betas``, ``has_smpl`` and ``has_shape`` of a batch with fits in the place of missing bodies."""
         lacking = batch["has_smpl"] == 0
         chosen = {name: values[lacking] for name, values in outputs.items()}
         keypoints = batch["keypoints2d"][lacking] * batch["keypoints2d"].new_tensor([CROP / 2, CROP / 2, 1])
@@ -121,6 +121,7 @@ class Spin:
         labels = {name: batch[name].clone() for name in ("rotmat", "betas", "has_smpl")}
         labels["rotmat"][lacking], labels["betas"][lacking] = fits.rotmat, fits.betas
         labels["has_smpl"][lacking] = fits.valid.to(labels["has_smpl"])
+        labels["has_shape"] = torch.where(lacking, labels["has_smpl"], batch.get("has_shape", batch["has_smpl"]))
         return labels
 
     def parameters(self) -> Iterable[nn.Parameter]:

@@ -163,8 +163,8 @@ def training_item(person: Person, view: View, pixels: Image) -> dict[str, NDArra
     """What the loss needs of one view of a person, whose picture is ``pixels`` (S, S, 3).
 
     ``images`` (3, S, S); ``keypoints2d`` (24, 3): x, y with the crop as -1..1, and confidence; ``joints3d`` (24, 4):
-    x, y, z in metres, and confidence; ``rotmat`` (24, 3, 3); ``betas`` (10,); ``has_smpl`` () is 0 or 1. What is
-    unknown is 0 (rotations: identity).
+    x, y, z in metres, and confidence; ``rotmat`` (24, 3, 3); ``betas`` (10,); ``has_smpl`` () is 0 or 1, and
+    ``has_shape`` () whether the betas are known, too. What is unknown is 0 (rotations: identity).
     """
     order = SMPL24.flip if view.flipped else np.arange(24)
     keypoints, joints = person.keypoints2d[order], person.joints3d[order]
@@ -176,6 +176,7 @@ def training_item(person: Person, view: View, pixels: Image) -> dict[str, NDArra
         "rotmat": _turned_rotations(person.smpl, view.turn, order),
         "betas": np.zeros(10, np.float32) if person.smpl is None else person.smpl.betas,
         "has_smpl": np.array(person.smpl is not None, np.float32),
+        "has_shape": np.array(person.smpl is not None and person.smpl.shape_known, np.float32),
     }
 
 

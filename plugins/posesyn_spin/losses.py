@@ -78,19 +78,20 @@ def spin_loss(
     """The terms, unweighted, and under "loss" their weighted sum.
 
     ``outputs`` are the network's; ``joints`` (B, 24, 3) those of the body posed by them; ``batch`` holds the labels as
-    ``posesyn_spin.inputs.training_inputs`` makes them; ``meshes`` are the vertices (B, V, 3) of the predicted and of
-    the labelled body, for the term of that weight.
+    ``posesyn_spin.inputs.training_inputs`` makes them (without ``has_shape``, every body's shape is known); ``meshes``
+    are the vertices (B, V, 3) of the predicted and of the labelled body, for the term of that weight.
     """
+    shaped = batch.get("has_shape", batch["has_smpl"])
     terms = {
         "keypoints2d": keypoint_loss_2d(project_to_crop(joints, outputs["cam"]), batch["keypoints2d"]),
         "keypoints3d": keypoint_loss_3d(joints, batch["joints3d"][..., :3], batch["joints3d"][..., 3]),
         "pose": pose_loss(outputs["rotmat"], batch["rotmat"], batch["has_smpl"]),
-        "betas": shape_loss(outputs["shape"], batch["betas"], batch["has_smpl"]),
+        "betas": shape_loss(outputs["shape"], batch["betas"], shaped),
         "camera": camera_loss(outputs["cam"]),
     }
     weights = {"keypoints2d": keypoints, "keypoints3d": keypoints, "pose": pose, "betas": betas, "camera": 1.0}
     if meshes is not None:
-        terms["vertices"], weights["vertices"] = vertex_loss(*meshes, batch["has_smpl"]), vertices
+        terms["vertices"], weights["vertices"] = vertex_loss(*meshes, shaped), vertices
     total = SCALE * torch.stack([weights[name] * term for name, term in terms.items()]).sum()
     return {"loss": total, **terms}
 

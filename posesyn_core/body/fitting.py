@@ -64,6 +64,7 @@ def fit_smpl(
     betas: Tensor | None = None,
     *,
     known: Tensor | None = None,
+    skeleton: Tensor | None = None,
     iterations: int = ITERATIONS,
     smoothness: float = SMOOTHNESS,
 ) -> FitResult:
@@ -75,12 +76,13 @@ def fit_smpl(
     fitted too and the joints are matched where they are. A clip with a frame that is not finite, or whose legs have no
     length, gets the residual NaN; the others are not affected. ``smoothness`` is w_s of the energy above. Joints that
     are not ``known`` (B, L, 22) are hints, as good as a guess may be: the closed form starts from them, but nothing
-    pulls the body there, and the residual leaves them out.
+    pulls the body there, and the residual leaves them out. ``skeleton`` (B, 24, 3) are the T-pose's joints of people
+    of other proportions than any ``betas``, which must be given then, give the body.
     """
     given = torch.ones_like(joints3d[..., 0, 0], dtype=torch.bool) if mask is None else mask
     usable = given & joints3d.isfinite().all(-1).all(-1) & (_leg_length(joints3d) > 0)
     people = joints3d.new_zeros(len(joints3d), 10) if betas is None else betas
-    average = body.rest_joints(people.to(body.rest_template.dtype)).double()
+    average = (body.rest_joints(people.to(body.rest_template.dtype)) if skeleton is None else skeleton).double()
     growth = body.rest_shapedirs.double()[..., : 10 if betas is None else 0]
     used, at_rest = usable[..., None, None], average[:, :22]
     target = torch.where(used, joints3d.double(), at_rest[:, None])

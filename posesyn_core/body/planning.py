@@ -13,8 +13,10 @@ from scipy.spatial.transform import Rotation
 
 from posesyn_core.body.fitting import fit_smpl
 from posesyn_core.body.model import Body
+from posesyn_core.body.skinning import rigid_chain
 from posesyn_core.body.smoothing import smooth_positions, smooth_rotations
 from posesyn_core.geometry.cameras import project
+from posesyn_core.geometry.rotations import axis_angle_to_matrix
 from posesyn_core.geometry.skeletons import SMPL24, convert
 from posesyn_core.method.orientation import Mode, align_orientation, orient_to_camera
 from posesyn_core.values import ClipPlan, FloatArray, Motion, PoseEstimate, Sample, SmplParams
@@ -33,6 +35,7 @@ def plan_clips(
     orientation: Mode,
     translation: Translation = "follow",
     smooth: float = 0.0,
+    skeletons: Sequence[FloatArray | None] | None = None,
 ) -> list[ClipPlan]:
     """Lay each motion onto its reference person; all motions are fitted together.
 
@@ -42,14 +45,18 @@ def plan_clips(
     legs, so that who sits down or jumps does so in the picture, too. ``smooth`` is the standard deviation, in frames,
     of a Gaussian over the fitted rotations and the pelvis (:mod:`posesyn_core.body.smoothing`); the first frame is the
     reference's all the same, and the labels are those of the smoothed bodies. ``residual_mm`` is that of the fit,
-    before it.
+    before it. ``skeletons`` are the T-pose's joints (24, 3) of people who are not of the body's proportions (None for
+    those who are).
     """
     if not motions:
         return []
     bodies = [estimate.smpl for estimate in estimates]
     shapes = np.stack([smpl.betas for smpl in bodies if smpl is not None])
     joints, mask = _padded([motion.joints for motion in motions])
-    fit = fit_smpl(body, torch.from_numpy(joints), torch.from_numpy(mask), torch.from_numpy(shapes))
+    given = [None] * len(motions) if skeletons is None else skeletons
+    rests = [_rest(body, betas, skeleton) for betas, skeleton in zip(shapes, given, strict=True)]
+    numbers = (torch.from_numpy(part) for part in (joints, mask, shapes))
+    fit = fit_smpl(body, *numbers, skeleton=torch.stack(rests))
     plans = []
     for at, (motion, reference, estimate) in enumerate(zip(motions, references, estimates, strict=True)):
         length = len(motion.joints)
@@ -59,7 +66,7 @@ def plan_clips(
         global_orient = align_orientation(turned, estimate.smpl.global_orient, orientation)
         heights = smooth_positions(fit.transl[at, :length].numpy(), smooth)[:, 1]
         transl = _place(heights if translation == "follow" else 0 * heights, estimate.smpl)
-        joints3d = _joints(body, global_orient, pose, estimate.smpl.betas, transl)
+        joints3d = _joints(rests[at], global_orient, pose, transl)
         plans.append(
             ClipPlan(
                 id=names[at],
@@ -110,12 +117,15 @@ LARGEST_DISAGREEMENT_MM = 30.0
 more than an estimator's joints from the mesh do from SMPL's, less than two bodies."""
 
 
-def reference_fault(body: Body, estimate: PoseEstimate, sample: Sample) -> str | None:
+def reference_fault(
+    body: Body, estimate: PoseEstimate, sample: Sample, skeleton: FloatArray | None = None
+) -> str | None:
     """Why the estimated body of a reference person can't be animated; None if it can.
 
     There must be a person box, and a body (``smpl``) that is finite, before the camera, and reprojects into the box:
     an estimate of someone else, or of nobody, would be animated over the picture of the person. The parameters must be
-    of this body: those of another would animate a person of other proportions.
+    of this body: those of another would animate a person of other proportions. ``skeleton`` is that of a person who is
+    known not to have them.
     """
     smpl, camera = estimate.smpl, estimate.camera
     low, high = sample.box[:2], sample.box[2:]
@@ -126,7 +136,8 @@ def reference_fault(body: Body, estimate: PoseEstimate, sample: Sample) -> str |
     numbers = (smpl.global_orient, smpl.body_pose, smpl.betas, smpl.transl, camera.focal_length, camera.principal_point)
     if not all(np.isfinite(each).all() for each in (*numbers, estimate.joints2d, estimate.joints3d)):
         return "the estimated body of the reference has numbers that are not finite"
-    (joints,) = _joints(body, smpl.global_orient[None], smpl.body_pose[None], smpl.betas, smpl.transl[None])
+    rest = _rest(body, smpl.betas, skeleton)
+    (joints,) = _joints(rest, smpl.global_orient[None], smpl.body_pose[None], smpl.transl[None])
     if joints[:, 2].min() <= 0:
         return "the estimated body of the reference lies behind the camera"
     seen = project(joints, camera.focal_length, camera.principal_point)
@@ -226,10 +237,16 @@ def _place(heights: FloatArray, reference: SmplParams) -> FloatArray:
     return transl
 
 
-def _joints(
-    body: Body, global_orient: FloatArray, body_pose: FloatArray, betas: FloatArray, transl: FloatArray
-) -> FloatArray:
+def _rest(body: Body, betas: FloatArray, skeleton: FloatArray | None) -> torch.Tensor:
+    """The T-pose's joints (24, 3): of the body, or of a person who has others."""
+    if skeleton is not None:
+        return torch.from_numpy(np.array(skeleton))
     with torch.inference_mode():
-        shapes = torch.from_numpy(np.repeat(betas[None], len(transl), axis=0))
-        orient, pose, place = (torch.from_numpy(np.array(a)) for a in (global_orient, body_pose, transl))
-        return body.joints(orient, pose, shapes, place).numpy()
+        return body.rest_joints(torch.from_numpy(np.array(betas))[None])[0]
+
+
+def _joints(rest: torch.Tensor, global_orient: FloatArray, body_pose: FloatArray, transl: FloatArray) -> FloatArray:
+    with torch.inference_mode():
+        pose = torch.from_numpy(np.concatenate([global_orient[:, None], body_pose], axis=1))
+        _, joints = rigid_chain(axis_angle_to_matrix(pose), rest[None])
+        return (joints + torch.from_numpy(np.array(transl))[:, None]).numpy()

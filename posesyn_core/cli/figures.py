@@ -40,6 +40,7 @@ _PHRASES: Mapping[str, str] = {
     "warm_up": "warm-up {} of the steps",
     "entries_rejected": "{} entries rejected",
     "note": "{}",
+    "shape": "{}",
     "report": "{}",
 }
 """How a figure of a summary reads; the others are "name value", and in ``export`` the files of a format."""

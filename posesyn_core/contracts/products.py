@@ -47,6 +47,14 @@ def product_fault(product: object, kind: Kind) -> str | None:
     return next(_misspelt(product, kind), None)
 
 
+def people_fault(product: object, component: Component) -> str | None:
+    """Why a product's people are not as its component says; None if they are."""
+    brings = component.kind is Kind.ANIMATOR and hasattr(product, "actors")
+    if brings == component.brings_people:
+        return None
+    return "has actors: its Component must say brings_people=True" if brings else "lacks actors, but says brings_people"
+
+
 def members(protocol: type) -> dict[str, Any]:
     """What a protocol declares: the type of each attribute, the function of each method."""
     found: dict[str, Any] = _hints(protocol)

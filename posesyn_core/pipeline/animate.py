@@ -25,8 +25,9 @@ from posesyn_core.files.paths import write_atomic
 from posesyn_core.parallel.threads import ordered_map
 from posesyn_core.pipeline.executor import LOCAL, Executor
 from posesyn_core.pipeline.judging import Judge, filter_of, label_frames
+from posesyn_core.pipeline.people import Reference
 from posesyn_core.pipeline.references import analyse_references, cut_out
-from posesyn_core.pipeline.run import Clip, DrawnFrame, Judgement, Reference, Run
+from posesyn_core.pipeline.run import Clip, DrawnFrame, Judgement, Run
 from posesyn_core.pipeline.seals import digest
 from posesyn_core.pipeline.tables import Row, Table
 from posesyn_core.pipeline.work import Unit, Work, each_alone, reason_of
@@ -184,6 +185,7 @@ def _plan(run: Run, body: Body, crop: str, batch: list[Unit[Pair | str]]) -> lis
             orientation=options.orientation,
             translation=options.translation,
             smooth=options.smooth,
+            skeletons=[person.skeleton for person in people],
         )
 
     planned = iter(each_alone(plan, [(name, pair) for name, pair in batch if isinstance(pair, Pair)]))

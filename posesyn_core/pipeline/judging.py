@@ -97,6 +97,8 @@ def label_frames(plan: ClipPlan, images: Sequence[Path | bytes], width: int, hei
     boxes = joint_boxes(plan.joints2d)
     inside = np.all((plan.joints2d >= 0) & (plan.joints2d < (width, height)), axis=-1)
     relative = plan.joints3d - plan.joints3d[:, :1]
+    person = plan.reference_estimate.smpl
+    shape_known = person is None or person.shape_known
     for at, image in enumerate(images):
         yield LabelledFrame(
             id=f"{plan.id}/{at:04d}",
@@ -106,7 +108,9 @@ def label_frames(plan: ClipPlan, images: Sequence[Path | bytes], width: int, hei
             confidence=inside[at],
             camera=plan.camera,
             joints3d=relative[at],
-            smpl=SmplParams(plan.global_orient[at], plan.body_pose[at], plan.betas, plan.transl[at]),
+            smpl=SmplParams(
+                *(plan.global_orient[at], plan.body_pose[at], plan.betas, plan.transl[at]), shape_known=shape_known
+            ),
             caption=plan.caption,
             source="synthesised",
             neighbours=plan.reference.neighbours,

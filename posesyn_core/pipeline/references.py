@@ -1,10 +1,10 @@
 """The reference people: whose they are, their bodies, and which of them can be animated (a step of ``animate``).
 
-They are the easy samples, or people of a data set of their own (``[reference.dataset]``: PoseSyn's appendix B and
-Fig. 9). The scored estimates serve unless the recipe names another estimator in ``[reference]``: the paper analyses its
-references with HMR 2.0, whichever estimator it improves. People of another data set, whom nobody has looked at yet, are
-analysed by the estimator that is trained if it names none. A person whose body can't be animated is rejected with the
-reason, as a unit of its own.
+They are the easy samples, people of a data set of their own (``[reference.dataset]``: PoseSyn's appendix B and
+Fig. 9), or those whom the animator brings (:mod:`posesyn_core.pipeline.casting`). The scored estimates serve unless the
+recipe names another estimator in ``[reference]``: the paper analyses its references with HMR 2.0, whichever estimator
+it improves. People of another data set, whom nobody has looked at yet, are analysed by the estimator that is trained if
+it names none. A person whose body can't be animated is rejected with the reason, as a unit of its own.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,9 +26,11 @@ from posesyn_core.files.images import encode_png, load_image
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.geometry.crops import warp
 from posesyn_core.inference.predict import Result, predict
+from posesyn_core.pipeline.casting import brings_people, cast
 from posesyn_core.pipeline.entries import entries_of, with_unique_ids
 from posesyn_core.pipeline.executor import Executor
-from posesyn_core.pipeline.run import EASY, Reference, Run
+from posesyn_core.pipeline.people import Reference
+from posesyn_core.pipeline.run import EASY, Run
 from posesyn_core.pipeline.seals import fingerprint
 from posesyn_core.pipeline.tables import Row, Table
 from posesyn_core.pipeline.work import Unit, Work
@@ -54,6 +56,8 @@ Batch = list[Unit[Candidate | str]]
 
 def analyse_references(run: Run, executor: Executor) -> dict[str, Any]:
     """Fill the table ``references``: the body and camera of every candidate, or why they can't be animated."""
+    if brings_people(run):
+        return cast(run, executor)
     analyst = _analyst(run)[0].name
     if analyst != PAPERS:
         tell(f"references: their bodies are those that {analyst!r} sees; the paper takes HMR 2.0's ([reference])")

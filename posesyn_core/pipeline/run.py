@@ -10,8 +10,7 @@ Layout::
     animate/squares/NNNN.png                       the squares cut out of reference photographs
     animate/frames/<clip>/NNNN.jpg                 the synthesised frames that the filter kept
     export/<format>/...  finetune/<variant>/...    files for trainers, and what training left
-    previews/...        strips and films of clips, where ``posesyn preview`` was asked for them
-    motions/...         motions for other programs, where ``posesyn export-motion`` was
+    previews/... motions/...    strips and films of clips, motions for other programs, where such were asked for
     rejected.parquet    every rejected unit of every stage, with the reason
     report.html         everything, to look at
     .superseded/...     what other settings have taken the place of
@@ -36,6 +35,7 @@ from posesyn_core.pipeline.bodies import RECORD, Bodies
 from posesyn_core.pipeline.ledger import Ledger
 from posesyn_core.pipeline.locks import opening_lock
 from posesyn_core.pipeline.order import STAGES, differences, later, settings_of
+from posesyn_core.pipeline.people import Reference
 from posesyn_core.pipeline.preflight import complaint, lacks
 from posesyn_core.pipeline.programs import programs_of, require_approval
 from posesyn_core.pipeline.superseded import set_aside
@@ -43,7 +43,7 @@ from posesyn_core.pipeline.tables import RECIPE, Table
 from posesyn_core.progress import tell
 from posesyn_core.recipe import Choice, EngineChoice, Recipe, load_recipe, unstructure
 from posesyn_core.registry import Registry
-from posesyn_core.values import ClipPlan, LabelledFrame, Motion, PoseEstimate, Sample, ScoredSample, Verdict
+from posesyn_core.values import ClipPlan, LabelledFrame, Motion, PoseEstimate, ScoredSample, Verdict
 
 if TYPE_CHECKING:
     from posesyn_core.engines.batches import LoadedNetwork
@@ -68,14 +68,6 @@ class Selected:
     def pose(self) -> PoseEstimate:
         """The estimate as a whole SMPL pose."""
         return self.whole or self.scored.estimate
-
-
-@frozen
-class Reference:
-    """A reference person: the sample, and the whole body that is animated."""
-
-    sample: Sample
-    estimate: PoseEstimate
 
 
 @frozen
@@ -144,10 +136,6 @@ def _accept(choice: Choice, precision: str, agreement: "Agreement") -> None:
     tell(f"{name}: {agreement.text}")
 
 
-def _section(where: str) -> str:
-    return f"recipe section [{where}]"
-
-
 @frozen
 class Run:
     """One run directory with its recipe and the plugins at hand."""
@@ -212,9 +200,9 @@ class Run:
             options.setdefault("device", self.recipe.machine.device)
         if "body" in fields and "body" not in options and (file := self.bodies.file_for(kind, choice, where)):
             options["body"] = str(file)
-        config = self.registry.check(kind, choice.name, options, _section(where))
+        config = self.registry.check(kind, choice.name, options, f"recipe section [{where}]")
         require_approval(programs_of(config, self.registry, where))
-        component = self.registry.create(kind, choice.name, options, _section(where))
+        component = self.registry.create(kind, choice.name, options, f"recipe section [{where}]")
         self.bodies.check(component, kind, choice, where)
         return component
 

@@ -86,7 +86,8 @@ def clips(run: Run, judged: Sequence[figures.Judged]) -> dict[str, Any]:
         note = f"{passed} of {len(by_clip[name])} frames kept; joints -> SMPL residual {plan.residual_mm:.1f} mm"
         shown = ([_frame_card(frame) for frame in group] for group in (kept, there))
         cards.append(ClipCard(_reference_card(plan.reference), name, plan.caption, note, *shown))
-    return {"cards": cards, "total": len(by_clip), "left_out": left_out}
+    shape = (run.summary("animate") or {}).get("shape", "")
+    return {"cards": cards, "total": len(by_clip), "left_out": left_out, "shape": shape}
 
 
 def _on_disk(filtered: FilteredFrame) -> bool:

@@ -346,6 +346,17 @@ def test_a_frame_with_all_3d_joints_trains_as_one_that_says_so(row: Row) -> None
     assert loss_of(estimator, evolve(frame, confidence3d=np.ones(24))) == loss_of(estimator, frame)
 
 
+def test_a_frame_of_unknown_shape_teaches_none(row: Row) -> None:
+    """Whatever its betas say; its joints and its pose are learnt from all the same."""
+    estimator, frame = made(row.name), frames(1)[0]
+    assert frame.smpl is not None
+    vague = [evolve(frame, smpl=evolve(frame.smpl, betas=betas, shape_known=False)) for betas in np.eye(10)[:2]]
+    first, second = (loss_of(estimator, each) for each in vague)
+    assert first == second
+    posed = evolve(vague[0], smpl=evolve(vague[0].smpl, body_pose=-frame.smpl.body_pose))
+    assert loss_of(estimator, posed) != first
+
+
 def test_training_from_scratch_starts_from_untrained_weights_of_the_same_size(row: Row) -> None:
     estimator = make(row)
     size = {name: tensor.shape for name, tensor in state_of(estimator).items()}

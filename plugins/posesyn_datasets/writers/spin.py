@@ -8,7 +8,8 @@
 - ``part`` (N, 24, 3): x, y in pixels, and confidence;
 - ``S`` (N, 24, 4): x, y, z in metres in the camera frame (x right, y down, z away) from the middle of the hips, and
   confidence; all 0 where it is unknown;
-- ``pose`` (N, 72) axis-angle and ``shape`` (N, 10) of the run's body model, camera frame; ``has_smpl`` (N,) 0 or 1.
+- ``pose`` (N, 72) axis-angle and ``shape`` (N, 10) of the run's body model, camera frame; ``has_smpl`` (N,) 0 or 1
+  (0, too, where only the pose is known).
 
 SPIN's ``gender`` is left out, which its loader takes for "unknown": it would read any letter but "m" as female.
 """
@@ -78,7 +79,8 @@ class SpinWriter:
 
 def _row(name: str, frame: LabelledFrame) -> Row:
     center, side = square(frame.box, MARGIN)
-    smpl, solid = frame.smpl, frame.labels3d()
+    smpl = None if frame.smpl is None or not frame.smpl.shape_known else frame.smpl
+    solid = frame.labels3d()
     return {
         "imgname": name,
         "center": center,
