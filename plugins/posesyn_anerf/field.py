@@ -344,16 +344,16 @@ def render_rays(
         local = local_points(points, rays.skts)
         return field(network, local, turned.expand_as(local), frames)
 
-    depths = sample_coarse(span.near, span.far, coarse, draws and draws.jitter)
+    depths = sample_coarse(span.near, span.far, coarse, draws.jitter if draws else None)
     raw = look(field.network_fn, depths)
-    first = composite(raw, depths, rays.directions, draws and draws.noise_coarse, density_scale)
+    first = composite(raw, depths, rays.directions, draws.noise_coarse if draws else None, density_scale)
     weights = first.weights.detach()
-    added = sample_fine(depths.detach(), weights, fine, field.sizes.single, draws and draws.fine)
+    added = sample_fine(depths.detach(), weights, fine, field.sizes.single, draws.fine if draws else None)
     every, order = torch.sort(torch.cat([depths, added], dim=1), dim=1, stable=True)
     if field.sizes.single:
         second = look(field.network_fn, added)
         merged = torch.cat([raw, second], dim=1).gather(1, order[..., None].expand(-1, -1, 4))
     else:
         merged = second = look(field.network_fine, every)
-    final = composite(merged, every, rays.directions, draws and draws.noise_fine, density_scale)
+    final = composite(merged, every, rays.directions, draws.noise_fine if draws else None, density_scale)
     return Rendered(first, final, span, depths, added, every, order, raw, second)

@@ -102,7 +102,7 @@ def person_of(frame: LabelledFrame, skin: "Callable[[SmplParams], tuple[Floats, 
     smpl = frame.smpl
     pose = None
     if smpl is not None:
-        rotations = np.vstack([smpl.global_orient, smpl.body_pose])
+        rotations = np.vstack([smpl.global_orient, smpl.body_pose]).astype(np.float64)
         pose = Pose(rotations, smpl.betas.astype(np.float64), smpl.shape_known)
     return Person(
         id=frame.id, image=frame.image, centre=centre, side=float(side), joints2d=joints2d, joints3d=joints3d,
