@@ -11,6 +11,7 @@ first one measures and writes. The number of processes is no part of a training:
 
 import json
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -146,7 +147,7 @@ def finetune(
         epochs = {} if online is None else {"online": online.state()}
         content = {"arguments": arguments, "step": len(metrics), **training.state(), **epochs}
         with atomic_path(folder / CHECKPOINT) as temporary, temporary.open("wb") as file:  # a path's name gets into it
-            torch.save(content, file)
+            torch.save(_anew(content), file)
 
     with progress(label, steps) as shown:
         shown.advance(len(metrics))
@@ -167,6 +168,16 @@ def finetune(
         estimator.save(folder / WEIGHTS)
     training.accelerator.wait_for_everyone()  # all may read what the first one wrote
     return FinetuneResult(folder / WEIGHTS, metrics, training.unread)
+
+
+def _anew(value: Any) -> Any:
+    """The same in new containers, equal texts being one: what is pickled tells which objects are the same, and those
+    that were read from a checkpoint are others than those of a training that was not interrupted."""
+    if isinstance(value, str):
+        return sys.intern(value)
+    if type(value) is dict:
+        return {_anew(key): _anew(item) for key, item in value.items()}
+    return type(value)(_anew(item) for item in value) if type(value) in (list, tuple) else value
 
 
 def _all_frames(real: Iterable[Any], synthesised: Sequence[LabelledFrame], ratio: float) -> list[Any]:

@@ -60,6 +60,10 @@ def test_an_interrupted_training_ends_with_the_same_bits(
         torch.testing.assert_close(tensor, expected[name], rtol=0, atol=0)
     lines = (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == list(range(6))
+    for _ in range(2):
+        for name in ("checkpoint.pt", "metrics.jsonl", "weights.safetensors"):
+            assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+        train(estimator, frames, tmp_path / "parts", mode=mode)  # nothing is left to be done; its files stay
 
 
 def _interrupted_at(step: int):  # type: ignore[no-untyped-def]
