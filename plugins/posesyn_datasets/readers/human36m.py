@@ -146,8 +146,6 @@ class Human36mRecordings:
     def _recording(self, subject: str, name: str, path: Path) -> Recording:
         pixels = _read_poses(self.config.root / subject / POSES_2D / path.name, 2)
         joints = _read_poses(path, 3)
-        if len(pixels) != len(joints):
-            raise SampleError(f"{len(pixels)} frames in 2D, but {len(joints)} in 3D")
         check_units(joints, H36M17.name, "millimetres", path)
         labels = np.concatenate([pixels, np.ones((*pixels.shape[:2], 1))], -1)
         folder = self._images

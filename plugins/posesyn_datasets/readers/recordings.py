@@ -55,6 +55,8 @@ def fitted_camera(joints: Floats, labels: Floats) -> Camera:
 
     Linear least squares of u z = f x + c z in either direction.
     """
+    if len(joints) != len(labels):
+        raise SampleError(f"{len(labels)} frames in 2D, but {len(joints)} in 3D")
     shown = slice(None, None, max(1, len(joints) // FITTED))
     points, pixels = joints[shown].reshape(-1, 3), labels[shown].reshape(-1, 2)
     known = np.isfinite(points).all(1) & np.isfinite(pixels).all(1)

@@ -301,6 +301,16 @@ def test_damaged_training_annotations_are_named(root: Path, changes: Any, compla
     assert "S1/Seq1/annot.mat" in str(caught.value)
 
 
+def test_a_camera_with_more_frames_in_2d_than_in_3d_is_refused_alone(root: Path) -> None:
+    pixels, joints = (rows.reshape(FRAMES, -1) for rows in poses("mpi3dhp17", 28, MPI_KEPT))
+    flat = cells(pixels)
+    flat[1, 0] = pixels[:3]
+    write_train(root, annot2=flat, annot3=cells(joints))
+    entries = read("mpi_inf_3dhp", root, split="train", stride=4)
+    assert entries[2] == ("mpi_inf_3dhp/train/S1_Seq1_Cam1", "3 frames in 2D, but 8 in 3D")
+    assert [isinstance(entry, Sample) for entry in entries[:6]] == [True, True, False, True, True, True]
+
+
 def test_partial_downloads_are_usable(root: Path) -> None:
     write_h36m(root)
     shutil.rmtree(root / "S11")
