@@ -17,7 +17,19 @@ FOLDERS = (ROOT, ROOT / "plugins", ROOT / "engines")
 HEAVY = frozenset(
     {
         *("accelerate", "av", "cdflib", "cv2", "diffusers", "embreex", "h5py", "jinja2", "onnx", "onnxruntime"),
-        *("onnxscript", "PIL", "pyarrow", "ray", "rich", "roma", "safetensors", "scipy", "smplx", "tensorboard"),
+        *(
+            "onnxscript",
+            "pi_heif",
+            "PIL",
+            "pyarrow",
+            "ray",
+            "rich",
+            "roma",
+            "safetensors",
+            "scipy",
+            "smplx",
+            "tensorboard",
+        ),
         *("tensorrt", "tflite", "torch", "trimesh", "transformers", "webdataset"),
     }
 )

@@ -12,7 +12,7 @@ import PIL.Image
 import PIL.TiffImagePlugin
 
 from posesyn_core.errors import SampleError
-from posesyn_core.files import upright
+from posesyn_core.files import heic, upright
 from posesyn_core.files.paths import shown
 from posesyn_core.files.sniffing import HEAD, not_data
 from posesyn_core.files.upright import Storage
@@ -32,7 +32,6 @@ _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 _PNG = b"\x89PNG\r\n\x1a\n"
 _CHUNK = struct.Struct(">I4s")
 _CHECKSUM = 4
-_HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _HEAD = 1 << 18
 """So many first bytes tell how a JPEG is stored."""
 
@@ -54,6 +53,8 @@ def decode_image(data: bytes) -> Image:
     """
     header = _open(data)
     storage = _storage(header)
+    if header.format == heic.FORMAT:
+        return _of_that_size(heic.pixels(header), storage)
     try:
         pixels: Image | None = cv2.imdecode(
             np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
@@ -63,6 +64,10 @@ def decode_image(data: bytes) -> Image:
     if pixels is None:
         raise SampleError(f"the image can't be decoded: {_complaint(header)}")
     turned = pixels if header.format == "TIFF" else storage.pixels(pixels)  # TIFF's decoder turns it itself
+    return _of_that_size(turned, storage)
+
+
+def _of_that_size(turned: Image, storage: Storage) -> Image:
     if turned.shape[1::-1] != storage.upright_size:
         raise SampleError(
             f"the image can't be decoded: {turned.shape[1]}x{turned.shape[0]} pixels, where its header says "
@@ -76,7 +81,9 @@ def _open(data: bytes) -> PIL.Image.Image:
     if not data:
         raise SampleError("the image file is empty (zero bytes)")
     try:
-        header = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
+        header = heic.opened(data) if heic.is_heic(data) else PIL.Image.open(io.BytesIO(data), formats=FORMATS)
+    except SampleError:
+        raise
     except PIL.UnidentifiedImageError as error:
         raise SampleError(_no_image(data)) from error
     except PIL.Image.DecompressionBombError as error:
@@ -91,8 +98,6 @@ def _open(data: bytes) -> PIL.Image.Image:
 
 
 def _no_image(data: bytes) -> str:
-    if data[4:8] == b"ftyp" and data[8:12] in _HEIF:
-        return "a HEIC picture, which can't be read here: convert it to JPEG or PNG"
     known = not_data(data[:HEAD])
     return f"not an image: {known}" if known else f"not an image (none of {', '.join(FORMATS)})"
 

@@ -13,7 +13,23 @@ from posesyn_core.files.paths import inside, shown
 
 Named = TypeVar("Named", Path, str)
 
-PICTURES = {".avif", ".bmp", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+PICTURES = {
+    ".avif",
+    ".bmp",
+    ".heic",
+    ".heif",
+    ".hif",
+    ".jfif",
+    ".jp2",
+    ".jpe",
+    ".jpeg",
+    ".jpg",
+    ".png",
+    ".ppm",
+    ".tif",
+    ".tiff",
+    ".webp",
+}
 """What the names of pictures end with, where a folder holds other files too."""
 
 
