@@ -180,11 +180,12 @@ def _read_mat(path: Path, split: str) -> list[Person]:
     if split != "train":
         raise UserError(f"{str(path)!r} has joints for the split 'train' only, not for {split!r}")
     with reading(path, "annotation file", RELEASE):
-        return read_apart(load_release, path)
+        people = read_apart(load_release, path)
+        return [(*person, Refused(entry) if isinstance(entry, str) else entry) for *person, entry in people]
 
 
 def load_release(path: Path) -> list[Person]:
-    """The training people of a .mat file; instead of an entry the reason why it can't be one."""
+    """The training people of a .mat file, read apart; instead of an entry the reason why it can't be one."""
     from scipy.io import loadmat
 
     release = loadmat(path, struct_as_record=False, squeeze_me=True)["RELEASE"]
@@ -200,13 +201,13 @@ def load_release(path: Path) -> list[Person]:
     return people
 
 
-def _attempt(image: str, rectangle: Any) -> Entry | Refused:
+def _attempt(image: str, rectangle: Any) -> Entry | str:
     try:
         return _as_hrnet(image, rectangle)
     except SampleError as error:
-        return Refused(str(error))
+        return str(error)
     except Exception as error:  # whatever a broken entry leads to
-        return Refused(f"malformed entry: {reason_of(error)}")
+        return f"malformed entry: {reason_of(error)}"
 
 
 def _as_hrnet(image: str, rectangle: Any) -> Entry:
