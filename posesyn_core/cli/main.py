@@ -74,6 +74,7 @@ cli.add_command(predict.predict)
 cli.add_command(preview.preview)
 cli.add_command(keeping.superseded)
 cli.add_command(sweep.sweep)
+cli.add_command(taking.export_fiftyone)
 cli.add_command(taking.export_motion)
 cli.add_command(weights.weights)
 

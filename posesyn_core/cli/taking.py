@@ -1,4 +1,4 @@
-"""``posesyn export-motion``: what a run made, for other programs."""
+"""``posesyn export-motion`` and ``posesyn export-fiftyone``: what a run made, for other programs."""
 
 from pathlib import Path
 
@@ -36,3 +36,25 @@ def export_motion(registry: Registry, folder: Path, kind: str, clips: bool, out:
 
     for path in write(open_run(folder, registry), kind, out, clips=clips):
         click.echo(path)
+
+
+@click.command("export-fiftyone", short_help="Write a data set for FiftyOne: photographs, frames, errors.")
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Folder; default RUN/fiftyone.")
+@click.pass_obj
+def export_fiftyone(registry: Registry, folder: Path, out: Path | None) -> None:
+    """Write RUN's photographs and synthesised frames with boxes, skeletons and errors, to browse in FiftyOne.
+
+    FiftyOne is not needed to write it, and pictures stay where they are. With it installed:
+
+    \b
+    posesyn export-fiftyone runs/demo
+    python -c "import fiftyone as fo
+    data = fo.Dataset.from_dir('runs/demo/fiftyone', dataset_type=fo.types.FiftyOneDataset)
+    fo.launch_app(data).wait()"
+    """
+    from posesyn_core.pipeline.fiftyone import export_fiftyone as write
+    from posesyn_core.pipeline.run import open_run
+
+    counts = write(open_run(folder, registry), out)
+    click.echo(", ".join(f"{count} {name}" for name, count in counts.items()) + f": {out or folder / 'fiftyone'}")

@@ -12,15 +12,14 @@ import jinja2
 import tomli_w
 from markupsafe import Markup, escape
 
-from posesyn_core.components import Kind
 from posesyn_core.drawing.sheets import LABELLED, PREDICTED
 from posesyn_core.drawing.skeletons import LEFT, MIDDLE, RIGHT, Colour
 from posesyn_core.drawing.truth import BOX, TRUTH
-from posesyn_core.errors import UserError
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.method import eem
+from posesyn_core.pipeline.parts import parts
 from posesyn_core.pipeline.run import Run
-from posesyn_core.recipe import Choice, unstructure
+from posesyn_core.recipe import unstructure
 from posesyn_core.report import figures, mining, synthesis, training
 from posesyn_core.report.figures import unit_of
 
@@ -81,26 +80,7 @@ def _css(shades: Sequence[Colour]) -> list[str]:
 
 def _components(run: Run) -> Iterator[tuple[str, str, str]]:
     """(part, component, its summary) of everything that the recipe chose."""
-    recipe = run.recipe
-    chosen: list[tuple[str, Kind, Choice | None]] = [
-        ("data set", Kind.READER, recipe.dataset),
-        ("estimator", Kind.ESTIMATOR, recipe.estimator),
-        ("estimator in EEM", Kind.ESTIMATOR, recipe.eem),
-        ("captioner", Kind.CAPTIONER, recipe.captioner),
-        ("motion generator", Kind.MOTION, recipe.motion),
-        ("estimator of references", Kind.ESTIMATOR, recipe.reference),
-        ("reference people", Kind.READER, recipe.reference_dataset),
-        ("animator", Kind.ANIMATOR, recipe.animator),
-        ("filter", Kind.FILTER, recipe.filter),
-        *(("real training data", Kind.READER, choice) for choice in recipe.real),
-        *(("test data", Kind.READER, choice) for choice in recipe.test),
-    ]
-    for part, kind, choice in chosen:
-        if choice is None:
-            continue
-        try:
-            summary = run.registry.find(kind, choice.name).component.summary
-        except UserError:  # a plugin that is no longer installed
-            summary = "not installed here"
-        engine = "" if choice.engine.name == "torch" else f" on {choice.engine.name}"
-        yield part, choice.name + engine, summary
+    for part in parts(run):
+        engine = "" if part.choice.engine.name == "torch" else f" on {part.choice.engine.name}"
+        summary = "not installed here" if part.component is None else part.component.summary
+        yield part.name, part.choice.name + engine, summary

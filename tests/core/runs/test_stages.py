@@ -1,5 +1,6 @@
 """The whole loop on a few rendered people, and every variant that is one key of the recipe."""
 
+import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from attrs import frozen
+from PIL import Image as Pillow
 
 from posesyn_core import UserError, hookimpl
 from posesyn_core.components import Component, Kind
@@ -16,6 +18,7 @@ from posesyn_core.errors import NothingLeft
 from posesyn_core.geometry import skeletons
 from posesyn_core.geometry.cameras import project
 from posesyn_core.method.filtering import pose_error_3d
+from posesyn_core.pipeline.fiftyone import export_fiftyone
 from posesyn_core.pipeline.filter import labelled_frames
 from posesyn_core.pipeline.order import STAGES
 from posesyn_core.pipeline.run import Run, create_run
@@ -71,6 +74,45 @@ def test_every_stage_leaves_what_it_says(finished: Run) -> None:
         assert (finished.folder / "finetune" / variant / "weights.safetensors").is_file()
     for name in ("report.html", "rejected.parquet", "export/webdataset", "export/coco", "export/spin"):
         assert (finished.folder / name).exists(), name
+
+
+@pytest.mark.parametrize("kind", ["coco", "webdataset"])
+def test_an_exported_data_set_has_its_card(finished: Run, kind: str) -> None:
+    folder = finished.folder / "export" / kind
+    text, kept = (folder / "README.md").read_text(), finished.require("filter")["kept"]
+    hard = {selected.scored.sample.id for selected in finished.of_role("hard")}
+    assert f"{kept} pictures of people" in text and f"| frames kept (in this folder) | {kept} |" in text
+    assert "| animator | `reprojection` | - | our own (Apache-2.0) | none | yours, as far as" in text
+    assert "| estimator | `starter` | starter |" in text
+    assert "`tpe_error` (tau = 1000" in text and "the free body (MakeHuman, CC0)" in text
+    with (folder / "sources.csv").open() as file:
+        sources = list(csv.DictReader(file))
+    assert sum(int(source["frames"]) for source in sources) == kept
+    assert {source["hard_image"] for source in sources} <= hard
+    assert all(source["caption"] and f"`{source['reference_image']}`" in text for source in sources)
+
+
+def test_a_run_can_be_browsed_in_fiftyone(finished: Run, tmp_path: Path) -> None:
+    """As FiftyOne documents its data sets on disk: relative coordinates, labels by their class, every picture there."""
+    counts = export_fiftyone(finished, tmp_path / "fiftyone")
+    frames = finished.require("filter")["kept"]
+    assert counts == {"photographs": 6, "frames": frames, "unreadable": 0}
+    assert json.loads((tmp_path / "fiftyone" / "metadata.json").read_text())["media_type"] == "image"
+    samples = json.loads((tmp_path / "fiftyone" / "samples.json").read_text())["samples"]
+    assert len(samples) == 6 + frames
+    for sample in samples:
+        with Pillow.open(sample["filepath"]) as picture:
+            assert (sample["metadata"]["width"], sample["metadata"]["height"]) == picture.size
+        (box,) = sample["people"]["detections"]
+        assert box["_cls"] == "Detection" and all(-0.5 < share < 1.5 for share in box["bounding_box"])
+        for field in ("labels", "predictions"):
+            assert sample[field]["_cls"] == "Keypoints"
+            assert all(len(skeleton["points"]) == 24 for skeleton in sample[field]["keypoints"])
+    tags = [tag for sample in samples for tag in sample["tags"]]
+    assert tags.count("hard") == tags.count("easy") == 2 and tags.count("kept") == frames
+    worst = finished.of_role("hard")[0].scored
+    (found,) = (one for one in samples if one["people"]["detections"][0]["sample_id"] == worst.sample.id)
+    assert found["error"] == worst.error and "hard" in found["tags"]
 
 
 def test_hard_samples_have_larger_errors_than_easy_ones(finished: Run) -> None:
