@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from posesyn_champ.config import ChampConfig
 from posesyn_champ.guidance import fuse
-from posesyn_champ.memory import Placement, rejecting_what_does_not_fit
+from posesyn_champ.memory import REMEDIES, Placement
 from posesyn_champ.pipeline import (
     DENOISER,
     SHRINK,
@@ -35,7 +35,9 @@ from posesyn_champ.weights import load_networks
 from posesyn_champ.windows import closed_windows, open_windows
 from posesyn_core.body.guidance import guidance_maps
 from posesyn_core.body.model import load_body
+from posesyn_core.body.planning import require_drawable
 from posesyn_core.contracts.engines import ExportableModule, NetworkCall
+from posesyn_core.engines.memory import rejecting_what_does_not_fit
 from posesyn_core.engines.precision import DTYPES
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import load_image
@@ -84,10 +86,10 @@ class ChampAnimator:
         self._check_plan(plan, image)
         maps = self._maps(plan, image.shape[:2])
         subject = f"{len(plan.transl)} frames of {self.config.width} x {self.config.height}"
-        with self.lock, rejecting_what_does_not_fit(subject), torch.inference_mode():
+        with self.lock, rejecting_what_does_not_fit(subject, REMEDIES), torch.inference_mode():
             latents = self._latents(plan, image, maps)
         for part in latents[0].transpose(0, 1).split(self.config.vae_chunk):
-            with self.lock, rejecting_what_does_not_fit(subject), torch.inference_mode():
+            with self.lock, rejecting_what_does_not_fit(subject, REMEDIES), torch.inference_mode():
                 with self.place.using(self.champ.vae):
                     pixels = decode(self.champ.vae, self.place.take(part))
                 frames = to_image(pixels, image.shape[:2])
@@ -150,12 +152,7 @@ class ChampAnimator:
 
     def _check_plan(self, plan: ClipPlan, image: Image) -> None:
         frames = len(plan.transl)
-        if not all(np.isfinite(a).all() for a in (plan.global_orient, plan.body_pose, plan.betas, plan.transl)):
-            raise SampleError("the plan's bodies have numbers that are not finite")
-        inside = (plan.joints2d >= 0) & (plan.joints2d < image.shape[1::-1]) & (plan.joints3d[..., 2:] > 0)
-        gone = np.flatnonzero(~inside.all(axis=-1).any(axis=-1))
-        if len(gone):
-            raise SampleError(f"the body leaves the image: no joint is in it in frame {gone[0]} of {frames}")
+        require_drawable(plan, image.shape[:2])
         if self.on_engine and frames < self.config.context_frames:
             raise SampleError(
                 f"the clip has {frames} frames, and the engine's network was made for windows of "

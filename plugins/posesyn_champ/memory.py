@@ -1,4 +1,4 @@
-"""Where the networks are while they run and while they wait, and what a clip is told that does not fit."""
+"""Where the networks are while they run and while they wait."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import torch
 from attrs import frozen
 from torch import Tensor, nn
 
-from posesyn_core.errors import SampleError, UserError
+from posesyn_core.errors import UserError
 
 Offload = Literal["none", "model", "sequential"]
 
@@ -56,22 +56,5 @@ class Placement:
         return tensor.to(self.device, self.dtype) if tensor.is_floating_point() else tensor.to(self.device)
 
 
-_COMPLAINTS = ("out of memory", "can't allocate memory", "failed to allocate memory", "bad allocation")
-"""Words of torch's devices, of its CPU allocator, and of ONNX Runtime."""
-
-
-@contextmanager
-def rejecting_what_does_not_fit(clip: str) -> Iterator[None]:
-    """SampleError naming ``clip`` and the remedies if memory runs out within the block."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        text = str(error).lower()
-        if not isinstance(error, MemoryError) and not any(complaint in text for complaint in _COMPLAINTS):
-            raise
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        raise SampleError(
-            f"out of memory for {clip}: lower context_frames, width and height, take precision 'fp16', or set offload "
-            "to 'model' or 'sequential'"
-        ) from error
+REMEDIES = "lower context_frames, width and height, take precision 'fp16', or set offload to 'model' or 'sequential'"
+"""What to do about a clip for which memory does not suffice."""

@@ -9,12 +9,14 @@ from typing import Literal
 import numpy as np
 import torch
 from attrs import evolve
+from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from posesyn_core.body.fitting import fit_smpl
 from posesyn_core.body.model import Body
 from posesyn_core.body.skinning import rigid_chain
 from posesyn_core.body.smoothing import smooth_positions, smooth_rotations
+from posesyn_core.errors import SampleError
 from posesyn_core.geometry.cameras import project
 from posesyn_core.geometry.rotations import axis_angle_to_matrix
 from posesyn_core.geometry.skeletons import SMPL24, convert
@@ -102,6 +104,44 @@ def posed_vertices(body: Body, plan: ClipPlan) -> Iterator[FloatArray]:
         with torch.inference_mode():
             vertices = body(*batch).vertices.numpy()
         yield from vertices
+
+
+def filled_in(body: Body, plan: ClipPlan, places: NDArray[np.intp]) -> ClipPlan:
+    """The plan with bodies put in between its own, which come to stand at ``places`` (L,), rising from 0.
+
+    Rotations go the shortest way at an even pace, the pelvis in a straight line; ``body`` is the plan's.
+    """
+    frames = np.arange(places[-1] + 1)
+    before = np.clip(np.searchsorted(places, frames, side="right") - 1, 0, max(len(places) - 2, 0))
+    after = np.minimum(before + 1, len(places) - 1)
+    share = ((frames - places[before]) / np.maximum(places[after] - places[before], 1)).astype(np.float32)
+    rotations = np.concatenate([plan.global_orient[:, None], plan.body_pose], axis=1)
+    start, end = (Rotation.from_rotvec(rotations[at].reshape(-1, 3)) for at in (before, after))
+    turn = Rotation.from_rotvec((start.inv() * end).as_rotvec() * np.repeat(share, rotations.shape[1])[:, None])
+    between = (start * turn).as_rotvec().astype(np.float32).reshape(len(frames), -1, 3)
+    transl = plan.transl[before] + share[:, None] * (plan.transl[after] - plan.transl[before])
+    between[places], transl[places] = rotations, plan.transl
+    joints3d = _joints(body, between[:, 0], between[:, 1:], plan.betas, transl)
+    joints3d[places] = plan.joints3d
+    joints2d = project(joints3d, plan.camera.focal_length, plan.camera.principal_point)
+    return evolve(
+        plan,
+        global_orient=between[:, 0],
+        body_pose=between[:, 1:],
+        transl=transl,
+        joints3d=joints3d,
+        joints2d=joints2d,
+    )
+
+
+def require_drawable(plan: ClipPlan, size: tuple[int, int]) -> None:
+    """SampleError if bodies of a plan are not finite, or leave the picture of ``size`` (H, W) wholly."""
+    if not all(np.isfinite(a).all() for a in (plan.global_orient, plan.body_pose, plan.betas, plan.transl)):
+        raise SampleError("the plan's bodies have numbers that are not finite")
+    inside = (plan.joints2d >= 0) & (plan.joints2d < size[::-1]) & (plan.joints3d[..., 2:] > 0)
+    gone = np.flatnonzero(~inside.all(axis=-1).any(axis=-1))
+    if len(gone):
+        raise SampleError(f"the body leaves the image: no joint is in it in frame {gone[0]} of {len(plan.transl)}")
 
 
 AROUND_BOX = 0.25

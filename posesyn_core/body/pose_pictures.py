@@ -44,8 +44,9 @@ _WHEEL = (
 _FINGERS = [(0 if at == 0 else 4 * finger + at, 4 * finger + at + 1) for finger in range(5) for at in range(4)]
 _BODY, _FACE, _HANDS = slice(0, 18), slice(24, 92), (slice(92, 113), slice(113, 134))
 _LIMB_WIDTH, _DISC, _FACE_DISC, _BONE_WIDTH = 4, 4, 3, 2
-_TOES = ((17, 18), (20, 21))
-"""COCO-WholeBody's big and small toe, left and right."""
+_WAN_FIRST = [0, 6, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3, 17, 20]
+_WAN_SECOND = [0, 5, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3, 18, 21]
+"""COCO-WholeBody's points between which Wan's 20 lie: the neck between the shoulders, a toe between two, else one."""
 _WAN_LIMBS = (
     (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13),
     (1, 0), (0, 14), (14, 16), (0, 15), (15, 17), (13, 18), (10, 19),
@@ -96,13 +97,11 @@ def draw_dwpose(keypoints: Numbers, scores: Numbers, size: tuple[int, int]) -> I
 def wan_order(keypoints: Numbers, scores: Numbers) -> tuple[Numbers, Numbers]:
     """COCO-WholeBody key points (133, 2) with scores (133,) as Wan2.2-Animate draws them: (20, 2), (20,).
 
-    OpenPose's 18, then the left and the right toe, each in the middle of the big and the small one. A point between two
-    others is as certain as the less certain of them.
+    OpenPose's 18, then the left and the right toe. Neck and toes are the means of two points each, score included.
     """
-    points, certain = openpose_order(keypoints[None], scores[None])
-    toes = [keypoints[list(pair)].mean(axis=0) for pair in _TOES]
-    seen = [scores[list(pair)].min() for pair in _TOES]
-    return np.concatenate([points[0, :18], toes]), np.concatenate([certain[0, :18], seen])
+    both = np.column_stack([keypoints, scores])
+    ordered = (both[_WAN_FIRST] + both[_WAN_SECOND]) / 2
+    return ordered[:, :2], ordered[:, 2]
 
 
 def draw_wan_pose(keypoints: Numbers, scores: Numbers, size: tuple[int, int], *, head: bool = True) -> Image:
@@ -131,7 +130,7 @@ def _dimmed(colour: Colour) -> Sequence[int]:
 def _limb(canvas: Image, start: Numbers, end: Numbers, width: int, colour: Sequence[int]) -> None:
     x, y = start - end
     middle = (start + end) / 2
-    axes = int(math.hypot(x, y) / 2), width
+    axes = int((x**2 + y**2) ** 0.5 / 2), width  # in the points' own precision, as the published drawing
     angle = int(math.degrees(math.atan2(y, x)))
     cv2.fillConvexPoly(canvas, cv2.ellipse2Poly(_pixel(middle), axes, angle, 0, 360, 1), colour)
 

@@ -115,6 +115,8 @@ def _stated_size(path: Path) -> int:
     """How long safetensors say to be; 0 if their header can't be understood."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
+        if path.stat().st_size < 8 + length:
+            return 8 + length
         try:
             header = json.loads(file.read(length))
             ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]

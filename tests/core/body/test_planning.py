@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from posesyn_core import Camera, Motion, PoseEstimate, Sample, SmplParams
+from posesyn_core import Camera, ClipPlan, Motion, PoseEstimate, Sample, SmplParams
 from posesyn_core.body.model import Body, load_body
-from posesyn_core.body.planning import plan_clips, plan_fault, reference_fault, turn_to_labels
+from posesyn_core.body.planning import filled_in, plan_clips, plan_fault, reference_fault, turn_to_labels
 from posesyn_core.geometry.cameras import project
 
 BODY: Body = load_body()
@@ -175,3 +175,37 @@ def test_a_plan_must_be_finite_before_the_camera_and_fit_well() -> None:
 
 def test_no_motions_no_plans() -> None:
     assert plan_clips(BODY, [], [], [], names=[], seeds=[], orientation="anchored") == []
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.integers(1, 4), min_size=0, max_size=5), st.integers(0, 9))
+def test_bodies_put_in_between_leave_the_others_as_they_are(steps: list[int], seed: int) -> None:
+    rng, length = np.random.default_rng(seed), len(steps) + 1
+    plan = clip(rng, length)
+    places = np.concatenate([[0], np.cumsum(steps)]).astype(np.intp)
+    filled = filled_in(BODY, plan, places)
+    assert len(filled.transl) == places[-1] + 1
+    for name in ("global_orient", "body_pose", "transl", "joints3d"):
+        assert np.array_equal(getattr(filled, name)[places], getattr(plan, name))
+    assert np.abs(filled.joints2d[places] - plan.joints2d).max() < 0.01
+    for at, step in zip(places, steps, strict=False):
+        turns = Rotation.from_rotvec(filled.global_orient[at : at + step + 1])
+        angles = (turns[:-1].inv() * turns[1:]).magnitude()
+        assert np.allclose(angles, angles[0], atol=1e-4) and angles.sum() <= np.pi + 1e-3
+        assert np.allclose(np.diff(filled.transl[at : at + step + 1], n=2, axis=0), 0, atol=1e-5)
+
+
+def clip(rng: np.random.Generator, length: int) -> ClipPlan:
+    """Random bodies before the camera."""
+    truth = posed(0, (0.0, 0.0, 40.0))
+    orient = Rotation.random(length, rng=rng).as_rotvec().astype(np.float32)
+    pose = rng.normal(0, 0.3, (length, 23, 3)).astype(np.float32)
+    transl = np.float32([0, 0, 40]) + rng.normal(0, 0.2, (length, 3)).astype(np.float32)
+    joints = BODY.joints(
+        *(torch.from_numpy(a) for a in (orient, pose, np.zeros((length, 10), np.float32), transl))
+    ).numpy()
+    return ClipPlan(
+        id="c", motion_id="m", sample_id="s", caption="", reference=labelled(truth), reference_estimate=truth,
+        camera=CAMERA, fps=20, seed=0, residual_mm=0, global_orient=orient, body_pose=pose, betas=np.zeros(10),
+        transl=transl, joints3d=joints, joints2d=project(joints, CAMERA.focal_length, CAMERA.principal_point),
+    )  # fmt: skip

@@ -49,6 +49,19 @@ def test_a_bare_machine_is_told_everything_in_under_five_seconds(name: str, tmp_
     assert "unknown key" not in told and "is installed" not in told
 
 
+@pytest.mark.parametrize("name", PAPER)
+@pytest.mark.parametrize("animator", ["wan_animate", "wan_vace"])
+def test_another_animator_is_one_key(registry: Registry, tmp_path: Path, name: str, animator: str) -> None:
+    """The paper's recipes with nothing changed but the animator's name: only its own files are told otherwise."""
+    champs, others = (
+        lacks(load_recipe(EXAMPLES / f"{name}.toml", settings), registry, tmp_path)
+        for settings in ((), (f"animator.name={animator}",))
+    )
+    changed = set(champs) ^ set(others)
+    assert changed and all("data/champ" in fault for fault in changed), changed
+    assert any("hf download Wan-AI/Wan2." in fault for fault in others)
+
+
 def test_what_is_there_is_not_told(registry: Registry, tmp_path: Path) -> None:
     assert lacks(load_recipe(folder_data_set(tmp_path)), registry, tmp_path / "run") == []
 
