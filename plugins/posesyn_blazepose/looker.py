@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from posesyn_blazepose.network import SIZE, LandmarkNetwork, refined
-from posesyn_blazepose.rois import Floats, crop_matrix, cut, guarded, square_of_points, to_picture, turns
+from posesyn_blazepose.rois import Floats, crop_matrix, guarded, square_of_points, to_picture, turns
 from posesyn_core.values import FloatArray, Image
 
 POSE = 33
@@ -39,13 +39,33 @@ class Seen:
     masks: FloatArray | None
 
 
+STEPS = 32
+"""A pixel's side, in the steps to which MediaPipe rounds places."""
+
+
+def mediapipes_crop(image: Image, roi: Floats) -> Image:
+    """The crop (256, 256, 3) of one square (4,), to the last bit that MediaPipe's networks see.
+
+    Its OpenCV rounds the places that it takes colours from; newer ones, and so ``posesyn_blazepose.rois.cut``, don't. A
+    bit moves hidden landmarks by up to three pixels.
+    """
+    step = turns(roi) * (roi[2] / SIZE)
+    first = roi[:2] - step.sum(1) * (SIZE / 2)
+    along = np.arange(SIZE)[None, :, None] * step[:, 0] + np.arange(SIZE)[:, None, None] * step[:, 1] + first
+    places = np.rint(along * STEPS).astype(np.int64)
+    whole = (places // STEPS).clip(-(2**15), 2**15 - 1).astype(np.int16)
+    rest = (places % STEPS) @ [1, STEPS]
+    crop = cv2.remap(image, whole, rest.astype(np.uint16), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(crop, np.uint8)
+
+
 def look(network: LandmarkNetwork, images: Sequence[Image], rois: Floats, *, masks: bool = False) -> Seen:
     """Look at a square (4,) of each picture."""
     device = next(network.parameters()).device
     parts = []
     for at in range(0, len(images), BATCH):
         pairs = zip(images[at : at + BATCH], rois[at : at + BATCH], strict=True)
-        pixels = np.stack([cut(image, roi, SIZE) for image, roi in pairs])
+        pixels = np.stack([mediapipes_crop(image, roi) for image, roi in pairs])
         with torch.inference_mode():
             batch = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 255
             said = network(batch.contiguous(memory_format=torch.channels_last), mask=masks)

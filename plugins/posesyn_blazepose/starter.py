@@ -18,7 +18,7 @@ from posesyn_blazepose.starter_loss import starter_loss
 from posesyn_blazepose.starter_network import FOCAL_LENGTH, StarterNetwork
 from posesyn_blazepose.units import learn_in_units
 from posesyn_blazepose.views import Augmentation, draw_crop, draw_view, labels
-from posesyn_blazepose.weights import SHIPPED, load_starter, save_network
+from posesyn_blazepose.weights import SHIPPED, load_starter, save_starter
 from posesyn_core.body.agreement import body_for_checkpoint
 from posesyn_core.body.decoding import place_smpl
 from posesyn_core.contracts.training import TrainingDefaults
@@ -100,4 +100,4 @@ class Starter:
 
     def save(self, path: Path) -> None:
         """Write safetensors."""
-        save_network(self.network, path, {"body": self.body.shape_space})
+        save_starter(self.network, path, self.body.shape_space)

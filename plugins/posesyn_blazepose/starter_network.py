@@ -2,8 +2,9 @@
 
 "full" looks at the crop as published and stays as it is: its landmarks, in the picture and in metres, lose nothing. A
 second copy of its last layers (``Tail``) and a head of fully connected layers learn what landmarks don't say: how the
-bones are turned about themselves, the body's shape, and where GHUM's joints and SMPL's differ. The head looks twice:
-its first answer is posed and projected, and a second stage corrects it by the distance to the landmarks.
+bones are turned about themselves, the body's shape, and where GHUM's joints and SMPL's differ. The head answers in
+three stages: its first answer is posed and projected, a second stage corrects it by the distance to the landmarks, and
+a last one pulls the joints there (``posesyn_blazepose.pull``).
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from posesyn_blazepose.looks import POSE, Cropper, first_square, guarded, refuse_coarse, to_wide, turns
 from posesyn_blazepose.network import SIZE, SIZES, LandmarkNetwork, refined
+from posesyn_blazepose.pull import STEPS, Pull
 from posesyn_blazepose.views import BODY_MARGIN, HIPS, LEAST_TORSO, SHOULDERS
 from posesyn_core.body.model import Body
 from posesyn_core.body.skinning import rigid_chain
@@ -65,10 +67,11 @@ class Skeleton(nn.Module):
         self.register_buffer("template", body.rest_template.clone())
         self.register_buffer("shapes", body.rest_shapedirs.clone())
 
-    def forward(self, rotations: Tensor, betas: Tensor) -> Tensor:
-        """Rotations (B, 24, 3, 3), betas (B, 10) -> joints (B, 24, 3) from the pelvis, metres."""
-        _, joints = rigid_chain(rotations, self.template + torch.einsum("jak,bk->bja", self.shapes, betas))
-        return joints - joints[:, :1]
+    def forward(self, rotations: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
+        """Rotations (B, 24, 3, 3), betas (B, 10) -> rotations against the T-pose (B, 24, 3, 3), and joints (B, 24, 3)
+        from the pelvis, metres."""
+        world, joints = rigid_chain(rotations, self.template + torch.einsum("jak,bk->bja", self.shapes, betas))
+        return world, joints - joints[:, :1]
 
 
 def body_frame(world: Tensor) -> Tensor:
@@ -110,12 +113,16 @@ class Head(nn.Module):
         self.enter_again = nn.Linear(HIDDEN + numbers + 24 * 3 + len(PAIRS) * 3, HIDDEN)
         self.trunk_again = nn.Sequential(Block(HIDDEN), Block(HIDDEN))
         self.second = nn.Linear(HIDDEN, numbers)
+        self.trust = nn.Linear(HIDDEN, len(PAIRS) * 3)
+        self.pull = Pull(JOINTS)
         identity = torch.tensor([1.0, 0, 0, 0, 1, 0]).repeat(24)
         self.register_buffer("mean", torch.cat([identity, torch.zeros(13)]))
         self.register_buffer("hidden_scale", torch.ones(TAIL))
         for layer in (self.first, self.second):
             nn.init.xavier_uniform_(layer.weight, gain=0.1)
             nn.init.zeros_(layer.bias)
+        nn.init.zeros_(self.trust.weight)
+        nn.init.zeros_(self.trust.bias)
 
     mean: Tensor
     hidden_scale: Tensor
@@ -123,7 +130,7 @@ class Head(nn.Module):
     def forward(self, landmarks: Tensor, world: Tensor, hidden: Tensor) -> dict[str, Tensor]:
         """``landmarks`` (B, 39, 5) refined, ``world`` (B, 39, 3), ``hidden`` (B, 1152): see :meth:`_answer`.
 
-        The keys of the first stage's answer begin with "first_".
+        The keys of the first two stages' answers begin with "first_" and "second_".
         """
         frame = body_frame(world[:, :POSE])
         body = world[:, :POSE] @ frame
@@ -140,8 +147,12 @@ class Head(nn.Module):
         apart = (first["points"][:, JOINTS] - points) * 10
         state = [x, numbers, (first["joints"] @ frame).flatten(1), apart.flatten(1), weights]
         y = self.trunk_again(self.enter_again(torch.cat(state, 1)))
-        second = self._answer(numbers + self.second(y), frame, points, weights)
-        return {**{f"first_{name}": value for name, value in first.items()}, **second}
+        numbers = numbers + self.second(y)
+        second = self._answer(numbers, frame, points, weights)
+        trust = self.trust(y).unflatten(1, (len(PAIRS), 3))
+        last = self._pulled(second, points + 0.02 * trust[..., :2], weights * 2 * trust[..., 2].sigmoid())
+        stages = {"first": first, "second": second}
+        return {**{f"{stage}_{name}": stages[stage][name] for stage in stages for name in first}, **last}
 
     def _answer(self, numbers: Tensor, frame: Tensor, points: Tensor, weights: Tensor) -> dict[str, Tensor]:
         """``rotmat`` (B, 24, 3, 3) in the crop's frame, ``betas`` (B, 10), ``transl`` (B, 3) of the pelvis in metres,
@@ -149,13 +160,33 @@ class Head(nn.Module):
         six_d, betas, moved = numbers.split([24 * 6, 10, 3], 1)
         rotations = six_d_to_matrix(six_d.unflatten(1, (24, 6)), "columns")
         rotations = torch.cat([(frame @ rotations[:, 0])[:, None], rotations[:, 1:]], 1)
-        joints = self.skeleton(rotations, betas)
+        _, joints = self.skeleton(rotations, betas)
         place = placed(joints[:, JOINTS], points, weights)
         depth = place[:, 2:] * torch.exp(0.1 * moved[:, 2:])
         transl = torch.cat([(place[:, :2] / place[:, 2:] + 0.02 * moved[:, :2]) * depth, depth], 1)
-        absolute = joints + transl[:, None]
-        seen = absolute[..., :2] / absolute[..., 2:].clamp(min=0.2)
-        return {"rotmat": rotations, "betas": betas, "transl": transl, "joints": joints, "points": seen}
+        return _projected(rotations, betas, joints, transl)
+
+    def _pulled(self, answer: Mapping[str, Tensor], points: Tensor, weights: Tensor) -> dict[str, Tensor]:
+        """The answer, as far away, with its joints nearer to ``points`` (B, P, 2), by ``weights`` (B, P)."""
+        rotations, betas, depth = answer["rotmat"], answer["betas"], answer["transl"][:, 2:]
+        for step in range(STEPS):
+            world, joints = self.skeleton(rotations, betas)
+            transl = _aside(joints, points, weights, depth)
+            rotations = rotations @ self.pull.turn(step, world, joints + transl[:, None], points, weights)
+        _, joints = self.skeleton(rotations, betas)
+        return _projected(rotations, betas, joints, _aside(joints, points, weights, depth))
+
+
+def _aside(joints: Tensor, points: Tensor, weights: Tensor, depth: Tensor) -> Tensor:
+    """Where a body of known ``depth`` (B, 1) stands (B, 3)."""
+    place = placed(joints[:, JOINTS], points, weights)
+    return torch.cat([place[:, :2] / place[:, 2:] * depth, depth], 1)
+
+
+def _projected(rotations: Tensor, betas: Tensor, joints: Tensor, transl: Tensor) -> dict[str, Tensor]:
+    absolute = joints + transl[:, None]
+    seen = absolute[..., :2] / absolute[..., 2:].clamp(min=0.2)
+    return {"rotmat": rotations, "betas": betas, "transl": transl, "joints": joints, "points": seen}
 
 
 class AimUpright(nn.Module):

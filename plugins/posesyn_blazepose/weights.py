@@ -3,6 +3,7 @@
 A file says by the sizes of its tensors which network it belongs to: lite, full, heavy or the detector.
 """
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,10 +17,19 @@ from posesyn_blazepose.starter_network import StarterNetwork
 from posesyn_blazepose.units import plain_weights
 from posesyn_core.body.model import load_body
 from posesyn_core.errors import UserError
-from posesyn_core.files.checkpoints import Fit, compare, load_state_dict, read_state_dict, write_state_dict
+from posesyn_core.files.checkpoints import (
+    Fit,
+    compare,
+    load_state_dict,
+    read_metadata,
+    read_state_dict,
+    write_state_dict,
+)
 from posesyn_core.files.paths import existing_file
 
 SHIPPED = Path(__file__).with_name("weights")
+EYES = "eyes."
+"""How the names of the starter's weights begin that are "full"'s."""
 UNTRAINED = {"random": "lite", "random-full": "full"}
 
 
@@ -48,21 +58,57 @@ def load_detector() -> DetectorNetwork:
 
 
 def load_starter(weights: str) -> StarterNetwork:
-    """The starter's network: "starter", "random" or a file. UserError if the file is missing or does not fit."""
+    """The starter's network: "starter", "random" or a file.
+
+    UserError if the file is missing or does not fit, or was trained on other eyes than "full" as it comes with PoseSyn.
+    """
     network = StarterNetwork(load_body())
     if weights == "random":
         return network.eval()
     path = SHIPPED / "starter.safetensors" if weights == "starter" else Path(weights).expanduser()
     state = read_state_dict(existing_file(path, "weights of starter"))
-    load_state_dict(network, state, compare(state, network, variant="starter"), path)
+    load_state_dict(network, state, _fit_of_starter(state, network), path)
+    if not any(name.startswith(EYES) for name in state):
+        _take_eyes(network, path)
     return network.eval()
 
 
-def save_network(
-    network: nn.Module, path: Path, metadata: Mapping[str, str] | None = None, dtype: torch.dtype = torch.float32
-) -> None:
+def _take_eyes(network: StarterNetwork, path: Path) -> None:
+    """Load what the weights in ``path`` leave out because it is "full" as it comes with PoseSyn."""
+    full = SHIPPED / "full.safetensors"
+    if not full.is_file():
+        raise UserError(
+            f"weights {str(path)!r} are a starter's, which sees through BlazePose's weights {str(full)!r}, and these "
+            "are missing: install PoseSyn again"
+        )
+    network.eyes.load_state_dict(load_landmarks("full").state_dict())
+    trained_on = read_metadata(path).get("eyes")
+    if trained_on != checksum(network.eyes):
+        raise UserError(
+            f"weights {str(path)!r} were trained on other BlazePose weights than {str(full)!r}: install the version of "
+            "PoseSyn that wrote them, or train them again"
+        )
+
+
+def checksum(network: nn.Module) -> str:
+    """Of a network's weights in half precision, as they are shipped."""
+    total = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        total.update(name.encode() + value.detach().cpu().to(torch.float16).contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+def save_starter(network: StarterNetwork, path: Path, body: str, dtype: torch.dtype = torch.float32) -> None:
+    """Write the weights; ``body`` is the betas' shape space. Of eyes that are "full" as shipped, only the checksum."""
+    state, eyes = plain_weights(network), checksum(network.eyes)
+    if (SHIPPED / "full.safetensors").is_file() and eyes == checksum(load_landmarks("full")):
+        state = {name: value for name, value in state.items() if not name.startswith(EYES)}
+    write_state_dict(state, path, {"body": body, "eyes": eyes}, dtype)
+
+
+def save_network(network: nn.Module, path: Path) -> None:
     """Write the weights as safetensors, atomically."""
-    write_state_dict(plain_weights(network), path, metadata, dtype)
+    write_state_dict(plain_weights(network), path)
 
 
 class BlazePoseWeights:
@@ -87,11 +133,16 @@ class StarterWeights:
 
     def check(self, path: Path) -> Fit:
         """Compare with the starter's network."""
-        return compare(read_state_dict(path), StarterNetwork(load_body()), variant="starter")
+        return _fit_of_starter(read_state_dict(path), StarterNetwork(load_body()))
 
     def convert(self, source: Path, target: Path) -> None:
         """Everything is the network's own."""
-        save_network(load_starter(str(source)), target, {"body": "free"})
+        save_starter(load_starter(str(source)), target, read_metadata(source).get("body", "smpl"))
+
+
+def _fit_of_starter(state: Mapping[str, Tensor], network: StarterNetwork) -> Fit:
+    whole = any(name.startswith(EYES) for name in state)
+    return compare(state, network, variant="starter", optional=[] if whole else [f"{EYES}*"])
 
 
 def _read(path: Path) -> tuple[str, Mapping[str, Tensor]]:

@@ -73,7 +73,7 @@ def test_the_landmark_networks_give_the_runtimes_outputs(recorded: Arrays, varia
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_landmarks_from_mediapipes_square_are_mediapipes(recorded: Arrays, shared: Path, variant: str) -> None:
-    """In pixels of the crop: a last digit of a pixel's colour moves hidden joints by one of them."""
+    """Distances in pixels of the crop."""
     apart, away = [], []
     for number in (number for number in PICTURES if f"{number}/{variant}/mediapipe_landmarks" in recorded):
         image = picture(recorded, shared, number)
@@ -83,18 +83,55 @@ def test_landmarks_from_mediapipes_square_are_mediapipes(recorded: Arrays, share
         landmarks = recorded[f"{number}/{variant}/mediapipe_landmarks"]
         apart.append(np.linalg.norm(seen.points[0] - landmarks[:, :2] * size, axis=1) * (256 / roi[2]))
         np.testing.assert_allclose(seen.depths[0], landmarks[:, 2] * size[0], atol=0.02 * roi[2])
-        np.testing.assert_allclose(
-            seen.visibility[0], landmarks[:, 3], atol=0.03
-        )  # half precision, last digits of colours
-        np.testing.assert_allclose(seen.presence[0], landmarks[:, 4], atol=0.03)
+        np.testing.assert_allclose(seen.visibility[0], landmarks[:, 3], atol=0.02)
+        np.testing.assert_allclose(seen.presence[0], landmarks[:, 4], atol=0.02)
         world = recorded[f"{number}/{variant}/mediapipe_world"]
         away.append(np.linalg.norm(seen.world[0] - world[:, :3], axis=1))
-        np.testing.assert_allclose(seen.visibility[0], world[:, 3], atol=0.03)
-        following = square(recorded[f"{number}/{variant}/mediapipe_roi_next_rel"], image)
-        if (number, variant) == (PICTURES[0], "full"):  # elsewhere the record is not what its own landmarks 33, 34 give
-            np.testing.assert_allclose(seen.next[0], following, atol=0.003 * roi[2])
-    assert np.mean(apart) < (0.15 if variant == "lite" else 0.1) and np.median(apart) < 0.05
-    assert np.mean(away) < 2.5e-3  # metres
+        np.testing.assert_allclose(seen.visibility[0], world[:, 3], atol=0.02)
+    assert np.mean(apart) < 0.1 and np.median(apart) < 0.05
+    assert np.mean(away) < 1e-3  # metres
+
+
+NEXT_OF_FULL = {
+    "0": (0.782712, 1.054983, 1.416019, 2.124029, -0.003703),
+    "1": (0.932019, 0.467338, 0.849393, 1.258851, -0.269544),
+    "2": (0.170492, 0.738115, 0.702118, 1.054231, -0.119322),
+    "3": (0.809885, 0.71908, 0.723485, 1.1812, 0.431934),
+    "4": (0.483731, 0.660467, 0.46889, 0.467954, 1.26486),
+    "5": (0.579462, 0.383263, 0.442062, 0.442062, 0.017432),
+    "6": (0.387768, 0.521204, 0.4778, 0.637066, 0.038049),
+    "7": (0.529284, 0.763381, 0.429571, 0.429571, 0.25493),
+}
+"""What MediaPipe 0.10.21 looks at next, where its graph (pose_landmark_cpu, model_complexity 1, no smoothing) is made
+anew for each picture: ``pose_rect_from_landmarks``, relative to the picture's sides."""
+
+
+def test_the_next_square_is_mediapipes_in_a_fresh_graph(recorded: Arrays, shared: Path) -> None:
+    """MediaPipe smooths the two points that the next square hangs on (a One Euro filter), also where smoothing is off
+    and pictures are static. The pack's ``mediapipe_roi_next_rel`` comes from one graph, which remembered the pictures
+    before, not all of which are in the pack: only the first picture's depends on that picture alone.
+    """
+    for number, following in NEXT_OF_FULL.items():
+        image = picture(recorded, shared, number)
+        roi = square(recorded[f"{number}/mediapipe/roi_rel"], image)
+        seen = look(network("full"), [image], roi[None])
+        np.testing.assert_allclose(seen.next[0], square(np.array(following), image), atol=0.002 * roi[2])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_next_square_of_the_first_picture_is_the_recorded_one(recorded: Arrays, shared: Path, variant: str) -> None:
+    image = picture(recorded, shared, PICTURES[0])
+    roi = square(recorded[f"{PICTURES[0]}/mediapipe/roi_rel"], image)
+    seen = look(network(variant), [image], roi[None])
+    following = square(recorded[f"{PICTURES[0]}/{variant}/mediapipe_roi_next_rel"], image)
+    np.testing.assert_allclose(seen.next[0], following, atol=0.002 * roi[2])
+
+
+def test_every_recorded_next_square_is_one(recorded: Arrays, shared: Path) -> None:
+    """Square in the picture's pixels, as ``square`` asserts, and upright within half a turn."""
+    for key in (key for key in recorded if key.endswith("/mediapipe_roi_next_rel")):
+        following = square(recorded[key], picture(recorded, shared, key.split("/")[0]))
+        assert following[2] > 0 and abs(following[3]) <= np.pi
 
 
 def test_the_mask_is_mediapipes(recorded: Arrays, shared: Path) -> None:
@@ -146,8 +183,9 @@ CLAIMS = {
         "io:*/crop_u8 io:*/landmarks_raw io:*/world_raw io:*/flag io:*/mask_logits_s4 io:*/heatmap_logits_f16"
     ),
     test_landmarks_from_mediapipes_square_are_mediapipes: (
-        "io:*/mediapipe_landmarks io:*/mediapipe_world io:*/mediapipe_roi_next_rel io:*/mediapipe/roi_rel"
+        "io:*/mediapipe_landmarks io:*/mediapipe_world io:*/mediapipe/roi_rel"
     ),
+    test_the_next_square_of_the_first_picture_is_the_recorded_one: "io:*/mediapipe_roi_next_rel",
     test_the_mask_is_mediapipes: "io:*/mediapipe_mask_u8_s4",
     test_the_detector_gives_the_runtimes_outputs_and_mediapipes_first_person: (
         "io:*/image io:*/size io:*/detector/* io:*/mediapipe/score io:*/mediapipe/keypoints_rel "
