@@ -8,12 +8,15 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from posesyn_core.body.model import load_body
 from posesyn_core.body.planning import posed_vertices
 from posesyn_core.body.render import composite, interpolate, render, texture_colours, window
+from posesyn_core.components import KeypointAbilities
+from posesyn_core.errors import UserError
 from posesyn_core.values import Camera, ClipPlan, FloatArray, Image, PoseEstimate, Sample
 from posesyn_reprojection.config import ReprojectionConfig
 from posesyn_reprojection.lifting import Person, Surface, in_front, lift
@@ -26,6 +29,9 @@ class ReprojectionAnimator:
     """Draws a reference person in the poses of a plan. Thread-safe; people are kept for the clips to come."""
 
     def __init__(self, config: ReprojectionConfig) -> None:
+        """UserError if the component of ``masks`` can't tell any."""
+        if config.masks is not None and not hasattr(config.masks, "masks"):
+            raise UserError("the component named under 'masks' finds joints but no masks: use 'blazepose'")
         self.config = config
         self.body = load_body(Path(config.body).expanduser() if config.body else None)
         self.surface = Surface(self.body)
@@ -49,10 +55,16 @@ class ReprojectionAnimator:
                 self.people.popitem(last=False)
         if known is None:
             try:
-                future.set_result(lift(self.body, self.surface, reference, estimate, self.config.resolution))
+                future.set_result(self._lifted(reference, estimate))
             except BaseException as error:
                 future.set_exception(error)
         return future.result()
+
+    def _lifted(self, reference: Sample, estimate: PoseEstimate) -> Person:
+        shown = None
+        if self.config.masks is not None:
+            (shown,) = cast(KeypointAbilities, self.config.masks).masks([reference])
+        return lift(self.body, self.surface, reference, estimate, self.config.resolution, shown)
 
 
 def draw(person: Person, surface: Surface, vertices: FloatArray, camera: Camera, resolution: int) -> Image:

@@ -21,7 +21,7 @@ from posesyn_core.geometry.cameras import project
 from posesyn_core.geometry.skeletons import convert, joint_set
 from posesyn_core.seeds import rng
 from posesyn_core.values import Camera, FloatArray, Image, PoseEstimate, Sample, SmplParams
-from posesyn_reprojection.segmentation import Mask, person_mask, remove, spread
+from posesyn_reprojection.segmentation import Mask, person_mask, remove, spread, told_mask
 
 MARGIN = 0.15
 """Surroundings of the reference person that are looked at, as a share of the person's size."""
@@ -81,8 +81,18 @@ class Surface:
         self.neighbours = csr_matrix(links.multiply(1 / np.maximum(links.sum(axis=1), 1)))
 
 
-def lift(body: Body, surface: Surface, reference: Sample, estimate: PoseEstimate, resolution: int) -> Person:
+def lift(
+    body: Body,
+    surface: Surface,
+    reference: Sample,
+    estimate: PoseEstimate,
+    resolution: int,
+    shown: FloatArray | None = None,
+) -> Person:
     """Find the person in the reference image and lay its pixels onto the estimated body.
+
+    ``shown`` (H, W), 0..1, is how surely each pixel of the image shows the person; without it the outline is found by
+    colour.
 
     SampleError if the estimator gives no body, or a body that is not in the image.
     """
@@ -103,15 +113,20 @@ def lift(body: Body, surface: Surface, reference: Sample, estimate: PoseEstimate
     scale = min(1.0, resolution / max(extent))
     size = max(2, round(extent[0] * scale)), max(2, round(extent[1] * scale))
     camera = window(estimate.camera, corner, extent, size)
-    picture = cv2.resize(part, size[::-1], interpolation=cv2.INTER_AREA) if size != extent else part
+    picture = _resized(part, size)
 
     seen = render(vertices, surface.faces, camera, size)
     silhouette = seen.mask.astype(np.uint8)
     if silhouette.sum() < 50:
         raise SampleError("the estimated body of the reference lies outside its image")
     core = _core(surface, seen, reference, (np.array(corner) - 0.5) * scale + 0.5, scale)
-    mask = person_mask(picture, silhouette, core, _inside((reference.box.reshape(2, 2) - corner) * scale, size))
-    removed = cv2.resize(mask | silhouette, extent[::-1], interpolation=cv2.INTER_NEAREST)
+    told = None if shown is None else told_mask(_resized(shown[rows, columns], size), silhouette)
+    if told is None:
+        mask = person_mask(picture, silhouette, core, _inside((reference.box.reshape(2, 2) - corner) * scale, size))
+        removed = mask | silhouette
+    else:
+        mask, removed = told
+    removed = cv2.resize(removed, extent[::-1], interpolation=cv2.INTER_NEAREST)
     background = image.copy()
     background[rows, columns] = remove(part, removed, rng(0, reference.id, "background"))
     inner = cv2.erode(mask, np.ones((3, 3), np.uint8))  # outline pixels are half background
@@ -119,6 +134,12 @@ def lift(body: Body, surface: Surface, reference: Sample, estimate: PoseEstimate
     near = cv2.dilate(mask, np.ones((3, 3), np.uint8), iterations=NEAR)
     uv, trust, colours = _borrow(surface, vertices, seen, near, camera, texture)
     return Person(background, texture, uv, trust, colours)
+
+
+def _resized(picture: NDArray, size: tuple[int, int]) -> NDArray:
+    """To ``size`` (H, W), if it isn't that."""
+    same = picture.shape[:2] == size
+    return picture if same else cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
 
 
 def _posed(body: Body, smpl: SmplParams) -> tuple[FloatArray, FloatArray]:

@@ -1,7 +1,8 @@
 """Which pixels are the person, and what the picture is without them.
 
 The estimated body is off by some centimetres, so its silhouette alone would paint background onto the body and leave
-parts of the person in the background. It only seeds GrabCut (Rother et al. 2004), which finds the outline by colour.
+parts of the person in the background. Where a network tells the person's pixels, those are taken. Else the silhouette
+seeds GrabCut (Rother et al. 2004), which finds the outline by colour.
 """
 
 import cv2
@@ -16,6 +17,12 @@ CUT_SIDE, FILL_SIDE = 256, 192
 """Longest sides, in pixels, of the pictures that are cut and inpainted; details below are not worth the time."""
 
 ROUNDS = 2
+
+SURE, HARDLY = 0.5, 0.1
+"""From which probability a pixel is the person's, and from which it is no longer background."""
+
+LEAST_OVERLAP = 0.3
+"""Of a mask and the silhouette of the estimated body, as a share of both together."""
 
 
 def person_mask(image: Image, body: Mask, core: Mask, around: Mask) -> Mask:
@@ -39,6 +46,20 @@ def person_mask(image: Image, body: Mask, core: Mask, around: Mask) -> Mask:
     if not 0.4 < cut.sum() / max(int(small_body.sum()), 1) < 4.0:
         return body
     return cv2.resize(cut, body.shape[::-1], interpolation=cv2.INTER_NEAREST)
+
+
+def told_mask(shown: NDArray[np.floating], body: Mask) -> tuple[Mask, Mask] | None:
+    """The person's pixels and those to be painted over, (H, W), 0 or 1, where ``shown`` (H, W) tells the person.
+
+    The silhouette ``body`` of the estimated body does not reach into what is told to be something else: somebody in
+    front of the person stays. None where the mask has little to do with the body: it is somebody else's, or nobody's.
+    """
+    mask = (shown > SURE).astype(np.uint8)
+    if (mask & body).sum() < LEAST_OVERLAP * (mask | body).sum():
+        return None
+    edge = max(1, round(0.01 * max(mask.shape)))
+    near = _grown(mask, 2 * edge)
+    return mask, ((shown > HARDLY) | (body & near)).astype(np.uint8)
 
 
 def remove(image: Image, mask: Mask, rng: np.random.Generator) -> Image:
