@@ -23,6 +23,7 @@ from posesyn_core.values import (
     Detections,
     EvaluationProtocol,
     Image,
+    Inputs,
     Keypoints,
     LabelledFrame,
     Motion,
@@ -130,8 +131,11 @@ class SplitEstimator(Protocol):
 class TrainableEstimator(SplitEstimator, Protocol):
     """A TPE that can be fine-tuned."""
 
-    def training_inputs(self, frame: LabelledFrame, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def training_inputs(self, frame: LabelledFrame, rng: np.random.Generator) -> Inputs:
         """Decode, augment and crop one labelled frame; arrays without batch axis, always the same keys.
+
+        A picture may be :class:`~posesyn_core.values.Pixels`, which travel to a GPU as bytes. Called in threads or in
+        processes without a GPU.
 
         The labels are in the estimator's ``joint_set`` (SMPL's 24 joints unless it has that attribute). Real frames may
         know some of their 3D joints only: ``frame.labels3d()`` has them with their confidence.

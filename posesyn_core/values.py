@@ -5,7 +5,7 @@ x right, y down, z away from the camera, in metres. Images are uint8 RGB (H, W, 
 coordinates. A field's shape is checked on construction, and arrays are made read-only.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -342,11 +342,41 @@ class Verdict:
     reason: str = ""
 
 
+@frozen(eq=False)
+class Pixels:
+    """A picture for a network, kept as bytes: ``pixels`` (H, W, C) uint8, and what each value means in each channel.
+
+    ``levels`` (C, 256) float32 holds brightness, mean and deviation. As an array it is the picture that the network
+    takes, (C, H, W) float32. A device is sent the bytes, and looks the values up itself: to the same bits.
+    """
+
+    pixels: NDArray[np.uint8]
+    levels: FloatArray
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """That of the array."""
+        height, width, channels = self.pixels.shape
+        return channels, height, width
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        picture = np.stack([level.take(self.pixels[..., at]) for at, level in enumerate(self.levels)])
+        return picture if dtype is None else picture.astype(dtype, copy=False)
+
+    def __getitem__(self, place: Any) -> NDArray[Any]:
+        part: NDArray[Any] = np.asarray(self)[place]
+        return part
+
+
+Inputs = Mapping[str, NDArray[Any] | Pixels]
+"""What a network or a loss is given of one sample, without batch axis."""
+
+
 @frozen
 class Prepared:
     """One sample made ready for the network: ``tensors`` without batch axis, ``context`` for ``decode``."""
 
-    tensors: dict[str, NDArray[Any]]
+    tensors: Inputs
     context: Any
 
 

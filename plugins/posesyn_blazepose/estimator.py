@@ -22,7 +22,7 @@ from posesyn_core.files.checkpoints import replace_weights
 from posesyn_core.files.images import load_image
 from posesyn_core.geometry.boxes import check_box
 from posesyn_core.geometry.skeletons import BLAZEPOSE33
-from posesyn_core.values import Camera, FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample
+from posesyn_core.values import Camera, Inputs, LabelledFrame, Pixels, PoseEstimate, Prepared, Sample
 
 FOCAL_LENGTH = 3.0
 """Of the camera that an estimate names, in sides of the first look's square: BlazePose's landmarks need none."""
@@ -41,9 +41,10 @@ def wide_crop(sample: Sample) -> Prepared:
     return Prepared({"images": as_input(cut(image, square, WIDE))}, square)
 
 
-def as_input(pixels: NDArray[np.uint8]) -> FloatArray:
+def as_input(pixels: NDArray[np.uint8]) -> Pixels:
     """uint8 RGB (S, S, 3) -> float32 (3, S, S) in 0..1."""
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)).astype(np.float32) / np.float32(255)
+    levels = np.arange(256, dtype=np.float32) / np.float32(255)
+    return Pixels(pixels, np.broadcast_to(levels, (3, 256)))
 
 
 class BlazePose:
@@ -88,7 +89,7 @@ class BlazePose:
             for at in range(len(squares))
         ]
 
-    def training_inputs(self, frame: LabelledFrame, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+    def training_inputs(self, frame: LabelledFrame, rng: np.random.Generator) -> Inputs:
         """One augmented crop with its labels. SampleError for a bad image."""
         view, labels = landmark_view(frame, self.augmentation, rng)
         return {"images": as_input(draw_crop(load_image(frame.image), view, self.augmentation, rng)), **labels}

@@ -24,7 +24,7 @@ from posesyn_core.body.decoding import place_smpl
 from posesyn_core.contracts.training import TrainingDefaults
 from posesyn_core.files.checkpoints import needs_smpl, replace_weights
 from posesyn_core.files.images import load_image
-from posesyn_core.values import LabelledFrame, PoseEstimate, Prepared, Sample
+from posesyn_core.values import Inputs, LabelledFrame, PoseEstimate, Prepared, Sample
 
 TAIL_UNIT = 0.1
 """In which share of their size the tail's weights are learnt: at the head's rate, they move a thousandth as far."""
@@ -75,7 +75,7 @@ class Starter:
             self.body, rotations.astype(np.float32), betas, (pelvis - rest).astype(np.float32), focal, centre
         )  # fmt: skip
 
-    def training_inputs(self, frame: LabelledFrame, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+    def training_inputs(self, frame: LabelledFrame, rng: np.random.Generator) -> Inputs:
         """One augmented crop, of a first or of a second look, with its labels. SampleError for a bad image."""
         view = draw_view(frame, self.augmentation, rng)
         pixels = draw_crop(load_image(frame.image), view, self.augmentation, rng)

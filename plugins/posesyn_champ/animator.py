@@ -1,8 +1,10 @@
 """The component ``champ``: a plan's bodies as guidance maps, and the reference person animated by them."""
 
 import copy
+import hashlib
+import importlib.util
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -47,6 +49,9 @@ from posesyn_core.values import ClipPlan, Image
 LEVELS = 64
 """Width and height are multiples of it: 8 pixels per latent, halved three times."""
 
+REMEMBERED = 4
+"""References whose banks are kept: 60 MB each at the published size."""
+
 
 class ChampAnimator:
     """Draws a reference person in the poses of a plan; see :class:`~posesyn_champ.config.ChampConfig`.
@@ -72,8 +77,9 @@ class ChampAnimator:
             block.attn1.rows = config.attention_frames
         if config.vae_tiling:
             self.champ.vae.enable_tiling()
-        self.calls = self._eager_calls()
+        self.calls = self._own_calls()
         self.on_engine = False
+        self._remembered: OrderedDict[bytes, Appearance] = OrderedDict()
         self.lock = threading.Lock()
 
     def animate(self, plan: ClipPlan) -> Iterator[Image]:
@@ -135,9 +141,9 @@ class ChampAnimator:
         inputs = {"latents": drawn["latents"], "timestep": torch.tensor([999, 49]), "guidance": drawn["guidance"]}
         return inputs, {"token": drawn["token"], "bank": drawn["bank"]}
 
-    def _eager_calls(self) -> dict[str, NetworkCall]:
+    def _own_calls(self) -> dict[str, NetworkCall]:
         """The denoising network as it is, or compiled."""
-        unet, backend = self.champ.denoiser, self.config.compile
+        unet, backend = self.champ.denoiser, compiler(self.config)
 
         def call_of(network: nn.Module) -> NetworkCall:
             run = torch.compile(network, backend=backend) if backend else network
@@ -191,7 +197,16 @@ class ChampAnimator:
         return latents
 
     def _appearance(self, image: Image) -> Appearance:
-        """What the networks keep of the reference, in float32."""
+        """What the networks keep of the reference, in float32; computed once for the clips of one reference."""
+        name = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
+        if name not in self._remembered:
+            self._remembered[name] = self._seen(image)
+            while len(self._remembered) > REMEMBERED:
+                self._remembered.popitem(last=False)
+        self._remembered.move_to_end(name)
+        return self._remembered[name]
+
+    def _seen(self, image: Image) -> Appearance:
         champ, place = self.champ, self.place
         with place.using(champ.image_encoder):
             token = image_token(champ.image_encoder, place.take(clip_input(image)))
@@ -214,6 +229,14 @@ def norms(network: nn.Module) -> tuple[str, ...]:
     return tuple(
         f"unet.{name}" for name, part in network.named_modules() if isinstance(part, nn.GroupNorm | nn.LayerNorm)
     )
+
+
+def compiler(config: ChampConfig) -> str:
+    """The backend of torch.compile; "" = none."""
+    if config.compile != "auto":
+        return config.compile
+    suited = config.device.startswith("cuda") and config.offload != "sequential"
+    return "inductor" if suited and importlib.util.find_spec("triton") else ""
 
 
 def _check(config: ChampConfig) -> None:

@@ -65,4 +65,8 @@ class ChampConfig:
     guidance_chunk: int = option(16, "frames whose maps are encoded at once", least=1)
     vae_chunk: int = option(1, "frames decoded at once", least=1)
     vae_tiling: bool = option(False, "decode large frames in overlapping tiles")
-    compile: str = option("", "torch.compile the denoising network with this backend ('inductor'); empty = don't")
+    compile: str = option(
+        "auto",
+        "torch.compile the denoising network with this backend; 'auto' = 'inductor' on an NVIDIA GPU, if triton is "
+        "installed there; empty = don't",
+    )

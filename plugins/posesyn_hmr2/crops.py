@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from posesyn_core.geometry.boxes import check_box
-from posesyn_core.values import FloatArray, Image
+from posesyn_core.values import FloatArray, Image, Pixels
 from posesyn_hmr2.network import IMAGE_SIZE
 
 ASPECT = (192.0, 256.0)
@@ -57,7 +57,7 @@ def crop_matrix(centre: ArrayLike, side: float, size: int = IMAGE_SIZE, turn: fl
     return cv2.getAffineTransform(source.astype(np.float32), target)
 
 
-def crop_person(image: Image, box: ArrayLike, size: int = IMAGE_SIZE) -> FloatArray:
+def crop_person(image: Image, box: ArrayLike, size: int = IMAGE_SIZE) -> FloatArray | Pixels:
     """The network's input (3, size, size) for the person in ``box`` (4,) of a uint8 RGB image (H, W, 3).
 
     SampleError if the box is not finite, has no area or lies wholly outside the image.
@@ -67,7 +67,7 @@ def crop_person(image: Image, box: ArrayLike, size: int = IMAGE_SIZE) -> FloatAr
     matrix = crop_matrix(centre, float(side), size)
     sigma = blur_deviation(float(side), size)
     if sigma == 0:
-        return normalise(warp(image, matrix, size))
+        return as_pixels(warp(image, matrix, size))
     return normalise(warp(*blurred_part(image, centre, float(side), sigma, matrix), size))
 
 
@@ -102,6 +102,12 @@ def normalise(pixels: NDArray, gain: ArrayLike = (1.0, 1.0, 1.0)) -> FloatArray:
     """RGB of 0..255 (S, S, 3) -> float32 (3, S, S), each channel times its ``gain``, clipped, and normalised."""
     levels = np.clip(pixels.transpose(2, 0, 1).astype(np.float32) * _column(gain), 0, 255)
     return (levels - 255 * _column(MEAN)) / (255 * _column(DEVIATION))
+
+
+def as_pixels(pixels: NDArray[np.uint8], gain: ArrayLike = (1.0, 1.0, 1.0)) -> Pixels:
+    """As :func:`normalise`, of a picture of bytes."""
+    every = np.arange(256)[:, None, None].repeat(3, axis=2)
+    return Pixels(pixels, normalise(every, gain)[..., 0])
 
 
 def _column(values: ArrayLike) -> FloatArray:

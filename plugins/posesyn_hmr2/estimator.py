@@ -1,5 +1,6 @@
 """HMR 2.0 as a target pose estimator: preprocess, network, decode; and its training."""
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -15,7 +16,7 @@ from posesyn_core.body.model import Body, ShapeSpace
 from posesyn_core.contracts.training import TrainingDefaults
 from posesyn_core.files.checkpoints import replace_weights
 from posesyn_core.files.images import load_image
-from posesyn_core.values import FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample
+from posesyn_core.values import FloatArray, Inputs, LabelledFrame, PoseEstimate, Prepared, Sample
 from posesyn_hmr2.annotations import read_mocap
 from posesyn_hmr2.config import Hmr2Config
 from posesyn_hmr2.crops import crop_person, person_square
@@ -84,7 +85,9 @@ class Hmr2:
         body = loaded.load_body(config.body)
         self.shape_space: ShapeSpace = "smpl" if "smpl" in (loaded.body, body.shape_space) else "free"
         regressor = read_regressor(config.joint_regressor) if config.joint_regressor else loaded.regressor_for(body)
-        self.joints = joints44(body, regressor, update_hips=config.update_hips).to(config.device)
+        joints = joints44(body, regressor, update_hips=config.update_hips)
+        self._label_joints = copy.deepcopy(joints)  # stays on the CPU, where labels are made
+        self.joints = joints.to(config.device)
         self.mocap = read_mocap(Path(config.mocap).expanduser()) if config.mocap else None
         self.prior = load_prior(Path(config.pose_histogram).expanduser()) if config.pose_histogram else None
 
@@ -111,15 +114,13 @@ class Hmr2:
             focal_length=FOCAL_LENGTH, size=IMAGE_SIZE,
         )  # fmt: skip
 
-    def training_inputs(
-        self, frame: LabelledFrame | Person, rng: np.random.Generator
-    ) -> dict[str, NDArray[np.float32]]:
+    def training_inputs(self, frame: LabelledFrame | Person, rng: np.random.Generator) -> Inputs:
         """One augmented crop with its labels (see ``posesyn_hmr2.inputs``), and real bodies for the discriminator.
 
         Besides our frames it takes the people of official files (``posesyn_hmr2.annotations``). SampleError for a bad
         image, or for labels that the official loader would leave out.
         """
-        person = believed(frame if isinstance(frame, Person) else person_of(frame, self.joints), self.prior)
+        person = believed(frame if isinstance(frame, Person) else person_of(frame, self._label_joints), self.prior)
         item = training_inputs(person, load_image(person.image), self.augmentation.draw(rng), IMAGE_SIZE)
         if self.mocap is not None:
             pose, betas = self.mocap

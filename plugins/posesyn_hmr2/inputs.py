@@ -11,8 +11,8 @@ from posesyn_core.geometry.crops import apply_affine
 from posesyn_core.geometry.joints import frame_in
 from posesyn_core.geometry.rotations import axis_angle_to_matrix
 from posesyn_core.geometry.skeletons import SMPL24
-from posesyn_core.values import FloatArray, Image, LabelledFrame
-from posesyn_hmr2.crops import Floats, crop_matrix, expand_to_aspect, normalise, warp
+from posesyn_core.values import FloatArray, Image, LabelledFrame, Pixels
+from posesyn_hmr2.crops import Floats, as_pixels, crop_matrix, expand_to_aspect, warp
 from posesyn_hmr2.extreme_crops import extreme_crop
 from posesyn_hmr2.joints import FLIP, SMPL_OF, Joints44, from_smpl
 from posesyn_hmr2.people import Person
@@ -138,7 +138,7 @@ class View:
         return warp(given, self.matrix(person, image.shape[1], size), size)
 
 
-def training_inputs(person: Person, image: Image, view: View, size: int) -> dict[str, NDArray[np.float32]]:
+def training_inputs(person: Person, image: Image, view: View, size: int) -> dict[str, FloatArray | Pixels]:
     """One training item, as the official loader makes it but for its mask, which its losses do not use.
 
     ``images`` (3, size, size) normalised; ``keypoints_2d`` (44, 3): x, y with the crop as -0.5..0.5, and confidence;
@@ -147,7 +147,7 @@ def training_inputs(person: Person, image: Image, view: View, size: int) -> dict
     """
     pose = turned_pose(person.body_pose.reshape(24, 3), view)
     return {
-        "images": normalise(view.cut(image, person, size), view.gain),
+        "images": as_pixels(view.cut(image, person, size), view.gain),
         "keypoints_2d": _placed(person, view, image.shape[1], size),
         "keypoints_3d": _turned(person.keypoints_3d, view),
         "global_orient": pose[0],

@@ -1,5 +1,6 @@
 """HybrIK as a target pose estimator: preprocess, network, decode; and its training."""
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from posesyn_core.files.images import load_image
 from posesyn_core.geometry.cameras import focal_length_in_image, project
 from posesyn_core.geometry.crops import square
 from posesyn_core.geometry.rotations import matrix_to_axis_angle
-from posesyn_core.values import Camera, FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample, SmplParams
+from posesyn_core.values import Camera, Inputs, LabelledFrame, PoseEstimate, Prepared, Sample, SmplParams
 from posesyn_hybrik.camera import CROP, FOCAL_LENGTH, lift
 from posesyn_hybrik.config import HybrikConfig
 from posesyn_hybrik.inputs import Augmentation, crop_person, training_inputs
@@ -84,6 +85,7 @@ class Hybrik:
         channels_last = self.loaded.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network = channels_last.to(config.device).eval()
         self.body = body_of_smpl(self.network.smpl, self.loaded.shape_space).to(config.device)
+        self._label_smpl = copy.deepcopy(self.network.smpl).cpu()  # labels are made there
         self.image_size = self.loaded.image_size
 
     def preprocess(self, sample: Sample) -> Prepared:
@@ -112,12 +114,12 @@ class Hybrik:
             for at in range(len(contexts))
         ]
 
-    def training_inputs(self, frame: LabelledFrame | Person, rng: np.random.Generator) -> dict[str, FloatArray]:
+    def training_inputs(self, frame: LabelledFrame | Person, rng: np.random.Generator) -> Inputs:
         """One augmented crop with its labels (see ``posesyn_hybrik.inputs``). SampleError for a bad image.
 
         Besides our frames it takes the people of an official file (``posesyn_hybrik.annotations``).
         """
-        skin = partial(joints_and_twists, self.network.smpl)
+        skin = partial(joints_and_twists, self._label_smpl)
         person = frame if isinstance(frame, Person) else person_of(frame, skin)
         return training_inputs(person, self.image_size, self.augmentation, rng)
 

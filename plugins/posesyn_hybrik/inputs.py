@@ -10,7 +10,7 @@ from posesyn_core.files.images import load_image
 from posesyn_core.geometry.boxes import check_box
 from posesyn_core.geometry.crops import apply_affine, crop_matrix
 from posesyn_core.geometry.skeletons import SMPL24
-from posesyn_core.values import FloatArray, Image
+from posesyn_core.values import FloatArray, Image, Inputs, Pixels
 from posesyn_hybrik.camera import FOCAL
 from posesyn_hybrik.heatmaps import DEPTH_EXTENT
 from posesyn_hybrik.people import MARGIN, Floats, Person, Pose
@@ -44,7 +44,7 @@ HIDDEN_3D, HIDDEN_2D = (0.3, 0.5), (0.7, 0.3)
 and without."""
 
 
-def crop_person(image: Image, box: ArrayLike, size: int) -> FloatArray:
+def crop_person(image: Image, box: ArrayLike, size: int) -> Pixels:
     """The network's input (3, size, size) for the person in ``box`` of a uint8 RGB image.
 
     The square of ``MARGIN`` times the box, sampled bilinearly from the image as it is, black outside. SampleError if
@@ -59,22 +59,19 @@ def cut(image: Image, matrix: ArrayLike, size: int) -> Image:
     return cv2.warpAffine(image, np.asarray(matrix, np.float64), (size, size), flags=cv2.INTER_LINEAR)
 
 
-def normalise(pixels: NDArray[np.uint8], gain: ArrayLike = (1, 1, 1)) -> FloatArray:
+def normalise(pixels: NDArray[np.uint8], gain: ArrayLike = (1, 1, 1)) -> Pixels:
     """uint8 RGB (S, S, 3) -> float32 (3, S, S), each channel first times its ``gain`` and clipped at white.
 
-    By table look-up. A crop without a value over 1 is not divided by 255, as published.
+    A crop without a value over 1 is not divided by 255, as published.
     """
     unit = 255 if pixels.max(initial=0) > 1 else 1
     levels = np.clip(np.arange(256, dtype=np.float32)[:, None] * np.asarray(gain, np.float32), 0, 255) / np.float32(
         unit
     )
-    table = (levels - MEAN) / DEVIATION
-    return np.stack([table[:, channel].take(pixels[..., channel]) for channel in range(3)])
+    return Pixels(pixels, ((levels - MEAN) / DEVIATION).T)
 
 
-def training_inputs(
-    person: Person, size: int, augmentation: Augmentation, rng: np.random.Generator
-) -> dict[str, FloatArray]:
+def training_inputs(person: Person, size: int, augmentation: Augmentation, rng: np.random.Generator) -> Inputs:
     """One augmented training item: ``images`` (3, size, size), and :func:`targets`. SampleError for a bad image."""
     image = load_image(person.image)
     view = draw_view(person, augmentation, rng)

@@ -17,7 +17,7 @@ from posesyn_core.files.checkpoints import replace_weights
 from posesyn_core.files.images import load_image
 from posesyn_core.geometry.cameras import crop_translation
 from posesyn_core.geometry.crops import square
-from posesyn_core.values import FloatArray, LabelledFrame, PoseEstimate, Prepared, Sample
+from posesyn_core.values import FloatArray, Inputs, LabelledFrame, PoseEstimate, Prepared, Sample
 from posesyn_spin.config import SpinConfig
 from posesyn_spin.crops import CropKind
 from posesyn_spin.inputs import MARGIN, Augmentation, Person, crop_person, person_of, training_inputs
@@ -74,9 +74,7 @@ class Spin:
             focal_length=FOCAL_LENGTH, size=CROP,
         )  # fmt: skip
 
-    def training_inputs(
-        self, frame: LabelledFrame | Person, rng: np.random.Generator
-    ) -> dict[str, NDArray[np.float32]]:
+    def training_inputs(self, frame: LabelledFrame | Person, rng: np.random.Generator) -> Inputs:
         """One augmented crop with its labels (see ``posesyn_spin.inputs``). SampleError for a bad image.
 
         Besides our frames it takes the people of an official npz (``posesyn_spin.annotations``).

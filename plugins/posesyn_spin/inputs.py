@@ -12,7 +12,7 @@ from posesyn_core.geometry.boxes import check_box
 from posesyn_core.geometry.crops import apply_affine, crop, square, warp
 from posesyn_core.geometry.joints import frame_in
 from posesyn_core.geometry.skeletons import SMPL24
-from posesyn_core.values import FloatArray, Image, LabelledFrame, SmplParams
+from posesyn_core.values import FloatArray, Image, Inputs, LabelledFrame, Pixels, SmplParams
 from posesyn_spin.crops import UNIT, CropKind, official_crop, transform, transform_matrix
 
 MARGIN = 1.2
@@ -76,7 +76,7 @@ def person_of(frame: LabelledFrame) -> Person:
     )
 
 
-def crop_person(image: Image, box: FloatArray, size: int, kind: CropKind = "affine") -> FloatArray:
+def crop_person(image: Image, box: FloatArray, size: int, kind: CropKind = "affine") -> Pixels:
     """The network's input (3, size, size) for the person in ``box`` of a uint8 RGB image.
 
     SampleError if the box is not finite, has no area or lies wholly outside the image.
@@ -88,16 +88,15 @@ def crop_person(image: Image, box: FloatArray, size: int, kind: CropKind = "affi
     return normalise(official_crop(image, centre, float(side) / UNIT, size, stretch=kind == "official"))
 
 
-def normalise(pixels: NDArray[np.uint8]) -> FloatArray:
+def normalise(pixels: NDArray[np.uint8]) -> Pixels:
     """uint8 RGB (S, S, 3) -> float32 (3, S, S) with ImageNet's mean and deviation taken out."""
     return _normalised(pixels, np.ones(3, np.float32))
 
 
-def _normalised(pixels: NDArray[np.uint8], gain: FloatArray) -> FloatArray:
-    """As :func:`normalise`, each channel first times its ``gain`` and clipped at white; by table look-up."""
+def _normalised(pixels: NDArray[np.uint8], gain: FloatArray) -> Pixels:
+    """As :func:`normalise`, each channel first times its ``gain`` and clipped at white."""
     levels = np.minimum(np.arange(256, dtype=np.float32)[:, None] * gain / 255, 1)
-    table = (levels - MEAN) / DEVIATION
-    return np.stack([table[:, channel].take(pixels[..., channel]) for channel in range(3)])
+    return Pixels(pixels, ((levels - MEAN) / DEVIATION).T)
 
 
 @frozen(eq=False)
@@ -149,7 +148,7 @@ class View:
 
 def training_inputs(
     person: Person, size: int, augmentation: Augmentation, rng: np.random.Generator, kind: CropKind = "affine"
-) -> dict[str, NDArray[np.float32]]:
+) -> Inputs:
     """One augmented training item (see :func:`training_item`). SampleError for a bad image."""
     image = load_image(person.image)
     view = _draw_view(person, augmentation, rng, kind)
@@ -159,7 +158,7 @@ def training_inputs(
     return training_item(person, view, pixels)
 
 
-def training_item(person: Person, view: View, pixels: Image) -> dict[str, NDArray[np.float32]]:
+def training_item(person: Person, view: View, pixels: Image) -> Inputs:
     """What the loss needs of one view of a person, whose picture is ``pixels`` (S, S, 3).
 
     ``images`` (3, S, S); ``keypoints2d`` (24, 3): x, y with the crop as -1..1, and confidence; ``joints3d`` (24, 4):

@@ -96,6 +96,9 @@ class Machine:
     """How this machine does the work; nothing here changes ids, selections or labels (to 1e-5)."""
 
     workers: int = option(2, "threads that read, decode, fit and draw", least=1)
+    processes: int = option(
+        0, "processes that make training batches, where threads wait for one another; 0 = threads do", least=0
+    )
     batch_size: int = option(
         32, "samples read and computed together; on a CPU best a multiple of 8 (see engines.batches.CPU_PASS)", least=1
     )

@@ -1,15 +1,18 @@
 """A loaded network and the batches that it is given."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from posesyn_core.contracts.engines import Engine, ExportableModule, NetworkCall
+from posesyn_core.contracts.results import a_value
 from posesyn_core.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+
+    from posesyn_core.engines.transfer import Collated, Lane, Numbers
 
 T = TypeVar("T")
 
@@ -20,10 +23,23 @@ kernels are chosen by the batch's size, but treat its rows alike. Larger batches
 
 @frozen
 class LoadedNetwork:
-    """A network on an engine, with the smallest and the largest batch that it should be given."""
+    """A network on an engine, with the smallest and the largest batch that it should be given.
+
+    With a ``lane`` to the engine's device, :meth:`start` copies beside what is computed there.
+    """
 
     call: NetworkCall
     batch: tuple[int, int]
+    lane: "Lane | None" = field(default=None, eq=False)
+
+    def start(self, batch: "Collated") -> "Callable[[], Numbers]":
+        """Begin one pass; what comes back waits for its outputs, and may be called in another thread."""
+        outputs = self.call(batch.tensors if self.lane is None else self.lane.send(batch))
+        if not isinstance(outputs, Mapping):
+            raise UserError(f"the network returned {a_value(outputs)} where a dict is needed")
+        if self.lane is not None:
+            return self.lane.fetch(outputs)
+        return lambda: {name: tensor.numpy() for name, tensor in outputs.items()}
 
     def passes(self, items: Sequence[T]) -> Iterator[tuple[list[T], int]]:
         """Split a batch into (pass, how many of it count); a pass that is too small repeats its last item."""
@@ -51,7 +67,16 @@ def load_network(engine: Engine, module: ExportableModule) -> LoadedNetwork:
     least, most = engine.config.batch
     if engine.config.device == "cpu":
         least = most = min(max(CPU_PASS, least), most)
-    return LoadedNetwork(engine.load(module), (least, most))
+    return LoadedNetwork(engine.load(module), (least, most), _lane(engine.config.device))
+
+
+def _lane(device: str) -> "Lane | None":
+    """Of a GPU that torch knows; other devices are given main memory."""
+    import torch
+
+    from posesyn_core.engines.transfer import Lane
+
+    return Lane(torch.device(device)) if device.startswith("cuda") and torch.cuda.is_available() else None
 
 
 def check_batch(module: ExportableModule, tensors: "Mapping[str, torch.Tensor]", batch: tuple[int, int]) -> None:

@@ -4,7 +4,9 @@ A record is a value of an attrs class: its numbers, texts and paths as JSON, and
 they are. Nothing of a record is code. The file has no name and goes with the process: it is a cache, not a format.
 """
 
+import errno
 import json
+import os
 import tempfile
 import types
 import typing
@@ -28,13 +30,13 @@ PACKED = 4096
 class Records(Sequence[V], Generic[V]):
     """A sequence of values of one attrs class in a file of its own below ``folder``; in memory are their places only.
 
-    Appended to first, then read, from several threads at once. Every reading makes a new value.
+    Appended to first, then read, from several threads and forked processes at once. Every reading makes a new value.
     """
 
     def __init__(self, of: type[V], folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.of = of
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed with this object
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  # closed with this object
         self._ends = array("Q", [0])
         self._lock = Lock()
 
@@ -42,7 +44,8 @@ class Records(Sequence[V], Generic[V]):
         """Write a value at the end."""
         data = encode(value)
         self._file.seek(self._ends[-1])
-        self._file.write(data)
+        if self._file.write(data) != len(data):
+            raise OSError(errno.ENOSPC, "no space left for training data")
         self._ends.append(self._ends[-1] + len(data))
 
     def __len__(self) -> int:
@@ -57,10 +60,14 @@ class Records(Sequence[V], Generic[V]):
             return [self[place] for place in range(*at.indices(len(self)))]
         place = range(len(self))[at]
         start, end = self._ends[place], self._ends[place + 1]
-        with self._lock:  # one place in the file for all threads; decoding takes longer than reading
+        return decode(self._read(start, end - start), self.of)
+
+    def _read(self, start: int, size: int) -> bytes:
+        if hasattr(os, "pread"):  # forked processes share the file's place
+            return os.pread(self._file.fileno(), size, start)
+        with self._lock:  # and so do threads
             self._file.seek(start)
-            data = self._file.read(end - start)
-        return decode(data, self.of)
+            return bytes(self._file.read(size))
 
 
 def encode(value: Any) -> bytes:

@@ -1,7 +1,8 @@
 """An estimator over many samples: reading, computing and decoding at the same time.
 
 Worker threads read and crop the samples of the next batches while the network computes the present one, and the
-outputs of the last one are decoded beside it. Results come in order, and a sample that fails yields its error.
+outputs of the last one are fetched and decoded beside it. Results come in order, and a sample that fails yields its
+error.
 """
 
 import contextlib
@@ -14,10 +15,11 @@ import numpy as np
 import torch
 
 from posesyn_core.components import PoseEstimator, SplitEstimator
-from posesyn_core.contracts.engines import EngineConfig, ExportableModule, NetworkCall
-from posesyn_core.contracts.results import a_value, expect, expect_one, name_of
+from posesyn_core.contracts.engines import EngineConfig, ExportableModule
+from posesyn_core.contracts.results import expect, expect_one, name_of
 from posesyn_core.engines.batches import LoadedNetwork, load_network
 from posesyn_core.engines.pytorch import TorchEngine
+from posesyn_core.engines.transfer import Collated, Numbers, collate, pinned_for
 from posesyn_core.errors import PoseSynError, SampleError, UserError
 from posesyn_core.files.images import encode_png
 from posesyn_core.geometry.skeletons import joint_set
@@ -29,8 +31,8 @@ BATCHES_AHEAD = 3
 LONGEST_LIMB = 5.0
 """Joints with longer limb bones, on average, are in no person's metres, not even an untrained network's."""
 Result = PoseEstimate | SampleError
-Pass = tuple[Mapping[str, np.ndarray], list[Prepared], int]
-"""Outputs of the network, the samples that it was given, and how many of those count."""
+Pass = tuple[Callable[[], Numbers], list[Prepared], int]
+"""What waits for the network's outputs, the samples that it was given, and how many of those count."""
 T = TypeVar("T")
 
 
@@ -120,23 +122,23 @@ def _compute(
 ) -> list[Pass]:
     """The network's outputs for the samples that could be prepared."""
     ready = [item for item in prepared if isinstance(item, Prepared)]
-    return [(_run(estimator, network.call, items), items, count) for items, count in network.passes(ready)]
+    device = torch.device("cpu") if network.lane is None else network.lane.device
+    return [
+        (_start(estimator, network, _collated(estimator, items, device)), items, count)
+        for items, count in network.passes(ready)
+    ]
 
 
-def _run(estimator: SplitEstimator, call: NetworkCall, items: Sequence[Prepared]) -> Mapping[str, np.ndarray]:
-    batch = _collated(estimator, items)
+def _start(estimator: SplitEstimator, network: LoadedNetwork, batch: Collated) -> Callable[[], Numbers]:
     try:
-        outputs = call(batch)
+        return network.start(batch)
     except torch.OutOfMemoryError as error:
         raise UserError(
-            f"the estimator's network runs out of memory with {len(items)} samples at once: lower --batch-size"
+            f"the estimator's network runs out of memory with {len(batch)} samples at once: lower --batch-size"
         ) from error
-    if not isinstance(outputs, Mapping):
-        raise UserError(f"{name_of(estimator.network.forward)} returned {a_value(outputs)} where a dict is needed")
-    return {name: tensor.numpy() for name, tensor in outputs.items()}
 
 
-def _collated(estimator: SplitEstimator, items: Sequence[Prepared]) -> dict[str, torch.Tensor]:
+def _collated(estimator: SplitEstimator, items: Sequence[Prepared], device: torch.device) -> Collated:
     shapes = [{name: array.shape for name, array in item.tensors.items()} for item in items]
     other = next((shape for shape in shapes if shape != shapes[0]), None)
     if other is not None:
@@ -144,14 +146,16 @@ def _collated(estimator: SplitEstimator, items: Sequence[Prepared]) -> dict[str,
             f"{name_of(estimator.preprocess)} made tensors of different names or shapes of two samples: "
             f"{shapes[0]} and {other}"
         )
-    return {name: torch.from_numpy(np.stack([item.tensors[name] for item in items])) for name in shapes[0]}
+    return pinned_for(device, collate([item.tensors for item in items], device))
 
 
 def _decode(
     estimator: SplitEstimator, prepared: Sequence[Prepared | SampleError], passes: Sequence[Pass]
 ) -> list[Result]:
     """Whole passes are decoded too: posing a body is as sensitive to the batch's size as a network."""
-    decoded = (estimate for outputs, items, count in passes for estimate in _decoded(estimator, outputs, items)[:count])
+    decoded = (
+        estimate for outputs, items, count in passes for estimate in _decoded(estimator, outputs(), items)[:count]
+    )
     results = [item if isinstance(item, SampleError) else next(decoded) for item in prepared]
     return sound_estimates(results, estimator.decode)
 

@@ -95,6 +95,7 @@ def _train(
             ratio=ratio,
             seed=run.recipe.seed,
             workers=machine.workers,
+            processes=machine.processes,
             validation=Validation(error, options.validate_every, options.patience) if held_out else None,
             augmenter=augmenter,
             tell=tell,

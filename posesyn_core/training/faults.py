@@ -1,5 +1,6 @@
 """Why a training can't go on: a loss, a gradient or a validation that is no number, and what is to be done about it."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -34,7 +35,7 @@ def loss_fault(
     if not all(bool(torch.isfinite(weight).all()) for weight in parameters):
         return UserError(f"{told}: the network's weights are no longer finite; lower finetune.learning_rate")
     alone = _rows_at_fault(estimator, batch, parameters[0].device)
-    if alone and len(alone) < len(next(iter(batch.tensors.values()))):
+    if alone and len(alone) < len(batch.inputs):
         return UserError(f"{told}: {_frames(batch, alone)} has such a loss by itself; mend it or leave it out")
     if precision != "fp32":
         return UserError(f"{told}: set finetune.precision = 'fp32', or lower finetune.learning_rate")
@@ -43,12 +44,12 @@ def loss_fault(
     return UserError(f"{told}; lower finetune.learning_rate")
 
 
-def check_gradient(norm: object, step: int, precision: str) -> None:
-    """UserError for a gradient that is no number: a step along it would destroy every weight.
+def check_gradient(norm: float, step: int, precision: str) -> None:
+    """UserError for a gradient whose ``norm`` is no number: a step along it would destroy every weight.
 
     In fp16 such steps are left out by the scaler, which looks for a scale that fits.
     """
-    if precision != "fp16" and isinstance(norm, Tensor) and not bool(torch.isfinite(norm)):
+    if precision != "fp16" and not math.isfinite(norm):
         raise UserError(f"the gradient is no number at step {step}; lower finetune.learning_rate")
 
 
@@ -62,9 +63,9 @@ def _rows_not_finite(tensor: Tensor) -> list[int]:
 
 def _rows_at_fault(estimator: TrainableEstimator, batch: Batch, device: torch.device) -> list[int]:
     """The frames of a batch whose loss is no number when they are alone; none if they can't be alone."""
-    found = []
-    for row in range(len(next(iter(batch.tensors.values())))):
-        single = {name: tensor[row : row + 1].to(device) for name, tensor in batch.tensors.items()}
+    found, given = [], batch.inputs.on(device)
+    for row in range(len(batch.inputs)):
+        single = {name: tensor[row : row + 1] for name, tensor in given.items()}
         try:
             with torch.no_grad():
                 loss = estimator.training_loss(single)["loss"]

@@ -9,20 +9,24 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from numpy.typing import NDArray
 from torch import Tensor
 
 from posesyn_core.components import TrainableEstimator
+from posesyn_core.engines.transfer import Collated, collate, pinned_for
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.geometry.joints import frame_in
 from posesyn_core.inference.neighbours import hidden
+from posesyn_core.parallel.processes import ordered_in_processes
 from posesyn_core.parallel.threads import ordered_map
 from posesyn_core.seeds import rng
 from posesyn_core.training.sources import Weighted
-from posesyn_core.values import LabelledFrame
+from posesyn_core.values import Inputs, LabelledFrame
 
 T = TypeVar("T")
+
+CPU = torch.device("cpu")
 
 TRIES = 10
 """A frame that can't be read is replaced by another; so many failures in a row are no accident."""
@@ -83,28 +87,67 @@ def _order(seed: int, name: str, turn: int, count: int) -> NDArray[np.int64]:
 
 @frozen
 class Batch:
-    """The collated inputs of one step, (id, reason) of frames that were replaced by others, and whose inputs they are.
+    """The inputs of one step, (id, reason) of frames that were replaced by others, and whose inputs they are.
 
     ``ids`` are the frames' in the order of the tensors' rows; empty where an augmenter made the batch.
     """
 
     step: int
-    tensors: Mapping[str, Tensor]
-    replaced: tuple[tuple[str, str], ...]
+    inputs: Collated
+    replaced: tuple[tuple[str, str], ...] = ()
     ids: tuple[str, ...] = ()
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The inputs by name, on the CPU; for a GPU pictures are bytes here (see ``engines.transfer``)."""
+        return self.inputs.tensors
 
 
 def batches(
-    estimator: TrainableEstimator, mixture: Mixture, first: int, last: int, *, workers: int, every: int = 1
+    estimator: TrainableEstimator,
+    mixture: Mixture,
+    first: int,
+    last: int,
+    *,
+    workers: int,
+    processes: int = 0,
+    every: int = 1,
+    device: torch.device = CPU,
 ) -> Iterator[Batch]:
-    """The batches of steps ``first``, ``first`` + ``every``, ... below ``last``, prepared ahead by ``workers`` threads.
+    """The batches of steps ``first``, ``first`` + ``every``, ... below ``last`` for ``device``, prepared ahead.
 
+    ``processes`` of their own make them, or if that is 0 ``workers`` threads of this one. The batches are the same.
     UserError if frame after frame of a batch can't be read.
     """
-    yield from ordered_map(lambda step: _collate(estimator, mixture, step), range(first, last, every), workers)
+
+    def made(step: int) -> Batch:
+        return _collate(estimator, mixture, step, device)
+
+    steps = range(first, last, every)
+    if processes:
+        for batch in ordered_in_processes(lambda step: _as_arrays(made(step)), steps, processes):
+            yield _ready(_as_tensors(batch), device)
+    else:
+        yield from ordered_map(lambda step: _ready(made(step), device), steps, workers)
 
 
-def _collate(estimator: TrainableEstimator, mixture: Mixture, step: int) -> Batch:
+def _ready(batch: Batch, device: torch.device) -> Batch:
+    return evolve(batch, inputs=pinned_for(device, batch.inputs))
+
+
+def _as_arrays(batch: Batch) -> tuple[Any, ...]:
+    """A batch as a process hands it over."""
+    given = ({name: tensor.numpy() for name, tensor in p.items()} for p in (batch.inputs.tensors, batch.inputs.levels))
+    return batch.step, *given, batch.replaced, batch.ids
+
+
+def _as_tensors(given: tuple[Any, ...]) -> Batch:
+    step, tensors, levels, replaced, ids = given
+    parts = ({name: torch.from_numpy(array) for name, array in part.items()} for part in (tensors, levels))
+    return Batch(step, Collated(*parts), replaced, ids)
+
+
+def _collate(estimator: TrainableEstimator, mixture: Mixture, step: int, device: torch.device) -> Batch:
     frames = mixture.batch(step)
     items, replaced, ids = [], list[tuple[str, str]](), list[str]()
     for slot, frame in enumerate(frames):
@@ -113,13 +156,12 @@ def _collate(estimator: TrainableEstimator, mixture: Mixture, step: int) -> Batc
         items.append(item)
         ids.append(name)
         replaced += reasons
-    tensors = {name: torch.from_numpy(np.stack([item[name] for item in items])) for name in items[0]}
-    return Batch(step, tensors, tuple(replaced), tuple(ids))
+    return Batch(step, collate(items, device), tuple(replaced), tuple(ids))
 
 
 def _inputs(
     estimator: TrainableEstimator, frame: Any, others: Sequence[Any], random: np.random.Generator
-) -> tuple[dict[str, np.ndarray], str, list[tuple[str, str]]]:
+) -> tuple[Inputs, str, list[tuple[str, str]]]:
     """The inputs of ``frame``, or where it can't be read of another one of the batch, with its id and the reasons.
 
     The estimator gets the labels of our frames in its own joint set, and items of its own kind as they are.

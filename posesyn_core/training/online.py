@@ -6,6 +6,7 @@ from typing import Any
 from attrs import define, field
 
 from posesyn_core.components import TrainableEstimator, TrainingAugmenter
+from posesyn_core.engines.transfer import Collated
 from posesyn_core.errors import UserError
 from posesyn_core.geometry.joints import frame_in
 from posesyn_core.seeds import seed_of
@@ -40,7 +41,7 @@ class Online:
             group: list[Batch] = []
             seed, before = seed_of(self.seed, str(self.epoch), "augment"), step
             for tensors in self.augmenter.epoch(self.epoch, frames, estimator, seed):
-                group.append(Batch(step * accumulate + len(group), dict(tensors), ()))
+                group.append(Batch(step * accumulate + len(group), Collated(dict(tensors))))
                 if len(group) == accumulate:
                     yield group
                     step, group = step + 1, []

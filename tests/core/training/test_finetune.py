@@ -13,8 +13,9 @@ from attrs import evolve
 from safetensors.torch import load_file
 
 from posesyn_core.errors import UserError
-from posesyn_core.training.finetune import FinetuneResult, Schedule, Trainer, Validation, finetune
+from posesyn_core.training.finetune import FinetuneResult, Validation, finetune
 from posesyn_core.training.loader import Mixture, batches
+from posesyn_core.training.trainer import Schedule, Trainer
 from posesyn_core.values import LabelledFrame
 from posesyn_spin.config import SpinConfig
 from posesyn_spin.estimator import Spin

@@ -123,3 +123,35 @@ def test_what_data_sets_measure_in_3d_has_smpls_limbs_and_no_pelvis(name: str) -
     limbs = [at for at, joint in enumerate(SMPL24.joints) if joint_set(name).points.count(joint)]
     assert len(limbs) == 12
     assert np.flatnonzero(frame.confidence3d).tolist() == limbs
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_batches_are_the_same_from_processes(estimator: Spin, frames: list[LabelledFrame], processes: int) -> None:
+    broken = evolve(frames[0], id="broken", image=b"no picture")
+    mixture = Mixture([broken, *frames[1:6]], frames[6:], batch_size=4, ratio=0.5, seed=3)
+    for device in (torch.device("cpu"), torch.device("cuda")):
+        alone = list(batches(estimator, mixture, 0, 5, workers=1, device=device))
+        apart = list(batches(estimator, mixture, 0, 5, workers=1, processes=processes, device=device))
+        assert any(batch.replaced for batch in alone)
+        for one, other in zip(alone, apart, strict=True):
+            assert (one.step, one.replaced, one.ids) == (other.step, other.replaced, other.ids)
+            for ours, theirs in ((one.inputs.tensors, other.inputs.tensors), (one.inputs.levels, other.inputs.levels)):
+                assert ours.keys() == theirs.keys()
+                for name, tensor in ours.items():
+                    torch.testing.assert_close(tensor, theirs[name], rtol=0, atol=0)
+
+
+def test_a_mistake_in_a_process_is_told(estimator: Spin, frames: list[LabelledFrame]) -> None:
+    mixture = Mixture([evolve(frame, image=b"") for frame in frames], [], batch_size=4, ratio=0.0, seed=0)
+    with pytest.raises(UserError, match=r"in a row can't be read.*zero bytes"):
+        list(batches(estimator, mixture, 0, 1, workers=1, processes=1))
+
+
+def test_a_gpu_is_sent_bytes(estimator: Spin, frames: list[LabelledFrame]) -> None:
+    mixture = Mixture(frames, [], batch_size=4, ratio=0.0, seed=0)
+    (numbers,) = batches(estimator, mixture, 0, 1, workers=1)
+    (packed,) = batches(estimator, mixture, 0, 1, workers=1, device=torch.device("cuda"))
+    size = estimator.setting.image_size
+    assert numbers.inputs.nbytes - packed.inputs.nbytes == 4 * 3 * (3 * size**2 - 4 * 256)
+    for name, tensor in packed.inputs.on(torch.device("cpu")).items():
+        torch.testing.assert_close(tensor, numbers.tensors[name], rtol=0, atol=0)

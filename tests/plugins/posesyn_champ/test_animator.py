@@ -11,7 +11,7 @@ import torch
 from attrs import evolve
 from torch import Tensor
 
-from posesyn_champ.animator import ChampAnimator
+from posesyn_champ.animator import REMEMBERED, ChampAnimator, compiler
 from posesyn_champ.config import ChampConfig
 from posesyn_champ.pipeline import DENOISER, UNCONDITIONAL
 from posesyn_champ.plugin import register_animators
@@ -19,7 +19,7 @@ from posesyn_core.components import Animator, Kind
 from posesyn_core.contracts.engines import Accelerated, EngineConfig
 from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files.images import load_image
+from posesyn_core.files.images import encode_png, load_image
 from posesyn_core.inference.verification import load, verify_accelerated
 from posesyn_core.pipeline.order import STAGES
 from posesyn_core.pipeline.run import create_run
@@ -226,3 +226,31 @@ def test_unknown_guidance_is_refused() -> None:
 def test_sequential_offload_leaves_nothing_to_export(folder: Path) -> None:
     with pytest.raises(UserError, match="offload to 'none'"):
         made(folder, offload="sequential").networks()
+
+
+def test_a_reference_is_looked_at_once_for_all_of_its_clips(folder: Path, reference: Sample, drawn: Image) -> None:
+    animator, seen = made(folder), []
+    animator.champ.reference.register_forward_hook(lambda *_: seen.append(1))
+    first = frames(animator, reference)
+    again = frames(animator, reference)
+    assert len(seen) == 1
+    np.testing.assert_array_equal(first, drawn)
+    np.testing.assert_array_equal(again, drawn)
+    darker = evolve(reference, image=encode_png(load_image(reference.image) // 2))
+    assert apart(frames(animator, darker), drawn) > 0
+    assert len(seen) == 2
+    for number in range(REMEMBERED):
+        frames(animator, evolve(reference, image=encode_png(load_image(reference.image) // (number + 3))), 1)
+    np.testing.assert_array_equal(frames(animator, reference), drawn)
+    assert len(seen) == REMEMBERED + 3  # forgotten meanwhile
+
+
+def test_the_denoiser_is_compiled_where_that_can_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = ChampConfig(device="cuda:1")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if name == "triton" else None)
+    assert [compiler(c) for c in (gpu, ChampConfig(), evolve(gpu, offload="sequential"), evolve(gpu, compile=""))] == [
+        "inductor", "", "", ""
+    ]  # fmt: skip
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert compiler(gpu) == ""
+    assert compiler(ChampConfig(compile="eager")) == "eager"

@@ -78,7 +78,7 @@ def test_keypoints_stay_on_the_picture(person: Person, seed: int) -> None:
     view = PLAIN.draw(np.random.default_rng(seed))
     item = training_inputs(person, load_image(person.image), view, SIZE)
     wrist = item["keypoints_2d"][4 if view.flipped else 7, :2]  # mirrored, the left wrist has become the right one
-    brightness = item["images"].mean(0)
+    brightness = np.asarray(item["images"]).mean(0)
     weight = np.clip(brightness - (0.6 * brightness.max() + 0.4 * brightness.min()), 0, None)
     rows, columns = np.mgrid[:SIZE, :SIZE]
     spot = np.array([(weight * columns).sum(), (weight * rows).sum()]) / weight.sum() / SIZE - 0.5
