@@ -13,6 +13,7 @@ from posesyn_core.files.images import load_image
 from posesyn_core.geometry.crops import crop
 from posesyn_core.values import Image, PoseEstimate, Sample
 from posesyn_llava.config import LlavaConfig
+from posesyn_llava.original import load_original, original_settings
 from posesyn_llava.wording import one_sentence, read_prompt
 
 LARGEST = 1024
@@ -20,6 +21,7 @@ LARGEST = 1024
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32, "4bit": torch.bfloat16}
 
+LLAMA3_TURN = "<|start_header_id|>"
 END_OF_TURN = ("<|eot_id|>", "<|im_end|>", "<end_of_turn>")
 """Tokens with which chat models end an answer; some checkpoints (LLaVA-Llama-3's) don't list theirs as an end."""
 
@@ -72,6 +74,7 @@ class Llava:
             top_k=None,
             eos_token_id=_ends(self.model, tokenizer),
             pad_token_id=tokenizer.pad_token_id,
+            suppress_tokens=[self.processor.image_token_id],  # an original checkpoint has never learnt not to say it
         )
         return tokenizer.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
@@ -95,11 +98,16 @@ def load_model(config: LlavaConfig) -> tuple[Any, Any]:
 
     source, options = _source(config.model), {"trust_remote_code": False}
     place = {"device_map": config.device} if config.precision == "4bit" else {}
+    weights = {"dtype": DTYPES[config.precision], "quantization_config": _quantization(config), **place}
     try:
-        processor = AutoProcessor.from_pretrained(source, **options)
-        model = AutoModelForImageTextToText.from_pretrained(
-            source, dtype=DTYPES[config.precision], quantization_config=_quantization(config), **place, **options
-        )
+        settings = original_settings(source)
+        if settings is not None:
+            processor, model = load_original(source, settings, config.vision_tower, **weights)
+        else:
+            processor = AutoProcessor.from_pretrained(source, **options)
+            model = AutoModelForImageTextToText.from_pretrained(source, **weights, **options)
+    except UserError:
+        raise
     except Exception as error:  # transformers raises whatever a folder that is no such model leads it to
         raise UserError(f"the captioner's model {config.model!r} can't be loaded: {_first_line(error)}") from error
     if not hasattr(processor, "image_processor") or not hasattr(processor, "tokenizer"):
@@ -147,10 +155,14 @@ def chat_prompt(processor: Any, question: str) -> str:
     """The question about one image in the words of the model's chat template.
 
     A template that knows no images (Llama 3's own, which the default model carries) gets the image's token at the
-    beginning of the text; a model without any template gets LLaVA-1.5's "USER: ... ASSISTANT:".
+    beginning of the text. A model without any template gets Llama 3's turns if its tokens are Llama 3's (LLaVA's own
+    "llama_3" conversation, without a system's turn), else LLaVA-1.5's "USER: ... ASSISTANT:".
     """
     template = getattr(processor, "chat_template", None) or processor.tokenizer.chat_template
     token = getattr(processor, "image_token", "<image>")
+    if not template and LLAMA3_TURN in processor.tokenizer.get_vocab():
+        user, assistant = (f"{LLAMA3_TURN}{role}<|end_header_id|>\n\n" for role in ("user", "assistant"))
+        return f"{processor.tokenizer.bos_token}{user}{token}\n{question}<|eot_id|>{assistant}"
     if not template:
         return f"USER: {token}\n{question} ASSISTANT:"
     parts: Any = [{"type": "image"}, {"type": "text", "text": question}]

@@ -6,12 +6,13 @@ from attrs import frozen
 
 from posesyn_core import option
 
-DEFAULT_MODEL = "xtuner/llava-llama-3-8b-v1_1-transformers"
-"""xtuner's LLaVA-Llama-3-8B v1.1 in the form that transformers reads (about 17 GB).
+DEFAULT_MODEL = "weizhiwang/LLaVA-Llama-3-8B"
+"""Weizhi Wang's, which the paper cites, in the layout of LLaVA's own code (see ``posesyn_llava.original``; 17 GB).
 
-The paper cites Weizhi Wang's (``weizhiwang/LLaVA-Llama-3-8B``), which comes in the layout of LLaVA's own code: to read
-it takes that code. Both follow LLaVA-1.5's recipe on Llama 3 8B.
+``xtuner/llava-llama-3-8b-v1_1-transformers`` follows the same recipe on Llama 3 8B, in the layout of transformers.
 """
+DEFAULT_TOWER = "openai/clip-vit-large-patch14-336"
+"""The vision tower that its config names: CLIP's, as published (1.7 GB)."""
 
 
 @frozen
@@ -20,8 +21,11 @@ class LlavaConfig:
 
     model: str = option(
         DEFAULT_MODEL,
-        "hub id or folder of any image-text-to-text model of transformers; the default is xtuner's, not Weizhi Wang's "
-        "LLaVA-Llama-3-8B that the paper cites, whose layout transformers can't read",
+        "hub id or folder of any image-text-to-text model of transformers, or of a checkpoint in the layout of LLaVA's "
+        "own code; the default is the one that the paper cites (another: xtuner/llava-llama-3-8b-v1_1-transformers)",
+    )
+    vision_tower: str = option(
+        "", "hub id or folder of CLIP's vision tower, for LLaVA's own layout; empty = the one that the config names"
     )
     prompt: str = option("", "text file with another prompt ({examples} = the paper's examples); empty = the paper's")
     view: Literal["person", "image"] = option("person", "show the square about the person, or all of the image")

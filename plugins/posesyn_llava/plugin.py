@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from posesyn_core.components import Component, Kind, Licence, Need, Resources
 from posesyn_core.files.presence import file_faults, hub_faults
 from posesyn_core.hookspecs import hookimpl
-from posesyn_llava.config import LlavaConfig
+from posesyn_llava.config import DEFAULT_MODEL, DEFAULT_TOWER, LlavaConfig
 
 if TYPE_CHECKING:
     from posesyn_llava.captioner import Llava
@@ -25,8 +25,11 @@ LICENCE = Licence(
 
 
 def lacks(config: LlavaConfig) -> Iterator[str]:
-    """The model, or the prompt's file, if it is not there."""
+    """The model, the vision tower that it does not hold itself, or the prompt's file, if it is not there."""
     yield from hub_faults(config.model, "the captioner's model", "about 17 GB for LLaVA-Llama-3-8B")
+    tower = config.vision_tower or (DEFAULT_TOWER if config.model == DEFAULT_MODEL else "")
+    if tower:
+        yield from hub_faults(tower, "the vision tower of the captioner's model", "1.7 GB")
     if config.prompt:
         yield from file_faults(config.prompt, "the captioner's prompt", "name a text file that exists")
 

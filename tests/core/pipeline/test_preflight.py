@@ -43,7 +43,7 @@ def test_a_bare_machine_is_told_everything_in_under_five_seconds(name: str, tmp_
     for source in (
         *("human-pose.mpi-inf.mpg.de", "smpl.is.tue.mpg.de", "3DPW", "emdb.ait.ethz.ch", "panoptic-toolbox"),
         *("HuMMan", "lspet", "jhmdb", "hf download fudan-generative-ai/champ", "T2M-GPT", "clip-vit-base-patch32"),
-        *("4D-Humans", "machine.device = 'cuda'", "J_regressor", "hf download xtuner"),
+        *("4D-Humans", "machine.device = 'cuda'", "J_regressor", "hf download weizhiwang"),
     ):
         assert source in told, source
     assert "unknown key" not in told and "is installed" not in told

@@ -57,7 +57,7 @@ def test_the_prompt_asks_for_one_image_and_shows_the_examples(llava: Llava) -> N
 
 
 def test_an_older_checkpoint_is_completed(tmp_path: Path) -> None:
-    """The default model's folder has no processor_config.json, and a chat template that knows no images."""
+    """xtuner's folder has no processor_config.json, and a chat template that knows no images."""
     older = Llava(config(save_llava(tmp_path, as_xtuner=True)))
     assert not (tmp_path / "processor_config.json").exists()
     assert older.prompt.startswith("<s>USER <image>\nWhat is the motion")
@@ -164,7 +164,7 @@ def test_its_own_code_is_never_run(tmp_path: Path) -> None:
 
 def test_it_is_listed_with_the_papers_model() -> None:
     registered = Registry.discover().find(Kind.CAPTIONER, "llava")
-    assert registered.component.config().model == DEFAULT_MODEL == "xtuner/llava-llama-3-8b-v1_1-transformers"
+    assert registered.component.config().model == DEFAULT_MODEL == "weizhiwang/LLaVA-Llama-3-8B"
     assert registered.missing == ()
 
 

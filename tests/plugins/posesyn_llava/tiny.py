@@ -1,5 +1,6 @@
 """A tiny LLaVA with random weights, made from its configuration classes and saved as a checkpoint folder."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -7,6 +8,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     CLIPImageProcessorPil,
     CLIPVisionConfig,
+    CLIPVisionModel,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
@@ -28,9 +30,12 @@ TEXT_TEMPLATE = (  # as Llama 3's: knows strings only, and would print a list as
 )
 
 
-def make_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per word."""
-    vocabulary = {word: number for number, word in enumerate([*SPECIAL, *PUNCTUATION, *WORDS])}
+def make_tokenizer(*, image_last: bool = False) -> PreTrainedTokenizerFast:
+    """One token per word; the image's is one of the special ones, or stands behind all of them."""
+    words = [*SPECIAL, *PUNCTUATION, *WORDS]
+    if image_last:
+        words = [*(word for word in words if word != "<image>"), "<image>"]
+    vocabulary = {word: number for number, word in enumerate(words)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     return PreTrainedTokenizerFast(
@@ -57,11 +62,59 @@ def make_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> LlavaForCon
     return model
 
 
+def save_original(folder: Path, *, with_tower: bool = True) -> tuple[Path, LlavaForConditionalGeneration]:
+    """A checkpoint in the layout of LLaVA's own code, as Weizhi Wang publishes his, and the same model as it is.
+
+    Its vision tower lies in the folder's ``clip``, and ``with_tower`` in the checkpoint too; its tokenizer has no token
+    for the image, which the model's embeddings have at their end.
+    """
+    tokenizer = make_tokenizer(image_last=True)
+    model = make_model(tokenizer)
+    state = {}
+    for name, tensor in model.state_dict().items():
+        theirs = name.replace("model.language_model.", "model.")
+        theirs = theirs.replace("model.vision_tower.", "model.vision_tower.vision_tower.vision_model.")
+        theirs = theirs.replace("multi_modal_projector.linear_1", "mm_projector.0")
+        theirs = theirs.replace("multi_modal_projector.linear_2", "mm_projector.2")
+        words = name.endswith(("embed_tokens.weight", "lm_head.weight"))
+        if with_tower or "vision_tower" not in name:
+            state[theirs] = (tensor[:-1] if words else tensor).clone()
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(state, folder / "pytorch_model.bin")
+    llama = model.config.text_config.to_dict()
+    names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+             "bos_token_id", "eos_token_id", "pad_token_id", "rms_norm_eps", "hidden_act")  # fmt: skip
+    config = {
+        **{name: llama[name] for name in names}, "vocab_size": len(tokenizer) - 1, "model_type": "llava_llama",
+        "architectures": ["LlavaLlamaForCausalLM"], "mm_vision_tower": str(folder / "clip"), "mm_hidden_size": 32,
+        "mm_projector_type": "mlp2x_gelu", "mm_vision_select_layer": -2, "mm_vision_select_feature": "patch",
+        "mm_use_im_start_end": False, "mm_use_im_patch_token": False, "image_aspect_ratio": "pad",
+        "tie_word_embeddings": False, "torch_dtype": "float32", "transformers_version": "4.31.0",
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config))
+    vocabulary = {word: number for word, number in tokenizer.get_vocab().items() if word != "<image>"}
+    bare = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    bare.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(
+        tokenizer_object=bare, unk_token="<unk>", bos_token="<s>", eos_token="</s>", pad_token="<pad>",
+        additional_special_tokens=["<|eot_id|>"],
+    ).save_pretrained(folder)  # fmt: skip
+    tower = CLIPVisionModel(model.config.vision_config)
+    tower.load_state_dict(model.model.vision_tower.state_dict())
+    tower.save_pretrained(folder / "clip")
+    image_processor().save_pretrained(folder / "clip")
+    return folder, model
+
+
+def image_processor() -> CLIPImageProcessorPil:
+    return CLIPImageProcessorPil(size={"shortest_edge": SIZE}, crop_size={"height": SIZE, "width": SIZE})
+
+
 def save_llava(folder: Path, *, as_xtuner: bool = False) -> Path:
     """A checkpoint folder: whole, or with what xtuner's lacks (no processor_config.json, a template without images)."""
     tokenizer = make_tokenizer()
     make_model(tokenizer).save_pretrained(folder)
-    images = CLIPImageProcessorPil(size={"shortest_edge": SIZE}, crop_size={"height": SIZE, "width": SIZE})
+    images = image_processor()
     if as_xtuner:
         tokenizer.chat_template = TEXT_TEMPLATE
         tokenizer.save_pretrained(folder)
