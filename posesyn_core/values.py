@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from attrs import Factory, field, frozen
+from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
@@ -343,11 +344,12 @@ class Verdict:
 
 
 @frozen(eq=False)
-class Pixels:
+class Pixels(NDArrayOperatorsMixin):
     """A picture for a network, kept as bytes: ``pixels`` (H, W, C) uint8, and what each value means in each channel.
 
     ``levels`` (C, 256) float32 holds brightness, mean and deviation. As an array it is the picture that the network
-    takes, (C, H, W) float32. A device is sent the bytes, and looks the values up itself: to the same bits.
+    takes, (C, H, W) float32, and numpy computes with it as with that. A device is sent the bytes, and looks the values
+    up itself: to the same bits.
     """
 
     pixels: NDArray[np.uint8]
@@ -358,6 +360,15 @@ class Pixels:
         """That of the array."""
         height, width, channels = self.pixels.shape
         return channels, height, width
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """That of the array."""
+        return self.levels.dtype
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        plain = (np.asarray(value) if isinstance(value, Pixels) else value for value in inputs)
+        return getattr(ufunc, method)(*plain, **options)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         picture = np.stack([level.take(self.pixels[..., at]) for at, level in enumerate(self.levels)])

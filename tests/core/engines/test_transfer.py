@@ -72,3 +72,11 @@ def test_levels_are_gathered_by_sample_and_channel() -> None:
     pixels = torch.tensor([[[[0, 1]]], [[[2, 0]]]], dtype=torch.uint8)  # (2, 1, 1, 2)
     levels = torch.arange(2 * 2 * 256, dtype=torch.float32).view(2, 2, 256)
     assert looked_up(pixels, levels).flatten().tolist() == [0, 257, 514, 768]
+
+
+def test_numpy_computes_with_a_picture_as_with_its_array() -> None:
+    one, other = picture(0), picture(1)
+    np.testing.assert_array_equal(one - other, np.asarray(one) - np.asarray(other))
+    assert one.dtype == np.float32
+    assert not (one == other).all()
+    assert (one == one).all()

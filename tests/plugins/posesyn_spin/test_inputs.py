@@ -78,7 +78,7 @@ def test_crop_spans_the_box_and_its_margin() -> None:
 
 def brightest(images: np.ndarray) -> np.ndarray:
     """The brightest spot's place in -1..1: the mean of the pixels nearly as bright, weighted."""
-    brightness = images.mean(0)
+    brightness = np.asarray(images).mean(0)
     weight = np.clip(brightness - (0.6 * brightness.max() + 0.4 * brightness.min()), 0, None)
     rows, columns = np.mgrid[:SIZE, :SIZE]
     place = np.array([(weight * columns).sum(), (weight * rows).sum()]) / weight.sum()
