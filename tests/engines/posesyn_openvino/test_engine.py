@@ -1,0 +1,139 @@
+"""OpenVINO computes what eager torch computes, and what ONNX Runtime does."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from posesyn_core import UserError
+from posesyn_core.components import Kind
+from posesyn_core.contracts.engines import Engine, ExportableModule, NetworkCall
+from posesyn_core.inference.verification import subject, verify
+from posesyn_core.registry import Registry
+from posesyn_openvino.engine import capabilities, check_device, check_precision
+
+HAS_BF16 = "BF16" in capabilities()
+
+
+def engine(registry: Registry, **options: Any) -> Engine:
+    made: Engine = registry.create(Kind.ENGINE, "openvino", options, "test")
+    return made
+
+
+class Net(nn.Module):
+    """A part in half precision, and one that is kept from it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+        self.fine = nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        rough = self.linear(x)
+        return {"y": rough, "z": self.fine(rough)}
+
+
+@pytest.fixture(scope="module")
+def small() -> ExportableModule:
+    torch.manual_seed(0)
+    return ExportableModule("small", Net().eval(), {"x": torch.randn(2, 3)}, ("fine",))
+
+
+@pytest.fixture(scope="module")
+def call(registry: Registry, small: ExportableModule, graphs: Path) -> NetworkCall:
+    return engine(registry, batch=[1, 6]).load(small)
+
+
+def test_the_starter_estimator_has_the_same_joints(registry: Registry, graphs: Path) -> None:
+    agreement = verify(subject(registry, "spin", {"weights": "random"}), engine(registry))
+    assert agreement.accepted and agreement.tolerance == 0.1, agreement.text
+    assert agreement.error > 0  # it was not eager torch again
+
+
+@pytest.mark.skipif(not HAS_BF16, reason="this processor has no bf16 units")
+def test_in_half_precision_its_joints_are_within_two_millimetres(registry: Registry, graphs: Path) -> None:
+    agreement = verify(subject(registry, "spin", {"weights": "random"}), engine(registry, precision="bf16"))
+    assert agreement.accepted and agreement.tolerance == 2.0, agreement.text
+    assert agreement.error > 0.01  # half precision it was
+
+
+@pytest.mark.skipif(not HAS_BF16, reason="this processor has no bf16 units")
+def test_parts_that_need_it_stay_in_float32(registry: Registry, small: ExportableModule, graphs: Path) -> None:
+    x = torch.randn(4, 3)
+    found = engine(registry, precision="bf16").load(small)({"x": x})
+    with torch.inference_mode():
+        whole = small.module(x=x)
+        fine = small.module.fine(found["y"])
+    assert 0 < float((found["y"] - whole["y"]).abs().max()) < 0.05
+    # the fine part sees what half precision left of its input, and adds no rounding but that of its output
+    assert float((found["z"] - fine).abs().max()) < 2**-8 * float(fine.abs().max())
+
+
+def test_any_batch_in_the_range_and_none_beyond_it(call: NetworkCall, small: ExportableModule) -> None:
+    for size in (1, 3, 6):
+        x = torch.randn(size, 3)
+        with torch.inference_mode():
+            torch.testing.assert_close(call({"x": x})["y"], small.module(x=x)["y"])
+    with pytest.raises(UserError, match="'small' was made ready for batches of 1 to 6 samples and got 7"):
+        call({"x": torch.randn(7, 3)})
+
+
+def test_one_size_alone(registry: Registry, small: ExportableModule, graphs: Path) -> None:
+    fixed, x = engine(registry, batch=[4, 4]).load(small), torch.randn(4, 3)
+    with torch.inference_mode():
+        torch.testing.assert_close(fixed({"x": x})["z"], small.module(x=x)["z"])
+
+
+def test_results_stay_when_it_is_called_again_from_anywhere(call: NetworkCall, small: ExportableModule) -> None:
+    given = [torch.randn(2, 3) for _ in range(40)]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda x: call({"x": x})["y"], given))
+    for x, y in zip(given, found, strict=True):
+        with torch.inference_mode():
+            torch.testing.assert_close(y, small.module(x=x)["y"])
+
+
+def test_inputs_in_any_layout(call: NetworkCall, small: ExportableModule) -> None:
+    x = torch.randn(3, 4).T[:2]
+    with torch.inference_mode():
+        torch.testing.assert_close(call({"x": x[:, :3]})["y"], small.module(x=x[:, :3])["y"])
+
+
+def test_it_computes_on_processors() -> None:
+    check_device("cpu")
+    with pytest.raises(UserError, match=r"not on device 'cuda:1': set its device = \"cpu\""):
+        check_device("cuda:1")
+
+
+def test_a_precision_that_the_processor_lacks_is_told() -> None:
+    check_precision("fp32", ("FP32",))
+    check_precision("bf16", ("FP32", "BF16"))
+    with pytest.raises(UserError, match=r"no units for bf16 \(it has: fp32\): set the engine's precision = \"fp32\""):
+        check_precision("bf16", ("FP32", "INT8", "BIN"))
+
+
+def test_a_graph_that_it_does_not_take_is_told(
+    registry: Registry, small: ExportableModule, graphs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise RuntimeError("Exception from src/core\n\nno such operator: Magic\n")
+
+    monkeypatch.setattr("openvino.Core.read_model", refuse)
+    with pytest.raises(UserError, match="OpenVINO can't run this network: no such operator: Magic; take another"):
+        engine(registry, batch=[1, 3]).load(small)
+
+
+def test_numbers_of_other_kinds_pass(registry: Registry, graphs: Path) -> None:
+    class Counts(nn.Module):
+        def forward(self, tokens: Tensor) -> dict[str, Tensor]:
+            return {"next": tokens + 1, "mask": tokens > 2}
+
+    module = ExportableModule("counts", Counts().eval(), {"tokens": torch.tensor([[1, 2, 3], [4, 5, 6]])})
+    found = engine(registry).load(module)(module.example)
+    np.testing.assert_array_equal(found["next"], module.example["tokens"] + 1)
+    np.testing.assert_array_equal(found["mask"], module.example["tokens"] > 2)
+    assert found["next"].dtype == torch.int64
