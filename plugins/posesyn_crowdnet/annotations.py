@@ -22,7 +22,7 @@ from scipy.spatial.transform import Rotation
 
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files import reading
-from posesyn_core.files.paths import inside
+from posesyn_core.files.locating import Pictures
 from posesyn_core.files.reading import reason_of
 from posesyn_core.geometry.naming import naming
 from posesyn_core.geometry.skeletons import COCO17, MPII16
@@ -41,26 +41,26 @@ HUMAN36M_STEP = 5
 CROWD_SEQUENCES = ("courtyard_hug_00", "courtyard_dancing_00")
 
 
-def read_mpii(data: Path) -> Iterator[PersonOrRejection]:
+def read_mpii(data: Path, *, follow_links: bool = False) -> Iterator[PersonOrRejection]:
     """MPII's training people."""
     folder = data / "MPII" / "data"
     yield from _read_2d(
         folder / "annotations" / "train.json",
         folder / "annotations" / "MPII_train_SMPL_NeuralAnnot.json",
-        folder,
+        Pictures(folder, follow_links=follow_links),
         MPII,
         MPII16.name,
         official_mpii=True,
     )
 
 
-def read_mscoco(data: Path) -> Iterator[PersonOrRejection]:
+def read_mscoco(data: Path, *, follow_links: bool = False) -> Iterator[PersonOrRejection]:
     """COCO's training people; the middle of the hips is a joint too."""
     folder = data / "MSCOCO"
     yield from _read_2d(
         folder / "annotations" / "person_keypoints_train2017.json",
         folder / "annotations" / "MSCOCO_train_SMPL_NeuralAnnot.json",
-        folder / "images" / "train2017",
+        Pictures(folder / "images" / "train2017", follow_links=follow_links),
         COCO,
         COCO17.name,
         official_mpii=False,
@@ -68,18 +68,18 @@ def read_mscoco(data: Path) -> Iterator[PersonOrRejection]:
 
 
 def _read_2d(
-    annotations: Path, fits: Path, images: Path, names: Names, joint_set: str, *, official_mpii: bool
+    annotations: Path, fits: Path, pictures: Pictures, names: Names, joint_set: str, *, official_mpii: bool
 ) -> Iterator[PersonOrRejection]:
     parameters = read_json(fits) if fits.is_file() else {}
     for image, group in by_image(annotations, joint_set):
         people = [entry for entry in group if _is_person(entry, names)]
         for entry in group:
-            person = attempt(entry, partial(_person_2d, image, entry, people, parameters, images, names))
+            person = attempt(entry, partial(_person_2d, image, entry, people, parameters, pictures, names))
             yield evolve(person, official_mpii=official_mpii) if isinstance(person, Person) else person
 
 
 def _person_2d(
-    image: Entry, entry: Entry, people: Sequence[Entry], parameters: Entry, images: Path, names: Names
+    image: Entry, entry: Entry, people: Sequence[Entry], parameters: Entry, pictures: Pictures, names: Names
 ) -> Person:
     """One of the ``people`` of an image."""
     if entry.get("iscrowd") or not entry.get("num_keypoints", 1) or "keypoints" not in entry:
@@ -94,7 +94,7 @@ def _person_2d(
     given = parameters.get(str(entry["id"]))
     return Person(
         id=str(entry["id"]),
-        image=inside(images, image["file_name"]),
+        image=pictures.find(image["file_name"]),
         width=image["width"],
         height=image["height"],
         box=boxes[at],
@@ -164,13 +164,16 @@ def _fit(smpl: Entry, camera: Camera) -> Fit:
     return Fit(pose.reshape(24, 3), betas.reshape(10), transl.reshape(3), camera)
 
 
-def read_human36m(data: Path, subjects: Iterable[int] = HUMAN36M_TRAINING) -> Iterator[PersonOrRejection]:
+def read_human36m(
+    data: Path, subjects: Iterable[int] = HUMAN36M_TRAINING, *, follow_links: bool = False
+) -> Iterator[PersonOrRejection]:
     """Every fifth frame of those subjects that are there, with joints and SMPL brought into the camera."""
     folder = data / "Human36M"
     stems = {subject: folder / "annotations" / f"Human36M_subject{subject}" for subject in subjects}
     there = [stem for stem in stems.values() if stem.with_name(f"{stem.name}_data.json").is_file()]
     if not there:
         raise UserError(f"{str(folder / 'annotations')!r} has no Human36M_subject<n>_data.json of these subjects")
+    pictures = Pictures(folder / "images", follow_links=follow_links)
     for stem in there:
         cameras, joints, smpl = (
             read_json(stem.with_name(f"{stem.name}_{part}.json")) for part in ("camera", "joint_3d", "smpl_param")
@@ -179,7 +182,7 @@ def read_human36m(data: Path, subjects: Iterable[int] = HUMAN36M_TRAINING) -> It
             if _skipped(image.get("frame_idx")):
                 continue
             for entry in group:
-                yield attempt(entry, partial(_human36m, folder / "images", image, entry, cameras, joints, smpl))
+                yield attempt(entry, partial(_human36m, pictures, image, entry, cameras, joints, smpl))
 
 
 def _skipped(frame: Any) -> bool:
@@ -187,7 +190,7 @@ def _skipped(frame: Any) -> bool:
     return isinstance(frame, int) and frame % HUMAN36M_STEP != 0
 
 
-def _human36m(images: Path, image: Entry, entry: Entry, cameras: Entry, joints: Entry, smpl: Entry) -> Person:
+def _human36m(pictures: Pictures, image: Entry, entry: Entry, cameras: Entry, joints: Entry, smpl: Entry) -> Person:
     place = [str(image[key]) for key in ("action_idx", "subaction_idx", "frame_idx")]
     view = cameras[str(image["cam_idx"])]
     rotation, shift = np.array(view["R"]), np.array(view["t"]) / 1000
@@ -197,7 +200,7 @@ def _human36m(images: Path, image: Entry, entry: Entry, cameras: Entry, joints: 
     given = _at(smpl, place)
     return Person(
         id=str(entry["id"]),
-        image=inside(images, image["file_name"]),
+        image=pictures.find(image["file_name"]),
         width=image["width"],
         height=image["height"],
         box=np.array(entry["bbox"], np.float64),
@@ -224,12 +227,12 @@ def _from_world(fit: Fit, rotation: Floats, shift: Floats) -> Fit:
     return Fit(pose, fit.betas, rotation @ fit.transl + shift, fit.camera, rotation)
 
 
-def read_muco(data: Path) -> Iterator[PersonOrRejection]:
+def read_muco(data: Path, *, follow_links: bool = False) -> Iterator[PersonOrRejection]:
     """Of every image the person whose pelvis is nearest to the camera."""
     folder = data / "MuCo" / "data"
-    parameters = read_json(folder / "smpl_param.json")
+    parameters, pictures = read_json(folder / "smpl_param.json"), Pictures(folder, follow_links=follow_links)
     for image, group in by_image(folder / "MuCo-3DHP.json"):
-        yield attempt(group[0], partial(_muco, folder, image, group, parameters))
+        yield attempt(group[0], partial(_muco, pictures, image, group, parameters))
 
 
 def _depth(entry: Entry) -> float:
@@ -241,7 +244,7 @@ def _depth(entry: Entry) -> float:
     return depth if np.isfinite(depth) else np.inf
 
 
-def _muco(folder: Path, image: Entry, group: Sequence[Entry], parameters: Entry) -> Person:
+def _muco(pictures: Pictures, image: Entry, group: Sequence[Entry], parameters: Entry) -> Person:
     depths = [_depth(entry) for entry in group]
     at = int(np.argmin(depths))
     entry = group[at]
@@ -253,7 +256,7 @@ def _muco(folder: Path, image: Entry, group: Sequence[Entry], parameters: Entry)
     given = parameters.get(str(entry["id"]))
     return Person(
         id=str(entry["id"]),
-        image=inside(folder, image["file_name"]),
+        image=pictures.find(image["file_name"]),
         width=image["width"],
         height=image["height"],
         box=boxes[at],
@@ -295,9 +298,10 @@ class TestPerson:
     gender: str
 
 
-def read_3dpw(data: Path, *, crowd: bool = False) -> Iterator[TestPerson]:
+def read_3dpw(data: Path, *, crowd: bool = False, follow_links: bool = False) -> Iterator[TestPerson]:
     """3DPW's test people with OpenPose's joints; with ``crowd`` 3DPW-Crowd's, with HigherHRNet's where there are."""
     folder = data / "PW3D" / "data"
+    pictures = Pictures(folder / "imageFiles", follow_links=follow_links)
     document = folder / f"3DPW_latest_{'validation' if crowd else 'test'}.json"
     detections = read_json(folder / "3DPW_validation_crowd_hhrnet_result.json") if crowd else {}
     for image, group in by_image(document):
@@ -308,7 +312,7 @@ def read_3dpw(data: Path, *, crowd: bool = False) -> Iterator[TestPerson]:
             camera = Camera(image["cam_param"]["focal"], image["cam_param"]["princpt"])
             yield TestPerson(
                 id=entry["id"],
-                image=inside(folder / "imageFiles", f"{image['sequence']}/{image['file_name']}"),
+                image=pictures.find(f"{image['sequence']}/{image['file_name']}"),
                 width=image["width"],
                 height=image["height"],
                 box=np.array(entry["bbox"], np.float64),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from attrs import NOTHING, define
 
 from posesyn_core import option
+from posesyn_core.contracts.options import follow_links
 from posesyn_core.errors import UserError
 from posesyn_core.values import SampleOrRejection
 
@@ -20,6 +21,7 @@ class CrowdNetReaderConfig:
 
     root: Path = option(NOTHING, "the folder with MSCOCO, MPII, Human36M or MuCo, laid out as for the official code")
     part: Literal["mscoco", "mpii", "human36m", "muco"] = option("mscoco", "which set; part of the sample ids")
+    follow_links: bool = follow_links()
 
 
 @define
@@ -56,7 +58,7 @@ class CrowdNetReader:
             "human36m": annotations.read_human36m,
             "muco": annotations.read_muco,
         }
-        yield from readers[self.config.part](root)
+        yield from readers[self.config.part](root, follow_links=self.config.follow_links)
 
     def _sample(self, person: "Person") -> SampleOrRejection:
         from posesyn_crowdnet.people import sample_of

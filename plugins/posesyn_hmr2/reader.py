@@ -7,6 +7,7 @@ import numpy as np
 from attrs import define
 
 from posesyn_core import option
+from posesyn_core.contracts.options import follow_links
 from posesyn_core.errors import UserError
 from posesyn_core.files.locating import in_order
 from posesyn_core.values import FileSlice, Sample, SampleOrRejection, SmplParams
@@ -19,7 +20,7 @@ class Hmr2ReaderConfig:
 
     path: str = option("", "a shard (.tar), a folder of shards, or an evaluation set (.npz)")
     images: str = option("", "folder of an evaluation set's images; empty = that of the .npz")
-    follow_links: bool = option(False, "whether links below images may lead out of it; false = they are refused")
+    follow_links: bool = follow_links("images")
 
 
 @define

@@ -5,6 +5,7 @@ from typing import Literal
 from attrs import frozen
 
 from posesyn_core import option
+from posesyn_core.contracts.options import follow_links
 
 
 @frozen
@@ -60,7 +61,7 @@ class HybrikReaderConfig:
     annotations: str = option("", "HybrIK's annotation file in the style of Human3.6M or 3DPW (.json)")
     root: str = option("", "folder with images/ or imageFiles/; empty = the folder of the annotation file")
     body: str = option("", "the SMPL file of the annotations' betas; 'free' = the free body, as the writer's default")
-    follow_links: bool = option(False, "whether links below root may lead out of it; false = such pictures are refused")
+    follow_links: bool = follow_links()
 
 
 @frozen

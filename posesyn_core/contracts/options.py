@@ -82,6 +82,12 @@ def option(
     return field(**how, validator=_validator(limits, check), metadata=metadata)
 
 
+def follow_links(root: str = "root") -> Any:
+    """The option of every reader whose pictures lie below a folder (:class:`posesyn_core.files.locating.Pictures`)."""
+    doc = f"whether links below {root} may lead out of it (to another disk, say); false = such pictures are refused"
+    return option(False, doc)
+
+
 def _validator(
     limits: Range, further: Callable[[Any], str | None] | None
 ) -> Callable[[Any, "Attribute[Any]", Any], None]:

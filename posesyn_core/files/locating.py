@@ -50,6 +50,12 @@ def files_below(root: Path, *, follow_links: bool = False) -> Iterator[Path]:
         yield from (Path(where) / name for name in files)
 
 
+def links_to_folders(root: Path) -> Iterator[Path]:
+    """The links that :func:`files_below` does not follow."""
+    for where, folders, _ in os.walk(root):
+        yield from (path for name in folders if (path := Path(where) / name).is_symlink())
+
+
 class Pictures:
     """The pictures below a folder, found by the names that an annotation file has for them.
 
@@ -82,6 +88,13 @@ class Pictures:
                 raise
             return found
         return stated if stated.is_file() else self._search(name) or stated
+
+    def at(self, name: str) -> Path:
+        """The path of the picture (or video) ``name``, which is not searched for: data sets of a fixed layout.
+
+        SampleError if it lies outside the folder.
+        """
+        return inside(self.root, name, follow_links=self.follow_links)
 
     def _search(self, name: str) -> Path | None:
         parts = PurePosixPath(PureWindowsPath(name).as_posix()).parts

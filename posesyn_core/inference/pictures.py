@@ -103,7 +103,7 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
         if not path.is_dir():
             yield existing_file(path, "picture")
             continue
-        pictures = [file for file in in_order(files_below(path)) if file.suffix.lower() in PICTURES]
+        pictures = [file for file in in_order(files_below(path, follow_links=True)) if file.suffix.lower() in PICTURES]
         if not pictures:
             raise UserError(f"the folder {str(path)!r} has no picture ({', '.join(sorted(PICTURES))})")
         yield from pictures

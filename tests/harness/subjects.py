@@ -7,7 +7,8 @@ import io
 import json
 import pickle
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from scipy import sparse
 
 from posesyn_core import Sample
 from posesyn_core.body.model import FREE_BODY
-from posesyn_core.components import Kind
+from posesyn_core.components import DatasetReader, Kind
 from posesyn_core.contracts.entries import entries
 from posesyn_core.errors import SampleError
 from posesyn_core.files.checkpoints import read_metadata, read_state_dict
@@ -86,18 +87,33 @@ def _photo() -> bytes:
 PHOTO = _photo()
 
 
-def reader(name: str, **options: Any) -> Callable[[Path], Tried]:
-    """Read the folder with that reader, as a run does; {} in an option stands for the folder."""
-    registry = Registry.discover()
+@frozen
+class Reader:
+    """Reads a folder with a reader, as a run does; {} in an option stands for the folder."""
 
-    def read(folder: Path) -> Tried:
+    name: str
+    options: Mapping[str, Any]
+
+    def made(self, folder: Path, **more: Any) -> DatasetReader:
+        """The reader, with ``more`` options."""
         plain = {
-            key: value.replace("{}", str(folder)) if isinstance(value, str) else value for key, value in options.items()
+            key: value.replace("{}", str(folder)) if isinstance(value, str) else value
+            for key, value in {**self.options, **more}.items()
         }
-        made = registry.create(Kind.READER, name, plain, "dataset")
-        return consume(entries(made))
+        made: DatasetReader = registry().create(Kind.READER, self.name, plain, "dataset")
+        return made
 
-    return read
+    def __call__(self, folder: Path) -> Tried:
+        return consume(entries(self.made(folder)))
+
+
+@cache
+def registry() -> Registry:
+    return Registry.discover()
+
+
+def reader(name: str, **options: Any) -> Reader:
+    return Reader(name, options)
 
 
 def consume(found: Iterable[Any]) -> Tried:
@@ -381,11 +397,9 @@ def _recipe(folder: Path) -> None:
 
 
 def recipe_checker() -> Callable[[Path], Tried]:
-    registry = Registry.discover()
-
     def check(folder: Path) -> Tried:
         for kind, choice, where in load_recipe(folder / "recipe.toml").choices():
-            registry.check(kind, choice.name, choice.options, where)
+            registry().check(kind, choice.name, choice.options, where)
         return Tried(1)
 
     return check

@@ -26,6 +26,7 @@ import numpy as np
 from attrs import NOTHING, define, field
 
 from posesyn_core import option
+from posesyn_core.contracts.options import follow_links
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.locating import Pictures, in_order
 from posesyn_core.files.reading import reading
@@ -34,7 +35,7 @@ from posesyn_core.geometry.boxes import check_box, joint_boxes
 from posesyn_core.geometry.skeletons import SMPL24
 from posesyn_core.geometry.units import check_person, check_units
 from posesyn_core.values import Camera, EvaluationProtocol, Sample, SampleOrRejection
-from posesyn_datasets.readers.annotations import build_each, existing_root, follow_links, keypoints
+from posesyn_datasets.readers.annotations import build_each, existing_root, keypoints
 from posesyn_datasets.readers.checks import Floats, expect_keys, expect_layout
 
 KEYS = ("imgPath", "isValid", "gt_joints_2d", "gt_joints_3d")

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from posesyn_core import option
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.locating import Pictures, in_order
 from posesyn_core.files.paths import existing_file
@@ -68,11 +67,6 @@ def find_images(root: Path, given: str, names: Iterable[str], *, follow_links: b
         raise UserError(f"the image folder {str(root / given)!r} does not exist; check the option 'images'")
     folder = given or next((name for name in names if (root / name).is_dir()), "")
     return Pictures(root / folder, follow_links=follow_links)
-
-
-def follow_links() -> Any:
-    """The option of readers whose annotation files name their pictures."""
-    return option(False, "whether links below root may lead out of it (to another disk, say); false = they are refused")
 
 
 def load_json(path: Path, expected: str) -> Any:

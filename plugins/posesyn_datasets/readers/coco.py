@@ -15,6 +15,7 @@ import numpy as np
 from attrs import NOTHING, define, field, frozen
 
 from posesyn_core import SampleError, UserError, option
+from posesyn_core.contracts.options import follow_links
 from posesyn_core.files.locating import Pictures
 from posesyn_core.geometry.boxes import check_box, joint_boxes
 from posesyn_core.geometry.naming import Naming, naming, unnamed
@@ -26,7 +27,6 @@ from posesyn_datasets.readers.annotations import (
     existing_root,
     find_annotations,
     find_images,
-    follow_links,
     key,
     keypoints,
     load_json,

@@ -24,6 +24,7 @@ import numpy as np
 from attrs import NOTHING, define, field
 
 from posesyn_core import option
+from posesyn_core.contracts.options import follow_links
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.locating import in_order
 from posesyn_core.files.paths import inside
@@ -33,7 +34,7 @@ from posesyn_core.files.unpickle import load_pickle
 from posesyn_core.geometry.boxes import check_box
 from posesyn_core.geometry.skeletons import SMPL24
 from posesyn_core.values import Camera, EvaluationProtocol, Sample, SampleOrRejection
-from posesyn_datasets.readers.annotations import build_each, existing_root, follow_links, keypoints
+from posesyn_datasets.readers.annotations import build_each, existing_root, keypoints
 from posesyn_datasets.readers.checks import expect_keys, expect_shape, intrinsics
 from posesyn_datasets.readers.smpl_truth import JOINTS, Bodies, Floats, in_camera
 

@@ -32,6 +32,7 @@ import numpy as np
 from attrs import NOTHING, define
 
 from posesyn_core import option
+from posesyn_core.contracts.options import follow_links
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.locating import Pictures
 from posesyn_core.geometry.boxes import check_box, joint_boxes
@@ -43,7 +44,6 @@ from posesyn_datasets.readers.annotations import (
     existing_root,
     find_annotations,
     find_images,
-    follow_links,
     keypoints,
     load_json,
 )

@@ -26,15 +26,16 @@ import numpy as np
 from attrs import NOTHING, define, field
 
 from posesyn_core import option
+from posesyn_core.contracts.options import follow_links
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.apart import read_apart
-from posesyn_core.files.locating import in_order
+from posesyn_core.files.locating import Pictures, in_order
 from posesyn_core.geometry.skeletons import H36M17
 from posesyn_core.geometry.units import UNITS, check_units
 from posesyn_core.training.protocols import H36M_14
 from posesyn_core.values import EvaluationProtocol, SampleOrRejection
 from posesyn_datasets.readers import recordings
-from posesyn_datasets.readers.annotations import existing_root, find_images, follow_links
+from posesyn_datasets.readers.annotations import existing_root, find_images
 from posesyn_datasets.readers.checks import Floats, chosen, expect_layout, optional_module
 from posesyn_datasets.readers.foreign import load_cdf
 from posesyn_datasets.readers.npz3d import Row, read_cameras, read_people, samples
@@ -128,7 +129,7 @@ class Human36mRecordings:
     def _poses(self, subject: str) -> list[Path]:
         """The files of 3D poses that the protocol uses."""
         root = existing_root(self.config.root, "human36m")
-        extracted = self._images is not None
+        extracted = bool(self._images)
         needed = [POSES_2D, POSES_3D, *([] if extracted else ["Videos"])]
         expect_layout(root, [f"{subject}/{folder}" for folder in needed], "human36m", f"{SOURCE}; {PARTIAL}")
         camera = FRONTAL if self.config.split == "test" and self.config.views == "protocol" else "*"
@@ -138,10 +139,9 @@ class Human36mRecordings:
         return [path for path in found if not path.name.startswith(WHOLE_TAKE)]
 
     @property
-    def _images(self) -> Path | None:
-        """The folder of extracted frames, if there is one."""
-        folder = self.config.root / (self.config.images or "images")
-        return folder if self.config.images or folder.is_dir() else None
+    def _images(self) -> str:
+        """The folder of extracted frames below the root, if there is one."""
+        return self.config.images or ("images" if (self.config.root / "images").is_dir() else "")
 
     def _recording(self, subject: str, name: str, path: Path) -> Recording:
         pixels = _read_poses(self.config.root / subject / POSES_2D / path.name, 2)
@@ -154,8 +154,9 @@ class Human36mRecordings:
             labels=labels,
             joints=UNITS["millimetres"] * joints,
             joint_set=H36M17.name,
-            video=None if folder is not None else self.config.root / subject / "Videos" / f"{path.stem}.mp4",
-            pictures="" if folder is None else f"{folder}/{subject}/{name}/{name}_{{:06d}}.jpg",
+            files=Pictures(self.config.root, follow_links=self.config.follow_links),
+            video="" if folder else f"{subject}/Videos/{path.stem}.mp4",
+            pictures=f"{folder}/{subject}/{name}/{name}_{{:06d}}.jpg",
         )
 
 

@@ -15,7 +15,7 @@ There are no joints on disk: SMPL's are posed with its neutral file, relative to
 """
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,9 @@ import numpy as np
 from attrs import NOTHING, define, field
 
 from posesyn_core import option
+from posesyn_core.contracts.options import follow_links
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files.locating import in_order
+from posesyn_core.files.locating import Pictures, in_order
 from posesyn_core.files.presence import smpl_file
 from posesyn_core.files.reading import read_npz
 from posesyn_core.values import Camera, EvaluationProtocol, Sample, SampleOrRejection
@@ -50,7 +51,8 @@ FARTHEST = 100.0
 """Metres; a Kinect sees a tenth of it. The joints are posed, and so metres in any case: other units of a translation
 show in the distance alone."""
 
-View = tuple[Path, Camera]
+View = tuple[str, Camera]
+"""A Kinect's name, and its camera."""
 
 
 @define
@@ -66,6 +68,7 @@ class HummanConfig:
     sequences: str = option("p*_a*", "which folders below root: a name or a pattern with * and ?")
     cameras: str = option("*", "which Kinects: a name such as kinect_000, or a pattern with * and ?")
     stride: int = option(1, "read every n-th of the frames there are; 1 = all", least=1)
+    follow_links: bool = follow_links()
 
 
 @define(slots=False)  # cached_property needs a __dict__
@@ -111,6 +114,7 @@ class HummanReader:
         return path
 
     def _sequence(self, folder: Path) -> Iterator[SampleOrRejection]:
+        pictures = Pictures(folder / "kinect_color", follow_links=self.config.follow_links)
         views, extrinsics = _views(folder, self.config.cameras)
         files = in_order((folder / "smpl_params").glob("*.npz"))[:: self.config.stride]
         if not files:
@@ -123,18 +127,19 @@ class HummanReader:
                 yield f"humman/{folder.name}/{path.stem}", str(error)
                 continue
             named = (
-                (f"humman/{folder.name}/{kinect.name}/{path.stem}", (bodies, at, kinect / f"{path.stem}.png", camera))
+                (f"humman/{folder.name}/{kinect}/{path.stem}", (bodies, at, f"{kinect}/{path.stem}.png", camera))
                 for at, (kinect, camera) in enumerate(views)
             )
-            yield from build_each(named, _sample)
+            yield from build_each(named, partial(_sample, pictures))
 
 
 def _frame(path: Path) -> Mapping[str, Any]:
     return expect_keys(read_npz(path, "annotation file", EXPECTED), KEYS, path, EXPECTED)
 
 
-def _sample(sample_id: str, entry: tuple[Bodies, int, Path, Camera]) -> Sample:
-    bodies, at, image, camera = entry
+def _sample(pictures: Pictures, sample_id: str, entry: tuple[Bodies, int, str, Camera]) -> Sample:
+    bodies, at, name, camera = entry
+    image = pictures.at(name)
     if not image.is_file():
         raise SampleError(f"the picture {image.name} is missing in {image.parent.name}")
     away = bodies.joints[at, 0, 2]
@@ -146,16 +151,16 @@ def _sample(sample_id: str, entry: tuple[Bodies, int, Path, Camera]) -> Sample:
 def _views(folder: Path, pattern: str) -> tuple[list[View], Floats]:
     """The C cameras whose pictures are there and whose names fit the pattern, and their extrinsics (C, 4, 4)."""
     path = folder / "cameras.json"
-    pictures = in_order(found for found in (folder / "kinect_color").glob(pattern) if found.is_dir())
-    if not pictures:
+    kinects = in_order(found.name for found in (folder / "kinect_color").glob(pattern) if found.is_dir())
+    if not kinects:
         raise UserError(f"there are no pictures of {pattern!r} in {str(folder / 'kinect_color')!r}; {SOURCE}")
-    names = [found.name.replace("kinect_", "kinect_color_") for found in pictures]
+    names = [kinect.replace("kinect_", "kinect_color_") for kinect in kinects]
     calibrated = expect_keys(load_json(path, CAMERAS), names, path, CAMERAS)
     entries = [expect_keys(calibrated[name], ("K", "R", "T"), path, CAMERAS) for name in names]
     extrinsics = np.tile(np.eye(4), (len(entries), 1, 1))
     extrinsics[:, :3, :3] = [expect_calibration(entry["R"], (3, 3), "R", path) for entry in entries]
     extrinsics[:, :3, 3] = [expect_calibration(entry["T"], (3,), "T", path) for entry in entries]
-    views = [(found, intrinsics(entry["K"], path)) for found, entry in zip(pictures, entries, strict=True)]
+    views = [(kinect, intrinsics(entry["K"], path)) for kinect, entry in zip(kinects, entries, strict=True)]
     return views, extrinsics
 
 

@@ -8,10 +8,11 @@ from attrs import NOTHING, define
 
 from posesyn_core import option
 from posesyn_core.components import KeypointEstimator, PersonDetector
+from posesyn_core.contracts.options import follow_links
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.locating import PICTURES
 from posesyn_core.values import SampleOrRejection
-from posesyn_datasets.readers.annotations import existing_root, follow_links
+from posesyn_datasets.readers.annotations import existing_root
 from posesyn_datasets.readers.unlabelled import DETECTOR, LABELLER, Picture, PictureOrRejection, people, sorted_out
 
 DEEPFASHION_FOLDERS = ("Img/img_highres", "Img/img", "img_highres", "img")
@@ -90,12 +91,9 @@ class ImagesReader:
         config = self.config
         if config.root.expanduser().is_file():
             return [config.root.expanduser()], []
-        found = sorted_out(
+        return sorted_out(
             self.dataset, self._folder, PICTURES, "picture", follow_links=config.follow_links, boxes=config.boxes
         )
-        if not found[0]:
-            raise UserError(f"there is no picture ({', '.join(sorted(PICTURES))}) in the folder {str(self._folder)!r}")
-        return found
 
     @property
     def _files(self) -> list[Path]:

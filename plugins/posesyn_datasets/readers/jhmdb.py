@@ -24,6 +24,7 @@ import numpy as np
 from attrs import NOTHING, define, field
 
 from posesyn_core import option
+from posesyn_core.contracts.options import follow_links
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.locating import Pictures, in_order
 from posesyn_core.files.paths import inside
@@ -32,15 +33,7 @@ from posesyn_core.geometry.boxes import joint_boxes
 from posesyn_core.geometry.naming import Naming, naming, unnamed
 from posesyn_core.geometry.skeletons import JHMDB15
 from posesyn_core.values import EvaluationProtocol, Sample, SampleOrRejection
-from posesyn_datasets.readers.annotations import (
-    as_object,
-    build_each,
-    existing_root,
-    follow_links,
-    key,
-    keypoints,
-    load_json,
-)
+from posesyn_datasets.readers.annotations import as_object, build_each, existing_root, key, keypoints, load_json
 from posesyn_datasets.readers.checks import Floats, expect_keys, expect_layout, expect_shape
 from posesyn_datasets.readers.foreign import read_mat
 

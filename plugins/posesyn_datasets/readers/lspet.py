@@ -17,6 +17,8 @@ import numpy as np
 from attrs import NOTHING, define, field
 
 from posesyn_core import option
+from posesyn_core.contracts.options import follow_links
+from posesyn_core.files.locating import Pictures
 from posesyn_core.geometry.boxes import joint_boxes
 from posesyn_core.geometry.skeletons import LSP14
 from posesyn_core.values import EvaluationProtocol, FloatArray, Sample, SampleOrRejection
@@ -38,6 +40,7 @@ class LspetConfig:
 
     root: Path = option(NOTHING, "folder of the data set, with joints.mat and images")
     images: str = option("", "image folder below root; empty = images, or root itself")
+    follow_links: bool = follow_links()
 
 
 @define
@@ -70,16 +73,16 @@ class LspetReader:
         return joints.transpose(2, 0, 1)
 
     @cached_property
-    def _images(self) -> Path:
-        return find_images(self.config.root, self.config.images, ["images"]).root
+    def _images(self) -> Pictures:
+        return find_images(self.config.root, self.config.images, ["images"], follow_links=self.config.follow_links)
 
     def _sample(self, sample_id: str, at: int) -> Sample:
         rows = self._joints[at]
         points, confidence = keypoints(rows[:, :2], rows[:, 2], len(LSP14))
-        picture = self._images / f"im{at + 1:05d}.jpg"
+        jpeg, png = (self._images.at(f"im{at + 1:05d}{suffix}") for suffix in (".jpg", ".png"))
         return Sample(
             id=sample_id,
-            image=picture if picture.is_file() else picture.with_suffix(".png"),
+            image=jpeg if jpeg.is_file() else png,
             box=joint_boxes(points, confidence > 0),
             joint_set=LSP14.name,
             keypoints2d=points,

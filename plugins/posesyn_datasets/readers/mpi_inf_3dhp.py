@@ -34,12 +34,14 @@ from attrs import NOTHING, define, field
 from numpy.typing import NDArray
 
 from posesyn_core import option
+from posesyn_core.contracts.options import follow_links
 from posesyn_core.errors import UserError
+from posesyn_core.files.locating import Pictures
 from posesyn_core.geometry.skeletons import MPI3DHP17
 from posesyn_core.geometry.units import UNITS, check_units
 from posesyn_core.values import EvaluationProtocol, SampleOrRejection
 from posesyn_datasets.readers import recordings
-from posesyn_datasets.readers.annotations import existing_root, find_images, follow_links
+from posesyn_datasets.readers.annotations import existing_root, find_images
 from posesyn_datasets.readers.checks import (
     Floats,
     chosen,
@@ -164,8 +166,9 @@ class MpiInf3dhpRecordings:
                     joints,
                     STUDIO,
                     path,
-                    video=None if extracted else folder / f"imageSequence/video_{camera}.avi",
-                    pictures="" if extracted is None else f"{extracted}/{name}_Cam{camera}_{{:06d}}.jpg",
+                    files=self._files(extracted or folder),
+                    video="" if extracted else f"imageSequence/video_{camera}.avi",
+                    pictures=f"{name}_Cam{camera}_{{:06d}}.jpg",
                 ),
                 np.arange(len(joints)),
             )
@@ -181,10 +184,10 @@ class MpiInf3dhpRecordings:
         if len(valid) != len(joints):
             raise UserError(f"'valid_frame' in {str(path)!r} must be {len(joints)} numbers, not {len(valid)}")
         size = OUTDOORS if name in ("TS5", "TS6") else STUDIO
-        pictures = f"{folder}/imageSequence/img_{{:06d}}.jpg"
+        pictures = {"files": self._files(folder), "pictures": "imageSequence/img_{:06d}.jpg"}
         check_units(universal, MPI3DHP17.name, "millimetres", path)
         truth = UNITS["millimetres"] * universal
-        recording = _recording(name, pixels, joints, size, path, pictures=pictures, truth=truth)
+        recording = _recording(name, pixels, joints, size, path, truth=truth, **pictures)
         yield from self._samples(recording, np.flatnonzero(valid))
 
     def _samples(self, recording: Recording, wanted: NDArray[np.intp]) -> Iterator[SampleOrRejection]:
@@ -196,6 +199,9 @@ class MpiInf3dhpRecordings:
         """The folder of extracted frames, if there is one."""
         folder = self.config.root / (self.config.images or "images")
         return folder if self.config.images or folder.is_dir() else None
+
+    def _files(self, folder: Path) -> Pictures:
+        return Pictures(folder, follow_links=self.config.follow_links)
 
 
 def _recording(

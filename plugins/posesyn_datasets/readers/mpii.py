@@ -19,6 +19,7 @@ import numpy as np
 from attrs import NOTHING, define, field, frozen
 
 from posesyn_core import option
+from posesyn_core.contracts.options import follow_links
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.apart import read_apart
 from posesyn_core.files.locating import Pictures
@@ -31,7 +32,6 @@ from posesyn_datasets.readers.annotations import (
     existing_root,
     find_annotations,
     find_images,
-    follow_links,
     keypoints,
     load_json,
 )

@@ -20,6 +20,7 @@ import numpy as np
 from attrs import NOTHING, define
 
 from posesyn_core import option
+from posesyn_core.contracts.options import follow_links
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.locating import Pictures
 from posesyn_core.files.reading import reading
@@ -32,7 +33,6 @@ from posesyn_datasets.readers.annotations import (
     build_each,
     existing_root,
     find_images,
-    follow_links,
     keypoints,
     load_json,
 )

@@ -27,8 +27,9 @@ from attrs import NOTHING, define, field, frozen
 from numpy.typing import NDArray
 
 from posesyn_core import option
+from posesyn_core.contracts.options import follow_links
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files.locating import in_order
+from posesyn_core.files.locating import Pictures, in_order
 from posesyn_core.files.reading import reading
 from posesyn_core.geometry.boxes import check_box, joint_boxes
 from posesyn_core.geometry.skeletons import PANOPTIC19
@@ -62,13 +63,15 @@ class PanopticConfig:
     sequences: str = option("17*_pose*", "which folders below root: a name or a pattern with * and ?")
     cameras: str = option("*", "which HD cameras: a name such as 00_05, or a pattern with * and ?")
     stride: int = option(30, "read every n-th frame; 30 = one a second", least=1)
+    follow_links: bool = follow_links()
 
 
 @frozen(eq=False)
 class View:
-    """One HD camera: its folder of pictures, their size (width, height), and the calibration (t in centimetres)."""
+    """One HD camera: its name, its pictures, their size (width, height), and the calibration (t in centimetres)."""
 
-    folder: Path
+    name: str
+    pictures: Pictures
     size: Floats
     camera: Camera
     matrix: Floats
@@ -78,10 +81,11 @@ class View:
 
     def picture(self, frame: int) -> Path:
         """The picture of a frame; SampleError if it was not extracted."""
-        stem = f"{self.folder.name}_{frame:08d}"
-        found = next((path for s in (".jpg", ".png") if (path := self.folder / f"{stem}{s}").is_file()), None)
+        stem = f"{self.name}_{frame:08d}"
+        paths = (self.pictures.at(f"{self.name}/{stem}{suffix}") for suffix in (".jpg", ".png"))
+        found = next((path for path in paths if path.is_file()), None)
         if found is None:
-            raise SampleError(f"the picture {stem}.jpg is missing in {self.folder.name}")
+            raise SampleError(f"the picture {stem}.jpg is missing in {self.name}")
         return found
 
 
@@ -95,7 +99,8 @@ class PanopticReader:
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`; by sequence, frame, camera, and place in the frame."""
         for folder in self._sequences:
-            views = _views(folder, self.config.cameras)
+            pictures = Pictures(folder / IMAGES, follow_links=self.config.follow_links)
+            views = _views(folder, self.config.cameras, pictures)
             for path in _frames(folder)[:: self.config.stride]:
                 yield from _people(folder.name, path, views)
 
@@ -147,7 +152,7 @@ def _joints(body: Any) -> tuple[Floats, NDArray[np.bool_]]:
     return np.where(known[:, None], rows[:, :3], np.nan), known
 
 
-def _views(folder: Path, pattern: str) -> list[View]:
+def _views(folder: Path, pattern: str, pictures: Pictures) -> list[View]:
     """The cameras whose pictures are there and whose names fit the pattern; UserError if none does."""
     path = folder / f"calibration_{folder.name}.json"
     with reading(path, "annotation file", EXPECTED):
@@ -157,18 +162,19 @@ def _views(folder: Path, pattern: str) -> list[View]:
             for entry in (expect_keys(entry, CAMERA_KEYS, path, EXPECTED) for entry in entries)
             if entry["type"] == "hd"
         }
-    pictures = in_order(found for found in (folder / IMAGES).glob(pattern) if found.is_dir())
-    if not pictures:
-        raise UserError(f"there are no pictures of the cameras {pattern!r} in {str(folder / IMAGES)!r}; {SOURCE}")
-    missing = [found.name for found in pictures if found.name not in calibrated]
+    names = in_order(found.name for found in pictures.root.glob(pattern) if found.is_dir())
+    if not names:
+        raise UserError(f"there are no pictures of the cameras {pattern!r} in {str(pictures.root)!r}; {SOURCE}")
+    missing = [name for name in names if name not in calibrated]
     if missing:
         raise UserError(f"the camera of {', '.join(missing)} is missing in {str(path)!r}; {SOURCE}")
-    return [_view(found, calibrated[found.name], path) for found in pictures]
+    return [_view(name, pictures, calibrated[name], path) for name in names]
 
 
-def _view(folder: Path, entry: Mapping[str, Any], path: Path) -> View:
+def _view(name: str, pictures: Pictures, entry: Mapping[str, Any], path: Path) -> View:
     return View(
-        folder=folder,
+        name=name,
+        pictures=pictures,
         size=expect_calibration(entry["resolution"], (2,), "resolution", path),
         camera=intrinsics(entry["K"], path),
         matrix=expect_calibration(entry["K"], (3, 3), "K", path),
@@ -190,7 +196,7 @@ def _people(sequence: str, path: Path, views: list[View]) -> Iterator[SampleOrRe
         return
     for view in views:
         named = (
-            (f"panoptic/{sequence}/{view.folder.name}/{frame}-{_name(body, place)}", (body, view))
+            (f"panoptic/{sequence}/{view.name}/{frame}-{_name(body, place)}", (body, view))
             for place, body in enumerate(bodies)
         )
         yield from build_each(named, lambda sample_id, entry: _sample(sample_id, *entry, int(frame)))

@@ -24,6 +24,7 @@ import numpy as np
 from attrs import NOTHING, define, evolve, field
 
 from posesyn_core import option
+from posesyn_core.contracts.options import follow_links
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.locating import in_order
 from posesyn_core.files.paths import inside
@@ -33,7 +34,7 @@ from posesyn_core.geometry.skeletons import OPENPOSE25
 from posesyn_core.geometry.units import check_units
 from posesyn_core.training.protocols import H36M_14
 from posesyn_core.values import Detected, EvaluationProtocol, FloatArray, Sample, SampleOrRejection
-from posesyn_datasets.readers.annotations import build_each, existing_root, follow_links
+from posesyn_datasets.readers.annotations import build_each, existing_root
 from posesyn_datasets.readers.checks import expect_keys, expect_layout, expect_shape, intrinsics
 from posesyn_datasets.readers.smpl_truth import JOINTS, Bodies, Floats, in_camera
 

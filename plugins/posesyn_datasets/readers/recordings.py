@@ -7,13 +7,13 @@ the lens distorts.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
 from posesyn_core.errors import SampleError
+from posesyn_core.files.locating import Pictures
 from posesyn_core.values import Camera, Sample, SampleOrRejection
 from posesyn_datasets.readers.annotations import build_each
 from posesyn_datasets.readers.checks import Floats, pinhole
@@ -33,15 +33,16 @@ class Recording:
 
     ``name`` is that of the frames, which are numbered from 1 behind it; ``labels`` (N, J, 3) x, y in pixels and
     confidence; ``joints`` (N, J, 3) metres, camera frame, to which the camera is fitted. ``truth`` (N, J, 3) is what
-    samples have as theirs, by default the same. The frames are in ``video``, or else where ``pictures`` (a path with a
-    format field for the number) says.
+    samples have as theirs, by default the same. Below the folder ``files``, the frames are in ``video``, or else where
+    ``pictures`` (a name with a format field for the number) says.
     """
 
     name: str
     labels: Floats
     joints: Floats
     joint_set: str
-    video: Path | None = None
+    files: Pictures
+    video: str = ""
     pictures: str = ""
     truth: Floats = field()
 
@@ -84,8 +85,9 @@ def samples(recording: Recording, wanted: NDArray[np.intp], prefix: str) -> Iter
         yield f"{prefix}/{recording.name}", str(error)
         return
 
-    def build(sample_id: str, entry: tuple[int, Path | bytes]) -> Sample:
-        at, image = entry
+    def build(sample_id: str, entry: tuple[int, str | bytes]) -> Sample:
+        at, frame = entry
+        image = recording.files.at(frame) if isinstance(frame, str) else frame
         return person(sample_id, image, recording.labels[at], recording.truth[at], camera, recording.joint_set)
 
     done = 0
@@ -99,17 +101,22 @@ def samples(recording: Recording, wanted: NDArray[np.intp], prefix: str) -> Iter
         yield f"{prefix}/{recording.name}", f"the video ends before frame {wanted[done] + 1} of {len(recording.joints)}"
 
 
-def _pictures(recording: Recording, wanted: NDArray[np.intp]) -> Iterator[tuple[int, Path | bytes | SampleError]]:
-    """(number from 0, picture) of the wanted frames; a SampleError instead where the video can't be decoded."""
-    if recording.video is None:
-        yield from ((int(at), Path(recording.pictures.format(at + 1))) for at in wanted)
+def _pictures(recording: Recording, wanted: NDArray[np.intp]) -> Iterator[tuple[int, str | bytes | SampleError]]:
+    """(number from 0, a picture or its name) of the wanted frames; a SampleError where the video can't be decoded."""
+    if not recording.video:
+        yield from ((int(at), recording.pictures.format(at + 1)) for at in wanted)
         return
 
     from posesyn_core.files.images import encode_jpeg
 
     numbers = set(wanted.tolist())
     try:
-        for at, image in decoded(recording.video, numbers.__contains__, as_stored=True):
+        video = recording.files.at(recording.video)
+    except SampleError as error:
+        yield 0, error
+        return
+    try:
+        for at, image in decoded(video, numbers.__contains__, as_stored=True):
             yield at, encode_jpeg(image, JPEG_QUALITY)
     except Exception as error:  # whatever a damaged file leads FFmpeg and its binding to
-        yield 0, SampleError(f"the video {recording.video.name} can't be decoded: {fault(error)}")
+        yield 0, SampleError(f"the video {video.name} can't be decoded: {fault(error)}")

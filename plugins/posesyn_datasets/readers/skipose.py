@@ -20,7 +20,9 @@ from attrs import NOTHING, define, field
 from numpy.typing import NDArray
 
 from posesyn_core import option
+from posesyn_core.contracts.options import follow_links
 from posesyn_core.errors import SampleError
+from posesyn_core.files.locating import Pictures
 from posesyn_core.geometry.boxes import check_box, joint_boxes
 from posesyn_core.geometry.skeletons import H36M17
 from posesyn_core.geometry.units import check_person, check_units
@@ -46,6 +48,7 @@ class SkiPoseConfig:
 
     root: Path = option(NOTHING, "folder of the data set, with train and test")
     split: Literal["train", "test"] = option("test", "which pictures: train or test")
+    follow_links: bool = follow_links()
 
 
 @define(slots=False)  # cached_property needs a __dict__
@@ -76,6 +79,10 @@ class SkiPoseReader:
     def _folder(self) -> Path:
         return self.config.root / self.config.split
 
+    @cached_property
+    def _pictures(self) -> Pictures:
+        return Pictures(self._folder, follow_links=self.config.follow_links)
+
     def check_layout(self) -> None:
         """See :class:`posesyn_core.components.ReaderAbilities`."""
         expect_layout(existing_root(self.config.root, "skipose"), [f"{self.config.split}/labels.h5"], "skipose", SOURCE)
@@ -95,7 +102,7 @@ class SkiPoseReader:
 
     def _sample(self, sample_id: str, entry: tuple[str, int]) -> Sample:
         name, at = entry
-        image, joints = self._folder / f"{name}.png", self._labels["3D"][at]
+        image, joints = self._pictures.at(f"{name}.png"), self._labels["3D"][at]
         if not image.is_file():
             raise SampleError(f"the picture {name}.png is missing in {self.config.split}")
         if not np.isfinite(joints).all():

@@ -33,7 +33,7 @@ from numpy.typing import ArrayLike
 from posesyn_core.components import KeypointEstimator, PersonDetector
 from posesyn_core.contracts.results import expect
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files.locating import files_below, in_order
+from posesyn_core.files.locating import Pictures, files_below, in_order, links_to_folders
 from posesyn_core.files.paths import existing_file
 from posesyn_core.geometry.boxes import check_box
 from posesyn_core.geometry.skeletons import SMPL24
@@ -48,6 +48,8 @@ DETECTOR = "component that finds the people, by name and options (see `posesyn p
 BESIDE = {".csv", ".db", ".htm", ".html", ".ini", ".json", ".jsonl", ".log", ".mat", ".md", ".npy", ".npz", ".parquet",
           ".pdf", ".pkl", ".toml", ".tsv", ".txt", ".xml", ".yaml", ".yml"}  # fmt: skip
 """Suffixes of what usually lies beside pictures and videos."""
+
+UNFOLLOWED = "a link to a folder, which is not followed; set follow_links = true if you trust it"
 
 Boxes = Mapping[str, list[Any]]
 
@@ -70,17 +72,25 @@ def sorted_out(
 ) -> tuple[list[Path], list[tuple[str, str]]]:
     """The files below a folder that are read, by their suffix, in natural order; and (id, reason) of those that aren't.
 
-    Hidden files, the file of ``boxes``, and what is ``BESIDE`` pictures by its suffix are neither.
+    Hidden files, the file of ``boxes``, and what is ``BESIDE`` pictures by its suffix are neither. UserError if there
+    is nothing else.
     """
     found = in_order(files_below(folder, follow_links=follow_links))
-    read = [path for path in found if path.suffix.lower() in suffixes]
-    left = [
-        path
-        for path in found
-        if path.suffix.lower() not in suffixes | BESIDE and not _hidden(path.relative_to(folder)) and path != boxes
-    ]
-    reason = f"not read, because its name is no {what}'s ({', '.join(sorted(suffixes))}): convert it, or rename it"
-    return read, [(f"{dataset}/{path.relative_to(folder).as_posix()}", reason) for path in left]
+    strange = f"not read, because its name is no {what}'s ({', '.join(sorted(suffixes))}): convert it, or rename it"
+    places, read = Pictures(folder, follow_links=follow_links), list[Path]()
+    left = [] if follow_links else [(path, UNFOLLOWED) for path in in_order(links_to_folders(folder))]
+    for path in found:
+        if path.suffix.lower() in suffixes:
+            try:
+                places.at(str(path.relative_to(folder)))
+                read.append(path)
+            except SampleError as error:
+                left.append((path, str(error)))
+        elif path.suffix.lower() not in BESIDE and not _hidden(path.relative_to(folder)) and path != boxes:
+            left.append((path, strange))
+    if not read and all(reason == strange for _, reason in left):
+        raise UserError(f"there is no {what} ({', '.join(sorted(suffixes))}) in the folder {str(folder)!r}")
+    return read, [(f"{dataset}/{path.relative_to(folder).as_posix()}", reason) for path, reason in left]
 
 
 def _hidden(path: Path) -> bool:

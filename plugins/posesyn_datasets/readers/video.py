@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from posesyn_core import option
 from posesyn_core.components import KeypointEstimator, PersonDetector
+from posesyn_core.contracts.options import follow_links
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.locating import in_order
 from posesyn_core.files.paths import existing_file, inside
 from posesyn_core.files.reading import read_text, reason_of
 from posesyn_core.files.upright import Storage, orientation
 from posesyn_core.values import Image, SampleOrRejection
-from posesyn_datasets.readers.annotations import existing_root, follow_links
+from posesyn_datasets.readers.annotations import existing_root
 from posesyn_datasets.readers.checks import expect_layout
 from posesyn_datasets.readers.unlabelled import DETECTOR, LABELLER, Picture, PictureOrRejection, people, sorted_out
 
@@ -107,8 +108,6 @@ class VideoReader:
         files, skipped = sorted_out(
             "video", folder, SUFFIXES, "video", follow_links=config.follow_links, boxes=config.boxes
         )
-        if not files:
-            raise UserError(f"there is no video ({', '.join(sorted(SUFFIXES))}) in the folder {str(root)!r}")
         yield from skipped
         yield from ((path.relative_to(root).as_posix(), path) for path in files)
 
