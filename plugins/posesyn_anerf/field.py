@@ -17,7 +17,11 @@ from attrs import frozen
 from torch import Tensor, nn
 from torch.nn.functional import normalize, relu
 
+from posesyn_anerf.reach import near_bones
+
 JOINTS = 24
+EMPTY = -1e4
+"""Raw density of what is known to be empty, so that no noise makes it anything."""
 LAST_INTERVAL = 1e10
 """Length of the interval behind the last sample: any density there makes the ray opaque."""
 
@@ -184,6 +188,11 @@ def local_directions(directions: Tensor, skts: Tensor) -> Tensor:
     return torch.einsum("rjab,rb->rja", skts[..., :3, :3], directions)
 
 
+def joints_of(skts: Tensor) -> Tensor:
+    """The joints' places (R, 24, 3) in the world."""
+    return -(skts[..., :3, :3].mT @ skts[..., :3, 3:])[..., 0]
+
+
 # Samples along rays
 
 
@@ -332,17 +341,33 @@ class Rendered:
 
 
 def render_rays(
-    field: Field, rays: Rays, coarse: int, fine: int, draws: Draws | None = None, density_scale: float = 1.0
+    field: Field,
+    rays: Rays,
+    coarse: int,
+    fine: int,
+    draws: Draws | None = None,
+    density_scale: float = 1.0,
+    reach: Tensor | None = None,
 ) -> Rendered:
-    """Render rays with ``coarse`` and ``fine`` samples; deterministic without ``draws``."""
+    """Render rays with ``coarse`` and ``fine`` samples; deterministic without ``draws``.
+
+    With ``reach`` (24,) samples farther from the bones are taken for empty, and the field is not asked.
+    """
     span = near_far(rays.origins, rays.directions, rays.cylinders)
     turned = local_directions(rays.directions, rays.skts)[:, None]
+    joints = None if reach is None else joints_of(rays.skts)
 
     def look(network: Network, depths: Tensor) -> Tensor:
         points = rays.origins[:, None] + rays.directions[:, None] * depths[..., None]
         frames = None if rays.frames is None else rays.frames[:, None].expand(-1, depths.shape[1], -1)
-        local = local_points(points, rays.skts)
-        return field(network, local, turned.expand_as(local), frames)
+        if joints is None or reach is None:
+            local = local_points(points, rays.skts)
+            return field(network, local, turned.expand_as(local), frames)
+        ray, sample = near_bones(points, joints, reach).nonzero(as_tuple=True)
+        local = local_points(points[ray, sample][:, None], rays.skts[ray])[:, 0]
+        raw = field(network, local, turned[ray, 0], None if frames is None else frames[ray, sample])
+        empty = raw.new_tensor([0.0, 0.0, 0.0, EMPTY]).expand(*depths.shape, 4)
+        return empty.index_put((ray, sample), raw)
 
     depths = sample_coarse(span.near, span.far, coarse, draws.jitter if draws else None)
     raw = look(field.network_fn, depths)

@@ -4,12 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from posesyn_anerf.commands import anerf
 from posesyn_anerf.config import AnerfConfig
 from posesyn_core.components import Component, Kind, Licence
 from posesyn_core.files.presence import file_faults
 from posesyn_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    import click
+
     from posesyn_anerf.weights import FieldWeights
 
 LICENCE = Licence(
@@ -60,3 +63,8 @@ def register_animators() -> list[Component]:
             brings_people=True,
         )
     ]
+
+
+@hookimpl
+def register_commands(cli: "click.Group") -> None:
+    cli.add_command(anerf)

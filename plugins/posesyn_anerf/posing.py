@@ -76,9 +76,11 @@ class PoseLayer(nn.Module):
         return matrix_to_axis_angle(self.rotations(torch.arange(len(self.bones))))
 
 
-def six_d(bones: Tensor) -> Tensor:
-    """Axis-angles (..., 3) as the six numbers (..., 6) that are refined."""
-    return matrix_to_six_d(axis_angle_to_matrix(bones), "interleaved")
+def six_d_of(frames: Tensor) -> Tensor:
+    """The six numbers (B, 24, 6) that are refined, of joint frames (B, 24, 4, 4): rotations against the parents."""
+    turned = frames[..., :3, :3]
+    against = turned[:, list(SMPL24.parents[1:])].mT @ turned[:, 1:]
+    return matrix_to_six_d(torch.cat([turned[:, :1], against], dim=1), "interleaved")
 
 
 def from_legacy(pelvis: Tensor, rest_pose: Tensor, bones: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -34,6 +34,7 @@ PARTS = ("network_fn", "network_fine", "embed", "embeddirs")
 SUFFIX = "_state_dict"
 POSES = "poseopt_layer_state_dict"
 VARIANT = "A-NeRF"
+ARRAYS = ("rest_pose", "betas", "reach")
 FOLDER = Path(__file__).parent / "weights"
 STARTER = FOLDER / "starter.safetensors"
 RANDOM = FieldSizes(width=32)
@@ -46,7 +47,8 @@ class Person:
 
     ``rest_pose`` (24, 3) is the T-pose in field units, y up, pelvis at 0, None where the file does not tell. ``unit``
     is field units per metre. ``betas`` (10,) are the person's, of the shape space ``space``; None = unknown.
-    ``coarse`` and ``fine`` are the samples along a ray that it was trained with.
+    ``coarse`` and ``fine`` are the samples along a ray that it was trained with. ``reach`` (24,) is how far from each
+    bone, in field units, the person goes (``posesyn_anerf.reach``); None = as far as anybody does.
     """
 
     rest_pose: np.ndarray | None = None
@@ -55,6 +57,7 @@ class Person:
     space: str = ""
     coarse: int = 64
     fine: int = 16
+    reach: np.ndarray | None = None
 
     def to_json(self) -> str:
         """For the metadata of a file."""
@@ -67,7 +70,7 @@ class Person:
     def from_json(cls, text: str) -> "Person":
         """The other way round. ValueError or TypeError for anything else."""
         plain = json.loads(text)
-        arrays = {name: np.array(plain[name], np.float32) for name in ("rest_pose", "betas") if plain[name] is not None}
+        arrays = {name: np.array(plain[name], np.float32) for name in ARRAYS if plain.get(name) is not None}
         return cls(**{**plain, **arrays})
 
 
