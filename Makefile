@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TENSORRT_STUBS := $(or $(POSESYN_SHARED),../shared)/typestubs
 
-.PHONY: demo test lint types unit slow clean
+.PHONY: demo test lint types unit slow docs clean
 
 demo: $(STAMP)  ## the whole loop on the free default; ends with a table and runs/demo/report.html
 	$(BIN)/posesyn demo
@@ -42,5 +42,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
+docs: $(STAMP)  ## the documentation as a web site in site/; a broken link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

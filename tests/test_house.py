@@ -1,5 +1,6 @@
 """The rules of the house that CONTRIBUTING states, held against the sources and against what the documents say."""
 
+import ast
 import graphlib
 import re
 import tomllib
@@ -118,9 +119,18 @@ def test_the_map_in_contributing_shows_the_house() -> None:
     assert inside == {f"{name}/" if (CORE / name).is_dir() else f"{name}.py" for name in rooms() | {"__init__"}}
 
 
-def test_the_readme_lists_every_plugin() -> None:
-    section = re.search(r"## What comes with it\n(.*?)\n## ", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert section
-    listed = re.findall(r"^\| `(posesyn_\w+)`", section[1], re.MULTILINE)
+def test_the_documents_list_every_plugin() -> None:
+    listed = re.findall(r"^\| `(posesyn_\w+)`", (ROOT / "docs" / "plugins.md").read_text(), re.MULTILINE)
     here = [package(module) for module in entry_points() if "@hookimpl" in files()[module].read_text()]
     assert sorted(set(listed)) == sorted({*here} - {"posesyn_core"})
+
+
+def test_text_is_read_and_written_as_utf_8_on_every_system() -> None:
+    guilty = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in files().values()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        if node.func.attr in ("read_text", "write_text") and "encoding" not in [each.arg for each in node.keywords]
+    ]
+    assert not guilty, "Windows has another encoding: say encoding='utf-8'"

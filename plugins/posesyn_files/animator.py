@@ -17,6 +17,7 @@ For every clip there is a folder, with a name made of the clip's id::
 import hashlib
 import io
 import json
+import os
 import shlex
 import subprocess
 import threading
@@ -78,7 +79,7 @@ class FileAnimator:
         np.savez(arrays, **{name: getattr(plan, name) for name in ARRAYS})
         text = _description(plan, image)
         if (folder / "plan.json").is_file():
-            if (folder / "plan.json").read_text() != text:
+            if (folder / "plan.json").read_text(encoding="utf-8") != text:
                 raise SampleError(f"{str(folder)!r} holds another plan of that clip; move it away, or set folder anew")
             return
         for number, maps in enumerate(guidance_maps(self.body, plan, image.shape[:2], self.guidance), start=1):
@@ -90,7 +91,7 @@ class FileAnimator:
         write_atomic(folder / "plan.json", text)
 
     def _run(self, folder: Path) -> None:
-        command = [*shlex.split(self.config.command), str(folder)]
+        command = [*words_of(self.config.command), str(folder)]
         try:
             with self.lock:
                 done = subprocess.run(
@@ -103,6 +104,13 @@ class FileAnimator:
         if done.returncode:
             last = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
             raise SampleError(f"{command[0]} ended with code {done.returncode}: {last}")
+
+
+def words_of(command: str) -> list[str]:
+    """A command line as the system's shell would part it: on Windows backslashes are parts of paths."""
+    if os.name == "nt":
+        return [word.strip('"') for word in shlex.split(command, posix=False)]
+    return shlex.split(command)
 
 
 def _description(plan: ClipPlan, image: Image) -> str:

@@ -73,7 +73,7 @@ class View:
 @cache
 def h36m_views() -> Mapping[str, tuple[View, ...]]:
     """Human3.6M's four cameras of every subject."""
-    text = Path(__file__).with_name("h36m_cameras.toml").read_text()
+    text = Path(__file__).with_name("h36m_cameras.toml").read_text(encoding="utf-8")
     known = tomllib.loads(text)
     lenses = [_lens(lens["name"], lens["numbers"]) for lens in known["lenses"]]
     return {

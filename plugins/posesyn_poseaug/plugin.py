@@ -136,7 +136,7 @@ def register_worlds() -> dict[str, Callable[[], World]]:
 
 
 def _mocap_world() -> World:
-    return World(Path(__file__).with_name("mocap.toml").read_text())
+    return World(Path(__file__).with_name("mocap.toml").read_text(encoding="utf-8"))
 
 
 @hookimpl

@@ -123,7 +123,7 @@ def read_base(root: "Path | zipfile.Path") -> Base:
     faces: dict[str, list[list[int]]] = {}
     texture_faces: dict[str, list[list[int]]] = {}
     group = ""
-    for line in (root / "3dobjs/base.obj").read_text().splitlines():
+    for line in (root / "3dobjs/base.obj").read_text(encoding="utf-8").splitlines():
         kind, *fields = line.split() or [""]
         if kind == "v":
             vertices.append([float(x) for x in fields[:3]])
@@ -221,7 +221,7 @@ def draw_people(base: Base, morphs: list[Morph], count: int) -> np.ndarray:
 
 def read_weights(root: "Path | zipfile.Path", count: int) -> np.ndarray:
     """(N, 24) skinning weights: those of MakeHuman's default rig, added up per SMPL joint."""
-    rig = json.loads((root / "rigs/standard/weights.default.json").read_text())["weights"]
+    rig = json.loads((root / "rigs/standard/weights.default.json").read_text(encoding="utf-8"))["weights"]
     weights = np.zeros((count, 24))
     for bone, pairs in rig.items():
         if not pairs:

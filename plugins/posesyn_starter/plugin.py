@@ -45,7 +45,7 @@ def _free_world() -> World:
     starter stands in as training on the real data alone leaves it."""
     other = '{name="starter", weights="{real_only}"}'
     return World(
-        recipe=Path(__file__).with_name("experiment.toml").read_text(),
+        recipe=Path(__file__).with_name("experiment.toml").read_text(encoding="utf-8"),
         other=other,
         labeller2d=other,
         labeller3d=other,

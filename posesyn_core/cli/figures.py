@@ -26,10 +26,10 @@ METRIC_TITLES: Mapping[str, str] = {
 }
 
 _PHRASES: Mapping[str, str] = {
-    **{name: f"{{}} {name}" for name in ("samples", "captions", "motions", "clips", "frames", "references")},
-    **{name: f"{{}} {name}" for name in ("rejected", "dropped", "kept", "fitted")},
+    **{name: f"{{}} {name}" for name in ("samples", "captions", "motions", "clips", "frames")},
     "hard": "{} hard samples",
     "easy": "{} easy samples",
+    **{name: f"{{}} {name}" for name in ("kept", "dropped", "rejected", "fitted", "references")},
     "references_by": "references posed by {}",
     "references_rejected": "{} references rejected",
     "mean_residual_mm": "mean fitting residual {} mm",
@@ -56,8 +56,10 @@ def tell(stage: str, summary: Mapping[str, Any]) -> None:
     """Print a stage's figures on a line, and below it why units were rejected or dropped."""
     from posesyn_core.pipeline.rejections import reasons_text
 
-    shown = {name: value for name, value in summary.items() if not isinstance(value, dict | list)}
-    click.echo(f"{stage:<11} {', '.join(_phrase(stage, name, value) for name, value in shown.items())}")
+    order = {name: at for at, name in enumerate(_PHRASES)}  # a summary that was read again has another
+    names = sorted(summary, key=lambda name: (order.get(name, len(order)), name))
+    shown = [name for name in names if not isinstance(summary[name], dict | list | tuple)]
+    click.echo(f"{stage:<11} {', '.join(_phrase(stage, name, summary[name]) for name in shown)}")
     for name in (name for name in summary if name.endswith("reasons")):
         click.echo(f"{'':<11} {_REASONS[name]}: {reasons_text(summary[name])}")
 
@@ -67,8 +69,7 @@ def _phrase(stage: str, name: str, value: Any) -> str:
         return _PHRASES[name].format(value)
     if stage == "export":
         return f"{value} files for {name}"
-    text = " to ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-    return f"{name.replace('_', ' ')} {text or 'none'}"
+    return f"{name.replace('_', ' ')} {value}"
 
 
 def print_result(opened: "Run") -> None:

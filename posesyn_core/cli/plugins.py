@@ -5,11 +5,10 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import attrs
 import click
 
-from posesyn_core.components import Kind, Licence, kind_of
-from posesyn_core.contracts.options import RANGE
+from posesyn_core.authoring.reference import rows
+from posesyn_core.components import Kind, Licence
 from posesyn_core.engines.readiness import Lack, lacking, state_of
 from posesyn_core.errors import UserError
 from posesyn_core.recipe import settings_of
@@ -35,13 +34,13 @@ def plugins(context: click.Context) -> None:
 def _list(registry: Registry) -> None:
     """A block for each kind, in columns as wide as the longest name and state of all."""
     listed = {kind: [(each, lacking(registry, each)) for each in registry.of_kind(kind)] for kind in Kind}
-    every = [row for rows in listed.values() for row in rows]
+    every = [pair for of_kind in listed.values() for pair in of_kind]
     names = max((len(each.component.name) for each, _ in every), default=0)
     states = max((len(state_of(lack)) for _, lack in every), default=0)
-    for kind, rows in listed.items():
-        if rows:
+    for kind, of_kind in listed.items():
+        if of_kind:
             click.secho(f"{kind}s" if kind[-1] != "s" else str(kind), bold=True)
-        for each, lack in rows:
+        for each, lack in of_kind:
             name, state = f"{each.component.name:<{names}}", f"{state_of(lack):<{states}}"
             origin = "" if each.origin.distribution == "posesyn" else f"  [{each.origin}]"
             coloured = click.style(state, fg="yellow" if lack else "green")
@@ -114,13 +113,12 @@ def _describe(registered: Registered, lacks: Sequence[Lack]) -> None:
     click.echo(f"licences: {_licences(component.licence)}\n")
     if about := inspect.getdoc(component.config):
         click.echo(f"{about.replace('``', '')}\n")
-    fields = attrs.fields(component.config)
-    click.echo("options:" if fields else "no options")
-    for attribute in fields:
-        click.echo(f"  {attribute.name}: {_type_name(attribute.type)} = {_default(attribute)!r}")
-        limits = f" ({attribute.metadata[RANGE]})" if RANGE in attribute.metadata else ""
-        if doc := attribute.metadata.get("doc"):
-            click.echo(f"      {doc}{limits}")
+    options = rows(component.config)
+    click.echo("options:" if options else "no options")
+    for option in options:
+        click.echo(f"  {option.name}: {option.type} = {option.default}")
+        if option.meaning:
+            click.echo(f"      {option.meaning}")
     click.echo("needs:" if component.needs or lacks else "needs nothing else")
     for need in component.needs:
         state = "missing" if need in registered.missing else "found"
@@ -133,16 +131,3 @@ def _licences(stated: Licence | None) -> str:
     if stated is None:
         return "not stated by the plugin; check yourself"
     return f"code follows: {stated.code}; weights: {stated.weights}; your data: {stated.data}"
-
-
-def _type_name(kind: object) -> str:
-    if part := kind_of(kind):
-        return f"a {part} by its name"
-    return kind.__name__ if isinstance(kind, type) and "[" not in str(kind) else str(kind).removeprefix("typing.")
-
-
-def _default(attribute: "attrs.Attribute[object]") -> object:
-    if attribute.default is attrs.NOTHING:
-        return "required"
-    factory = getattr(attribute.default, "factory", None)
-    return factory() if factory is not None else attribute.default

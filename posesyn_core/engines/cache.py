@@ -150,7 +150,9 @@ class EngineCache:
             if not (partial / _file_name(key)).is_file():
                 raise RuntimeError(f"the {key.engine} builder of {key.name!r} wrote no file")
             files = {path.name: file_digest([path]) for path in sorted(partial.iterdir())}
-            (partial / _MANIFEST).write_text(json.dumps({"key": attrs.asdict(key), "files": files}, indent=1))
+            (partial / _MANIFEST).write_text(
+                json.dumps({"key": attrs.asdict(key), "files": files}, indent=1), encoding="utf-8"
+            )
             partial.rename(entry)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -159,7 +161,7 @@ class EngineCache:
         """Whether the entry is there, is the key's, and every file has the content that was written."""
         folder = self._entry(key.digest)
         try:
-            manifest = json.loads((folder / _MANIFEST).read_text())
+            manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
             names = {path.name for path in folder.iterdir()} - {_MANIFEST}
             return (
                 EngineKey(**manifest["key"]) == key
@@ -172,7 +174,7 @@ class EngineCache:
     def _read(self, folder: Path) -> Entry | None:
         """The folder's entry; None if its manifest can't be read or it has just been removed."""
         try:
-            key = EngineKey(**json.loads((folder / _MANIFEST).read_text())["key"])
+            key = EngineKey(**json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))["key"])
             last_used = (folder / _MANIFEST).stat().st_mtime
             return Entry(key, folder / _file_name(key), _size(folder), last_used)
         except (OSError, ValueError, TypeError, KeyError):

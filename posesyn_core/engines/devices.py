@@ -83,6 +83,6 @@ def torch_build() -> Mapping[str, Any]:
 def read_line(path: Path) -> str:
     """What a small file of the system says; "" if it is not there."""
     try:
-        return path.read_text().strip()
+        return path.read_text(encoding="utf-8").strip()
     except OSError:
         return ""

@@ -109,6 +109,6 @@ def _must_agree(kind: Kind, where: str) -> bool:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None

@@ -84,7 +84,7 @@ def restore(run: Path, name: str) -> Path | None:
     place = run / FOLDER / name
     if not (place / RECIPE).is_file():
         raise UserError(f"nothing was set aside at {name!r} in {str(run)!r}; `posesyn superseded {run}` lists all")
-    recipe = (place / RECIPE).read_text()
+    recipe = (place / RECIPE).read_text(encoding="utf-8")
     items = [path for path in sorted(place.iterdir()) if path.name != RECIPE]
     replaced = set_aside(run, [run / path.name for path in items])
     for path in items:

@@ -19,7 +19,7 @@ def recipe_of(path: Path, settings: Sequence[str] = ()) -> Recipe:
 
     The people found are mined and, with the labeller's 2D joints, trained on. UserError for a file of another kind.
     """
-    data = tomllib.loads(RECIPE.read_text())
+    data = tomllib.loads(RECIPE.read_text(encoding="utf-8"))
     data["name"] = path.absolute().stem or "photographs"
     data["dataset"] |= {"name": _reader(path), "root": str(path.absolute())}
     data["real"].append(data["dataset"])

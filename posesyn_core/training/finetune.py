@@ -230,5 +230,5 @@ def _resume(
     training.load(state)
     if online is not None:
         online.load(state["online"])
-    lines = (folder / METRICS).read_text().splitlines()
+    lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines[: state["step"]]]
