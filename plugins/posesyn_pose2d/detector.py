@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from posesyn_core.errors import UserError
 from posesyn_core.values import Detections, Image
 from posesyn_pose2d.config import DetectorConfig
-from posesyn_pose2d.session import open_session
+from posesyn_pose2d.session import open_session, picture_input, run
 
 GREY = 114
 MEAN = np.array([103.53, 116.28, 123.675], np.float32)
@@ -50,12 +50,9 @@ class OnnxDetector:
             raise UserError(
                 f"{str(path)!r} puts out {found}, not boxes (B, N, 5) and labels (B, N); export it with MMDeploy"
             )
-        (given,) = self.session.get_inputs()
-        batch, _, height, width = given.shape
-        self.input = given.name
-        self.batch = batch if isinstance(batch, int) else config.batch
-        self.height = height if isinstance(height, int) else config.size
-        self.width = width if isinstance(width, int) else config.size
+        given = picture_input(self.session, path)
+        self.input, self.batch = given.name, given.batch or config.batch
+        self.height, self.width = given.height or config.size, given.width or config.size
 
     def find_people(self, images: Sequence[Image]) -> list[Detections]:
         """The people in each picture, surest first."""
@@ -70,7 +67,7 @@ class OnnxDetector:
         for at, image in enumerate(images):
             inputs[at], scale = self._letterbox(image)
             scales.append(scale)
-        boxes, labels = self.session.run(None, {self.input: inputs})
+        boxes, labels = run(self.session, self.input, inputs)
         return [
             self._people(boxes[at], labels[at], scale, image)
             for at, (scale, image) in enumerate(zip(scales, images, strict=True))

@@ -21,7 +21,7 @@ from posesyn_core.geometry.crops import apply_affine, invert_affine
 from posesyn_core.geometry.skeletons import joint_set
 from posesyn_core.values import Keypoints, Sample
 from posesyn_pose2d.config import Pose2dConfig
-from posesyn_pose2d.session import open_session
+from posesyn_pose2d.session import open_session, picture_input, run
 
 MARGIN = 1.25
 SIMCC_BINS = 2
@@ -43,12 +43,11 @@ class OnnxKeypoints:
             raise UserError("a 2D pose estimator needs its ONNX file: set labeller.model")
         self.session, path = open_session(config.model, config.threads, "2D pose estimator")
         self.joint_set, self.kind = config.joint_set, kind
-        (given,) = self.session.get_inputs()
-        batch, _, height, width = given.shape
-        if not isinstance(height, int) or not isinstance(width, int):
+        given = picture_input(self.session, path)
+        if given.height is None or given.width is None:
             raise UserError(f"{str(path)!r} leaves the crop's size open; export it with a fixed height and width")
-        self.input, self.width, self.height = given.name, width, height
-        self.batch = batch if isinstance(batch, int) else config.batch
+        self.input, self.width, self.height = given.name, given.width, given.height
+        self.batch = given.batch or config.batch
         self._check_outputs(path)
 
     def _check_outputs(self, path: Path) -> None:
@@ -94,7 +93,7 @@ class OnnxKeypoints:
         """Joints (B, J, 2) in pixels of the crop, and confidence (B, J)."""
         count = len(crops)
         padded = np.concatenate([crops, np.zeros((self.batch - count, *crops.shape[1:]), np.float32)])
-        outputs: list[Floats] = [output[:count] for output in self.session.run(None, {self.input: padded})]
+        outputs: list[Floats] = [output[:count] for output in run(self.session, self.input, padded)]
         if self.kind == "simcc":
             return decode_simcc(*outputs)
         points, confidence = decode_heatmaps(outputs[0])

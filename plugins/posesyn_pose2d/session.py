@@ -3,10 +3,17 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from posesyn_core.errors import UserError
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.paths import existing_file, shown
 from posesyn_core.files.reading import reason_of
 from posesyn_core.files.sniffing import head_of, not_data
+
+LARGEST = 4096
+"""Pixels of a side, or pictures at once: a network that says to take more is damaged."""
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -27,6 +34,37 @@ def open_session(model: str, threads: int, what: str) -> "tuple[InferenceSession
     except Exception as error:  # ONNX Runtime's errors have no common type but this one
         known = not_data(head_of(path)) or _foreign(error)
         raise UserError(f"{what} {shown(path)} can't be run: {known or reason_of(error)}") from error
+
+
+@frozen
+class Pictures:
+    """The input of a network: its name, and (batch, height, width) in pixels, None where the file leaves them open."""
+
+    name: str
+    batch: int | None
+    height: int | None
+    width: int | None
+
+
+def picture_input(session: "InferenceSession", path: Path) -> Pictures:
+    """The only input of the network, colour pictures (B, 3, height, width). UserError if it has others."""
+    shapes = {given.name: given.shape for given in session.get_inputs()}
+    sizes = next(iter(shapes.values()), [])
+    numbers = [size if isinstance(size, int) else None for size in sizes]
+    possible = len(shapes) == 1 and len(sizes) == 4 and numbers[1] in (3, None)
+    if not possible or any(size is not None and not 0 < size <= LARGEST for size in numbers):
+        found = " and ".join(map(str, shapes.values())) or "nothing"
+        raise UserError(f"{shown(path)} takes {found}, not pictures (B, 3, height, width): is it the right file?")
+    batch, _, height, width = numbers
+    return Pictures(next(iter(shapes)), batch, height, width)
+
+
+def run(session: "InferenceSession", name: str, pictures: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """What the network puts out for the pictures. SampleError if it fails on them."""
+    try:
+        return session.run(None, {name: pictures})
+    except Exception as error:  # as above
+        raise SampleError(f"the network can't be run: {reason_of(error)}") from error
 
 
 def _foreign(error: Exception) -> str:

@@ -83,6 +83,21 @@ class MocapReader:
         if missing := [key for key in keys if key not in arrays]:
             raise UserError(f"the motions file {str(path)!r} lacks {', '.join(missing)}")
         joints, offsets, names, clips, domains = (arrays[key] for key in keys)
+        count = len(names) if names.ndim == 1 else -1
+        if not (
+            joints.shape[1:] == (22, 3)
+            and joints.dtype.kind == "f"
+            and np.isfinite(joints).all()
+            and clips.shape == domains.shape == (count,)
+            and offsets.shape == (count + 1,)
+            and offsets.dtype.kind in "iu"
+            and (np.diff(offsets) > 0).all()
+            and 0 <= offsets[0] < offsets[-1] <= len(joints)
+        ):
+            raise UserError(
+                f"the motions file {str(path)!r} must have joints (F, 22, 3), finite numbers, of N motions, for which "
+                "it has N names, clips and domains, and N + 1 ascending offsets into the frames"
+            )
         wanted = [at for at, domain in enumerate(domains) if not self.config.domain or domain == self.config.domain]
         if not wanted:
             raise UserError(f"no motion in {str(path)!r} is of the domain {self.config.domain!r}")

@@ -114,7 +114,7 @@ def read_npz(
             for entry in archive.infolist()
             if entry.filename.endswith(".npy") and (keys is None or entry.filename.removesuffix(".npy") in keys)
         }
-        _check_packing(wanted.values())
+        check_packing(wanted.values())
         arrays = {}
         for key, entry in wanted.items():
             with archive.open(entry) as file:
@@ -128,7 +128,8 @@ def read_npy(path: Path, what: str, expected: str) -> NDArray[Any]:
         return _array(file, path.stat().st_size)
 
 
-def _check_packing(entries: Iterable[zipfile.ZipInfo]) -> None:
+def check_packing(entries: Iterable[zipfile.ZipInfo]) -> None:
+    """ValueError if members of an archive say to unpack to far more than they are stored in."""
     packed, unpacked = (sum(getattr(entry, size) for entry in entries) for size in ("compress_size", "file_size"))
     if unpacked > MOST_UNPACKED * packed + ALWAYS_UNPACKED:
         raise ValueError(f"{packed} bytes that say to unpack to {unpacked}")

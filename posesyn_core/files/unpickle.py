@@ -17,7 +17,7 @@ import numpy as np
 
 from posesyn_core.errors import UserError
 from posesyn_core.files.pickled import Known, Made, Refused, known
-from posesyn_core.files.reading import read_file, reason_of
+from posesyn_core.files.reading import check_packing, read_file, reason_of
 from posesyn_core.files.sniffing import HEAD, ZIP, not_data
 
 DEEPEST = 100
@@ -180,12 +180,15 @@ def load_object(path: Path, key: str) -> Any:
     """The object under ``key`` in an .npz whose arrays are pickled, read as :func:`load_pickle` does."""
     try:
         with zipfile.ZipFile(io.BytesIO(read_file(path, "npz file"))) as archive, archive.open(f"{key}.npy") as member:
+            check_packing([archive.getinfo(f"{key}.npy")])
             version = np.lib.format.read_magic(member)
             header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             if not header(member)[2].hasobject:
                 raise UserError(f"{key!r} in {str(path)!r} is a plain array, not a pickled object")
             content = member.read()
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
-        raise UserError(f"{str(path)!r} is no .npz with {key!r}: {error}") from error
+    except UserError:
+        raise
+    except Exception as error:  # whatever a damaged archive leads to
+        raise UserError(f"{str(path)!r} is no .npz with {key!r}: {reason_of(error)}") from error
     found = read_pickle(content, f"{path}, {key}")
     return found.item() if isinstance(found, np.ndarray) and found.ndim == 0 else found

@@ -194,6 +194,37 @@ def _toml(data: bytes, random: Random) -> bytes:
     return tomli_w.dumps(of_tree(tomllib.loads(data.decode()), random)).encode()
 
 
+def _onnx(data: bytes, random: Random) -> bytes:
+    """One to three fields anywhere in the graph made odd: sizes, names of values, operations, weights, places."""
+    import onnx
+
+    model = onnx.load_from_string(data)
+    for _ in range(int(random.integers(1, 4))):
+        graph = model.graph
+        node = graph.node[int(random.integers(len(graph.node)))]
+        constant = graph.initializer[int(random.integers(len(graph.initializer)))]
+        values = [*graph.input, *graph.output]
+        sizes = values[int(random.integers(len(values)))].type.tensor_type.shape.dim
+        size = (0, -1, 1, 2, 7, 100_000, 2**31, 2**40)[int(random.integers(8))]
+        match int(random.integers(8)):
+            case 0 | 1 if sizes:
+                sizes[int(random.integers(len(sizes)))].dim_value = size
+            case 2:
+                node.op_type = ("Reshape", "Add", "Nothing", "Loop", "", "Expand")[int(random.integers(6))]
+            case 3 if node.input:
+                node.input[int(random.integers(len(node.input)))] = ("input", "nowhere", "")[int(random.integers(3))]
+            case 4 if constant.raw_data:
+                constant.raw_data = of_bytes(constant.raw_data, random)
+            case 5 if constant.dims:
+                constant.dims[int(random.integers(len(constant.dims)))] = size
+            case 6:
+                constant.data_location = onnx.TensorProto.EXTERNAL
+                constant.external_data.add(key="location", value=("/etc/passwd", "../../x")[int(random.integers(2))])
+            case _:
+                model.opset_import[0].version, model.ir_version = int(random.integers(40)), int(random.integers(20))
+    return model.SerializeToString()
+
+
 STRUCTURED: dict[str, Callable[[bytes, Random], bytes]] = {
     ".json": _json,
     ".pkl": _pickle,
@@ -201,6 +232,7 @@ STRUCTURED: dict[str, Callable[[bytes, Random], bytes]] = {
     ".mat": _mat,
     ".h5": _hdf5,
     ".toml": _toml,
+    ".onnx": _onnx,
 }
 
 

@@ -7,7 +7,7 @@ import io
 import json
 import pickle
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,12 @@ from posesyn_core.files.images import as_jpeg, decode_image, load_image, storage
 from posesyn_core.files.reading import read_npz
 from posesyn_core.files.unpickle import load_pickle
 from posesyn_core.geometry.skeletons import COCO17
+from posesyn_core.inference.labelling import with_labels
 from posesyn_core.recipe import load_recipe
 from posesyn_core.registry import Registry
+from posesyn_poseaug.formats import H36M_ROWS
+from tests import onnx_graphs
+from tests.core.files.test_images import HEIC
 from tests.plugins.posesyn_crowdnet import test_annotations as crowdnet
 from tests.plugins.posesyn_crowdnet import test_writer as crowdnet_writer
 from tests.plugins.posesyn_datasets.figures import figure
@@ -53,6 +57,8 @@ from tests.plugins.posesyn_datasets.readers import (
     test_video,
 )
 from tests.plugins.posesyn_hmr2 import test_annotations as hmr2
+from tests.plugins.posesyn_poseaug import people
+from tests.plugins.posesyn_poseaug.motions import write_motions
 
 DECODED = 2
 """So many of a reader's samples have their pictures decoded."""
@@ -64,6 +70,8 @@ class Tried:
 
     samples: int = 0
     rejected: int = 0
+    unread: int = 0
+    """Pictures of samples that can't be decoded."""
 
 
 @frozen
@@ -93,6 +101,8 @@ class Reader:
 
     name: str
     options: Mapping[str, Any]
+    count: Callable[[Path], int | None] | None = None
+    """How many entries the folder's files list, None if they don't say; by default the reader says it."""
 
     def made(self, folder: Path, **more: Any) -> DatasetReader:
         """The reader, with ``more`` options."""
@@ -104,7 +114,13 @@ class Reader:
         return made
 
     def __call__(self, folder: Path) -> Tried:
-        return consume(entries(self.made(folder)))
+        """AssertionError if an entry is neither a sample nor a rejection."""
+        made = self.made(folder)
+        tried = consume(entries(made))
+        listed = len(made) if self.count is None and isinstance(made, Sized) else self.count and self.count(folder)
+        told = tried.samples + tried.rejected
+        assert listed is None or told == listed, f"{listed} entries, but {told} samples and rejections"
+        return tried
 
 
 @cache
@@ -112,12 +128,44 @@ def registry() -> Registry:
     return Registry.discover()
 
 
-def reader(name: str, **options: Any) -> Reader:
-    return Reader(name, options)
+def reader(name: str, count: Callable[[Path], int | None] | None = None, **options: Any) -> Reader:
+    return Reader(name, options, count)
+
+
+def listed(pattern: str, *keys: str) -> Callable[[Path], int | None]:
+    """Counts the list that stands under the keys in a JSON file."""
+
+    def count(folder: Path) -> int | None:
+        found = json.loads(next(folder.glob(pattern)).read_bytes())
+        for key in keys:
+            found = found[key]
+        return len(found)
+
+    return _if_it_says(count)
+
+
+def rows(pattern: str, key: str) -> Callable[[Path], int | None]:
+    """Counts the rows of an array in an npz."""
+    return _if_it_says(lambda folder: len(np.load(next(folder.glob(pattern)))[key]))
+
+
+def pickled(pattern: str, of: Callable[[Any], int]) -> Callable[[Path], int | None]:
+    """Counts what pickles hold."""
+    return _if_it_says(lambda folder: sum(of(load_pickle(path)) for path in folder.glob(pattern)))
+
+
+def _if_it_says(count: Callable[[Path], int]) -> Callable[[Path], int | None]:
+    def attempt(folder: Path) -> int | None:
+        try:
+            return count(folder)
+        except Exception:  # a list that is none any more
+            return None
+
+    return attempt
 
 
 def consume(found: Iterable[Any]) -> Tried:
-    samples = rejected = 0
+    samples = rejected = unread = 0
     for entry in found:
         if not isinstance(entry, Sample):
             rejected += 1
@@ -129,8 +177,8 @@ def consume(found: Iterable[Any]) -> Tried:
             try:
                 load_image(entry.image)
             except SampleError:
-                rejected += 1
-    return Tried(samples, rejected)
+                unread += 1
+    return Tried(samples, rejected, unread)
 
 
 def checked(sample: Sample) -> None:
@@ -169,6 +217,8 @@ def _pictures(folder: Path) -> None:
     PIL.Image.fromarray(rows).save(folder / "b.jpg", "JPEG", progressive=True)
     PIL.Image.fromarray(rows[..., 0].astype(np.uint16) * 200).save(folder / "b.png", "PNG")
     PIL.Image.fromarray(rows).convert("P").save(folder / "c.png", "PNG")
+    for name in ("upright", "turned"):
+        shutil.copy(HEIC / f"{name}.heic", folder / f"{name}.heic")
 
 
 def _each_picture(folder: Path) -> Tried:
@@ -459,6 +509,79 @@ def _read_captions(folder: Path) -> Tried:
     return Tried(sum(len(FileCaptions(FileCaptionsConfig(folder / name)).captions) for name in ("c.csv", "c.json")))
 
 
+PW3D = pickled("sequenceFiles/test/*.pkl", lambda data: sum(len(poses) for poses in data["poses"]))
+EMDB = pickled("P0/*/*.pkl", lambda data: int(np.count_nonzero(data["good_frames_mask"])))
+AGORA = pickled("validation_SMPL/SMPL/*.pkl", lambda table: sum(len(row) for row in table["isValid"]))
+
+
+@_if_it_says
+def _boxes(folder: Path) -> int:
+    """A picture without people is a rejection."""
+    boxes = json.loads((folder / "boxes.json").read_bytes())
+    return sum(len(boxes.get(name, [])) or 1 for name in ("a.jpg", "b.png"))
+
+
+def _onnx_pose(folder: Path) -> None:
+    for kind in ("simcc", "heatmaps"):
+        onnx_graphs.keypoint_graph(folder / f"{kind}.onnx", kind)
+
+
+def _onnx_detector(folder: Path) -> None:
+    onnx_graphs.detector_graph(folder / "a.onnx", -1.0)
+
+
+def _read_onnx_pose(folder: Path) -> Tried:
+    person = np.array([10, 5, 60, 50], np.float32)
+    sample = Sample("a/b/c", PHOTO, person, "coco17", np.zeros((17, 2)), np.zeros(17))
+    done = refused = 0
+    for name, kind in (("rtmpose", "simcc"), ("vitpose", "heatmaps")):
+        made = registry().create(Kind.KEYPOINTS, name, {"model": f"{folder}/{kind}.onnx"}, "labeller")
+        for found in with_labels([sample], made):
+            if isinstance(found, Sample):
+                checked(found)
+                done += 1
+            else:
+                refused += 1
+    assert done + refused == 2
+    return Tried(done, refused)
+
+
+def _read_onnx_detector(folder: Path) -> Tried:
+    (folder / "a.jpg").write_bytes(PHOTO)
+    detector = {"name": "rtmdet", "model": f"{folder}/a.onnx"}
+    made = registry().create(Kind.READER, "images", {"root": str(folder), "detector": detector}, "dataset")
+    return consume(entries(made))
+
+
+def _poses(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    joints = people.poses(5)
+    np.savez(folder / "a.npz", pose3d=joints, pose2d=joints[..., :2] / joints[..., 2:])
+
+
+def _poses_spin(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    names = np.array([f"mpi_inf_3dhp_test_set/TS{at}/imageSequence/img_00000{at}.jpg" for at in (1, 5, 6)])
+    joints = np.concatenate([rng.normal(size=(3, 24, 3)), np.ones((3, 24, 1))], -1)
+    pixels = np.concatenate([rng.uniform(0, 900, (3, 24, 2)), np.ones((3, 24, 1))], -1)
+    np.savez(folder / "a.npz", imgname=names, S=joints, part=pixels)
+
+
+def _mocap(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    write_motions(folder / "a.npz", segments=2)
+
+
+def _h36m_poses(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    solid, flat = np.zeros((6, 32, 3), np.float32), rng.uniform(0, 900, (6, 17, 2)).astype(np.float32)
+    solid[:, list(H36M_ROWS)] = people.poses(6)
+    np.savez(folder / "data_3d_h36m.npz", positions_3d=np.array({"S9": {"Walking 1": solid}}, object))
+    np.savez(folder / "data_2d_h36m_gt.npz", positions_2d=np.array({"S9": {"Walking 1": [flat] * 4}}, object))
+
+
 def subjects() -> Iterator[Subject]:
     """All of them; made where they are used, because some know the installed plugins."""
     yield Subject("picture", _pictures, _each_picture, ("*",))
@@ -467,26 +590,41 @@ def subjects() -> Iterator[Subject]:
     yield Subject("pickle", _pickles, _read_pickles, ("*",))
     yield Subject("arrays", _arrays, _read_arrays, ("*",))
     yield Subject("captions", _captions, _read_captions, ("*",))
-    yield Subject("folder", _folder, reader("folder", root="{}"), ("keypoints.json", "beach/001.jpg"))
-    yield Subject("coco", _coco, reader("coco", root="{}"), ("annotations/*", "train2017/*"))
-    yield Subject("mpii", _mpii, reader("mpii", root="{}", box="scale"), ("annot/*",))
+    yield Subject(
+        "folder",
+        _folder,
+        reader("folder", listed("keypoints.json", "people"), root="{}"),
+        ("keypoints.json", "beach/001.jpg"),
+    )
+    yield Subject(
+        "coco",
+        _coco,
+        reader("coco", listed("annotations/*.json", "annotations"), root="{}"),
+        ("annotations/*", "train2017/*"),
+    )
+    yield Subject("mpii", _mpii, reader("mpii", listed("annot/*.json"), root="{}", box="scale"), ("annot/*",))
     yield Subject("mpii_mat", _mpii_mat, reader("mpii", root="{}"), ("*.mat",))
     yield Subject("jhmdb", _jhmdb, reader("jhmdb", root="{}"), ("joint_positions/walk/a/*", "splits/*"))
-    yield Subject("jhmdb_json", _jhmdb_json, reader("jhmdb", root="{}", annotations="a.json"), ("a.json",))
-    yield Subject("agora", _agora, reader("agora", root="{}"), ("validation_SMPL/SMPL/*",))
-    yield Subject("emdb", _emdb, reader("emdb", root="{}", smpl="{}/smpl"), ("P0/*/*.pkl",))
-    yield Subject("emdb_flat", _emdb, reader("emdb", root="{}"), ("P0/*/*.pkl",))
+    yield Subject(
+        "jhmdb_json",
+        _jhmdb_json,
+        reader("jhmdb", listed("a.json", "annotations"), root="{}", annotations="a.json"),
+        ("a.json",),
+    )
+    yield Subject("agora", _agora, reader("agora", AGORA, root="{}"), ("validation_SMPL/SMPL/*",))
+    yield Subject("emdb", _emdb, reader("emdb", EMDB, root="{}", smpl="{}/smpl"), ("P0/*/*.pkl",))
+    yield Subject("emdb_flat", _emdb, reader("emdb", EMDB, root="{}"), ("P0/*/*.pkl",))
     yield Subject(
         "humman", _humman, reader("humman", root="{}", smpl="{}/smpl"), ("p*/cameras.json", "p*/smpl_params/*")
     )
-    yield Subject("3dpw", _pw3d, reader("3dpw", root="{}"), ("sequenceFiles/test/*",))
-    yield Subject("3dpw_detected", _pw3d, reader("3dpw", root="{}", box="detected"), ("sequenceFiles/test/*",))
+    yield Subject("3dpw", _pw3d, reader("3dpw", PW3D, root="{}"), ("sequenceFiles/test/*",))
+    yield Subject("3dpw_detected", _pw3d, reader("3dpw", PW3D, root="{}", box="detected"), ("sequenceFiles/test/*",))
     yield Subject(
         "panoptic", _panoptic, reader("panoptic", root="{}", stride=1), ("1*/*.json", "1*/hdPose3d_stage1_coco19/*")
     )
     yield Subject("skipose", _skipose, reader("skipose", root="{}"), ("test/labels.h5",))
     yield Subject("lspet", _lspet, reader("lspet", root="{}"), ("joints.mat",))
-    yield Subject("muco", _muco, reader("muco", root="{}"), ("MuCo-3DHP.json",))
+    yield Subject("muco", _muco, reader("muco", listed("*.json", "annotations"), root="{}"), ("MuCo-3DHP.json",))
     yield Subject("muco_nearest", _muco, reader("muco", root="{}", nearest=True), ("MuCo-3DHP.json",))
     yield Subject(
         "human36m_npz", _h36m_npz, reader("human36m", root="{}"), ("annotation_body3d/*.pkl", "annotation_body3d/*/*")
@@ -501,13 +639,30 @@ def subjects() -> Iterator[Subject]:
     yield Subject("video", _video, reader("video", root="{}", stride=3), ("clip.mp4", "film.avi"))
     yield Subject("video_boxes", _video, reader("video", root="{}", stride=3, boxes="{}/boxes.json"), ("boxes.json",))
     yield Subject("images", _images, reader("images", root="{}"), ("a.jpg", "b.png"))
-    yield Subject("images_boxes", _images, reader("images", root="{}", boxes="{}/boxes.json"), ("boxes.json",))
-    yield Subject("hybrik", _hybrik, reader("hybrik", annotations="{}/a.json", body="free"), ("a.json",))
-    for part, write in {"mscoco": _crowdnet_mscoco, "mpii": _crowdnet_mpii, "muco": _crowdnet_muco,
-                        "human36m": _crowdnet_human36m}.items():  # fmt: skip
-        yield Subject(f"crowdnet_{part}", write, reader("crowdnet", root="{}", part=part), ("**/*.json",))
+    yield Subject("images_boxes", _images, reader("images", _boxes, root="{}", boxes="{}/boxes.json"), ("boxes.json",))
+    yield Subject(
+        "hybrik",
+        _hybrik,
+        reader("hybrik", listed("a.json", "annotations"), annotations="{}/a.json", body="free"),
+        ("a.json",),
+    )
+    for part, write, count in (
+        ("mscoco", _crowdnet_mscoco, listed("MSCOCO/annotations/person*.json", "annotations")),
+        ("mpii", _crowdnet_mpii, listed("MPII/data/annotations/train.json", "annotations")),
+        ("muco", _crowdnet_muco, None),
+        ("human36m", _crowdnet_human36m, None),
+    ):
+        yield Subject(f"crowdnet_{part}", write, reader("crowdnet", count, root="{}", part=part), ("**/*.json",))
+    yield Subject("onnx_pose", _onnx_pose, _read_onnx_pose, ("*.onnx",))
+    yield Subject("onnx_detector", _onnx_detector, _read_onnx_detector, ("*.onnx",))
+    yield Subject("poses", _poses, reader("poses", rows("a.npz", "pose3d"), file="{}/a.npz"), ("a.npz",))
+    yield Subject("poses_spin", _poses_spin, reader("poses", rows("a.npz", "S"), file="{}/a.npz"), ("a.npz",))
+    yield Subject("mocap", _mocap, reader("mocap", motions="{}/a.npz", cameras=2, stride=10), ("*.npz",))
+    yield Subject(
+        "h36m_poses", _h36m_poses, reader("h36m_poses", root="{}", keypoints="gt", subjects=["S9"]), ("*.npz",)
+    )
     yield Subject("hmr2_tar", _hmr2_tar, reader("hmr2", path="{}/s.tar"), ("s.tar",))
-    yield Subject("hmr2_npz", _hmr2_npz, reader("hmr2", path="{}/e.npz"), ("e.npz",))
+    yield Subject("hmr2_npz", _hmr2_npz, reader("hmr2", rows("e.npz", "imgname"), path="{}/e.npz"), ("e.npz",))
 
 
 __all__ = ["Subject", "Tried", "subjects"]

@@ -162,3 +162,15 @@ def test_no_such_motions(motions: Path, tmp_path: Path) -> None:
         MocapReader(MocapConfig(str(tmp_path / "m.npz"))).poses()
     with pytest.raises(UserError, match="nowhere"):
         MocapReader(MocapConfig("nowhere.npz")).poses()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"joints": np.zeros((9, 21, 3), np.float32)}, {"offsets": np.array([0, 500])}, {"offsets": np.array([3, 2])},
+     {"names": np.array("one")}, {"domain": np.array(["lab", "wild"])}],
+)  # fmt: skip
+def test_motions_that_do_not_fit_together_are_told(changed: dict[str, np.ndarray], tmp_path: Path) -> None:
+    with np.load(write_motions(tmp_path / "good.npz", segments=1)) as file:
+        np.savez(tmp_path / "m.npz", **{**file, **changed})
+    with pytest.raises(UserError, match=r"m\.npz' must have joints \(F, 22, 3\)"):
+        MocapReader(MocapConfig(str(tmp_path / "m.npz"))).poses()
