@@ -1,7 +1,7 @@
 """ONNX files on the CPU: opened alike for all networks of this plugin."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import frozen
@@ -49,7 +49,7 @@ class Pictures:
 def picture_input(session: "InferenceSession", path: Path) -> Pictures:
     """The only input of the network, colour pictures (B, 3, height, width). UserError if it has others."""
     shapes = {given.name: given.shape for given in session.get_inputs()}
-    sizes = next(iter(shapes.values()), [])
+    sizes: list[Any] = next(iter(shapes.values()), [])
     numbers = [size if isinstance(size, int) else None for size in sizes]
     possible = len(shapes) == 1 and len(sizes) == 4 and numbers[1] in (3, None)
     if not possible or any(size is not None and not 0 < size <= LARGEST for size in numbers):
