@@ -58,7 +58,7 @@ class Validation:
 class FinetuneResult:
     """Where the weights are, and the metrics of every step (loss terms by name, learning rate, validation).
 
-    ``unread`` are frames, by their ids, that could not be read since the training was last gone on with, and why.
+    ``unread`` are frames, by their ids, that could not be read, and why.
     """
 
     weights: Path

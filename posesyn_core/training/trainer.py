@@ -234,12 +234,14 @@ class Trainer:
             "network": self.estimator.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "scaler": {} if scaler is None else scaler.state_dict(),
+            "unread": self.unread,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take up the state of a checkpoint."""
         self.estimator.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
+        self.unread = dict(state.get("unread", {}))
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
 

@@ -67,6 +67,24 @@ def test_an_interrupted_training_ends_with_the_same_bits(
         train(estimator, frames, tmp_path / "parts", mode=mode)  # nothing is left to be done; its files stay
 
 
+def test_frames_that_could_not_be_read_are_told_after_an_interruption(
+    estimator: Spin, frames: list[LabelledFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = [evolve(frames[0], id="broken", image=b"x"), *frames[1:]]
+    start = {name: tensor.clone() for name, tensor in estimator.network.state_dict().items()}
+    whole = train(estimator, broken, tmp_path / "whole")
+    assert list(whole.unread) == ["broken"]
+    with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patch:
+        estimator.network.load_state_dict(start)
+        patch.setattr("posesyn_core.training.finetune.batches", _interrupted_at(5))
+        train(estimator, broken, tmp_path / "parts")
+    estimator.network.load_state_dict(start)
+    assert train(estimator, broken, tmp_path / "parts").unread == whole.unread
+    assert train(estimator, broken, tmp_path / "parts").unread == whole.unread  # nothing was left to be done
+    for name in ("checkpoint.pt", "metrics.jsonl"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
 def _interrupted_at(step: int):  # type: ignore[no-untyped-def]
     def broken(*arguments, **options):  # type: ignore[no-untyped-def]
         for batch in batches(*arguments, **options):
