@@ -7,6 +7,8 @@ from typing import Any, Literal
 import attrs
 import pytest
 from attrs import frozen
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from posesyn_core import UserError, option
 from posesyn_core.components import Kind
@@ -32,6 +34,60 @@ def test_every_numeric_option_has_a_range_that_holds_its_default() -> None:
     numeric = [(n, a) for n, kind, a in fields(Recipe, VqOptions, TransformerOptions, *configs) if is_numeric(kind)]
     assert len(numeric) > 100
     assert not [name for name, attribute in numeric if RANGE not in attribute.metadata]
+
+
+def options_of_all() -> list[tuple[type, str, Any]]:
+    """(config, option, type) of every component, and of the recipe's sections."""
+    registry = Registry.discover()
+    configs = {r.component.config for kind in Kind for r in registry.of_kind(kind)}
+    configs |= {kind for _, kind, _ in fields(Recipe) if attrs.has(kind)}
+    found = [(c, a.name, typing.get_type_hints(c)[a.name]) for c in configs for a in attrs.fields(c) if a.init]
+    return sorted(found, key=lambda option: (option[0].__module__, option[0].__qualname__, option[1]))
+
+
+OPTIONS = options_of_all()
+NUMBERS = st.sampled_from([0, -1, 2**31, 2**63, 10**400, -(10**400), 1e308, float("nan"), float("inf"), float("-inf")])
+PLAIN = st.recursive(
+    NUMBERS | st.floats() | st.integers() | st.booleans() | st.text(max_size=5) | st.just("\ud800"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+)
+
+
+def _structured(config: type, name: str, value: Any) -> Any:
+    needed = {a.name: "x" for a in attrs.fields(config) if a.default is attrs.NOTHING and a.init}
+    return structure({**needed, name: value}, config, "here")
+
+
+@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(OPTIONS), PLAIN)
+def test_any_value_of_any_option_gives_a_config_or_a_sentence(option: tuple[type, str, Any], value: Any) -> None:
+    config, name, _ = option
+    try:
+        _structured(config, name, value)
+    except UserError as error:
+        assert "\n" not in str(error) and len(str(error)) < 2000
+
+
+@pytest.mark.parametrize(
+    "option",
+    [pytest.param(o, id=f"{o[0].__name__}.{o[1]}") for o in OPTIONS if o[2] in (int, float, int | None, float | None)],
+)
+def test_no_number_outside_its_range_gets_in(option: tuple[type, str, Any]) -> None:
+    config, name, kind = option
+    limits: Range = attrs.fields_dict(config)[name].metadata[RANGE]
+    bounds = [bound for bound in (limits.least, limits.above, limits.most, limits.below) if bound is not None]
+    step = 1 if kind in (int, int | None) else 1e-3
+    for value in (
+        float("nan"),
+        float("inf"),
+        float("-inf"),
+        10**400,
+        *(b + s for b in bounds for s in (0, step, -step)),
+    ):
+        number = int(value) if kind in (int, int | None) and abs(value) < 2**63 else value
+        if number not in limits:
+            with pytest.raises(UserError, match=name):
+                _structured(config, name, number)
 
 
 @frozen
