@@ -30,6 +30,7 @@ from posesyn_core.body.guidance import GUIDANCE, guidance_maps
 from posesyn_core.body.model import load_body
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import encode_png, load_image
+from posesyn_core.files.locating import in_order
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.pipeline.animate import clip_folder
 from posesyn_core.values import ClipPlan, Image
@@ -126,4 +127,4 @@ def _description(plan: ClipPlan, image: Image) -> str:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in (folder / "frames").iterdir() if path.is_file() and not path.name.startswith("."))
+    return in_order(path for path in (folder / "frames").iterdir() if path.is_file() and not path.name.startswith("."))

@@ -57,12 +57,12 @@ def test_frames_may_come_later(tmp_path: Path, clip: ClipPlan) -> None:
     with pytest.raises(SampleError, match=r"0 of 3 frames .* run with --restart animate"):
         next(animator.animate(clip))
     (folder,) = tmp_path.iterdir()
-    for number in range(3):
-        (folder / "frames" / f"{number}.png").write_bytes(encode_png(np.full((*SIZE, 3), number, np.uint8)))
+    for number, name in enumerate(("2", "9", "10")):  # numbers without zeros before them are in their order, too
+        (folder / "frames" / f"{name}.png").write_bytes(encode_png(np.full((*SIZE, 3), number, np.uint8)))
     assert [int(frame[0, 0, 0]) for frame in animator.animate(clip)] == [0, 1, 2]
     with pytest.raises(SampleError, match="another plan"):
         next(animator.animate(evolve(clip, transl=clip.transl + np.float32(0.1))))
-    (folder / "frames" / "1.png").write_bytes(encode_png(np.zeros((8, 8, 3), np.uint8)))
+    (folder / "frames" / "9.png").write_bytes(encode_png(np.zeros((8, 8, 3), np.uint8)))
     with pytest.raises(SampleError, match="the reference"):
         list(animator.animate(clip))
 
