@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from posesyn_core.cli.numbers import Positive
 from posesyn_core.components import Kind
 from posesyn_core.contracts.engines import PRECISIONS, Engine
 from posesyn_core.engines.cache import EngineCache
@@ -104,8 +105,15 @@ def on_an_engine(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("name", metavar="ESTIMATOR|MOTION")
 @_set
 @_precision
-@click.option("--opset", default=0, help="ONNX opset, for older runtimes; default: the exporter's.")
-@click.option("--ir", default=0, help="ONNX IR version (runtimes from 2023 refuse 10); default: the exporter's.")
+@click.option(
+    "--opset", type=click.IntRange(0), default=0, help="ONNX opset, for older runtimes; default: the exporter's."
+)
+@click.option(
+    "--ir",
+    type=click.IntRange(0),
+    default=0,
+    help="ONNX IR version (runtimes from 2023 refuse 10); default: the exporter's.",
+)
 @click.option("--out", default=".", show_default=True, type=click.Path(path_type=Path), help="Output folder.")
 @click.pass_obj
 def export(
@@ -141,7 +149,9 @@ def build(name: str, checked: "Subject", engine: str, chosen: Engine) -> None:
 
 @engine.command(short_help="Check that an engine gives the same results as eager torch.")
 @on_an_engine
-@click.option("--tolerance", type=float, help="Largest difference allowed: mm for an estimator, otherwise per cent.")
+@click.option(
+    "--tolerance", type=Positive(), help="Largest difference allowed: mm for an estimator, otherwise per cent."
+)
 def verify(name: str, checked: "Subject", engine: str, chosen: Engine, tolerance: float | None) -> None:
     """Run the component on an engine and in eager float32 on the same inputs, and print the difference.
 
@@ -166,7 +176,9 @@ def verify(name: str, checked: "Subject", engine: str, chosen: Engine, tolerance
 @_precision
 @_device
 @click.option("--batches", default="1,8,32", show_default=True, help="Batch sizes.")
-@click.option("--seconds", default=2.0, show_default=True, help="Seconds to time each engine at each batch size.")
+@click.option(
+    "--seconds", type=Positive(), default=2.0, show_default=True, help="Seconds to time each engine at each batch size."
+)
 @click.pass_obj
 def bench(
     registry: Registry,

@@ -8,6 +8,7 @@ import click
 from attrs import evolve
 
 from posesyn_core.cli.figures import tell
+from posesyn_core.cli.numbers import Positives
 from posesyn_core.contracts.worlds import World
 from posesyn_core.errors import UserError
 from posesyn_core.files.reading import read_text
@@ -28,7 +29,7 @@ TABLES = ("table1", "table2", "table3", "table4", "table5", "table7")
 @click.option("--recipe", type=click.Path(path_type=Path), help="Your own base recipe instead.")
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Number of seeds.")
 @click.option("--run", "folder", type=click.Path(path_type=Path), help="Folder; default runs/<table>.")
-@click.option("--taus", help="Thresholds of table5 in mm, e.g. 200,160,120,80,40.")
+@click.option("--taus", type=Positives(), help="Thresholds of table5 in mm, e.g. 200,160,120,80,40.")
 @click.option("--other", help='Table 4: another estimator in EEM, e.g. \'{name="hybrik", weights="..."}\'.')
 @click.option("--hybrik", help="Table 4: HybrIK in EEM, with its weights; format as for --other.")
 @click.option(
@@ -50,7 +51,7 @@ def experiment(
     recipe: Path | None,
     seeds: int,
     folder: Path | None,
-    taus: str | None,
+    taus: list[float] | None,
     rows: tuple[str, ...],
     settings: tuple[str, ...],
     other: str | None,
@@ -94,7 +95,7 @@ def experiment(
         return
     chosen: Experiment
     if table == "table5":
-        chosen = tables.table5(numbers(taus) if taus else base.taus or tables.PAPER_TAUS)
+        chosen = tables.table5(taus or base.taus or tables.PAPER_TAUS)
     elif table == "table1":
         chosen = tables.table1(laboratory.recipe(0).estimator.name)
     else:
@@ -131,14 +132,6 @@ def _world(registry: Registry, name: str, recipe: Path | None) -> World:
     if name not in worlds:
         raise UserError(f"there is no world {name!r}; known are {', '.join(sorted(worlds)) or 'none'}")
     return worlds[name]()
-
-
-def numbers(text: str) -> list[float]:
-    """The numbers of an option --taus; UserError if it holds something else."""
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise UserError(f"--taus {text!r} must be numbers with commas between them, e.g. 200,160,120") from None
 
 
 METRICS = {"mpjpe": "MPJPE", "pa_mpjpe": "PA-MPJPE", "pckh": "PCKh %"}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from posesyn_core.cli.experiment import numbers
+from posesyn_core.cli.numbers import Positives
 from posesyn_core.errors import UserError
 from posesyn_core.registry import Registry
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Show how many frames other filter thresholds would keep (Table 5).")
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--taus", default="200,160,120,80,40", show_default=True, help="Thresholds in mm.")
+@click.option("--taus", type=Positives(), default="200,160,120,80,40", show_default=True, help="Thresholds in mm.")
 @click.pass_obj
-def sweep(registry: Registry, folder: Path, taus: str) -> None:
+def sweep(registry: Registry, folder: Path, taus: list[float]) -> None:
     """Show the share of a run's frames that each threshold tau keeps: the column "Pass" of the paper's Table 5.
 
     Nothing is recomputed, because the run has the error of every frame, including dropped ones. To apply a threshold:
@@ -37,7 +37,7 @@ def sweep(registry: Registry, folder: Path, taus: str) -> None:
     errors = figures.frame_errors(list(figures.judged_frames(run)))
     if not len(errors):
         raise UserError("the filter could judge no frame, so there is nothing to list; rejected.parquet says why")
-    _print(figures.thresholds(run, errors, numbers(taus)), len(errors))
+    _print(figures.thresholds(run, errors, taus), len(errors))
 
 
 def _print(rows: "list[Threshold]", judged: int) -> None:

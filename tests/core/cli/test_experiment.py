@@ -43,7 +43,7 @@ def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
         (["table3"], "--world free or --recipe"),
         (["table3", "--world", "moon"], "known are free"),
         (["table3", "--recipe", "nowhere.toml"], "nowhere.toml"),
-        (["table5", "--world", "free", "--taus", "a,b"], "must be numbers"),
+        (["table5", "--world", "free", "--taus", "a,b"], "'a' is not a number above 0"),
     ):
         code, _, message = output(capsys, "experiment", *arguments, "--run", str(tmp_path / "out"))
         assert code == 2 and words in message and "Traceback" not in message
