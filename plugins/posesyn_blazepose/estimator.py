@@ -18,7 +18,6 @@ from posesyn_blazepose.views import Augmentation, draw_crop
 from posesyn_blazepose.weights import load_landmarks, save_network
 from posesyn_core.contracts.training import TrainingDefaults
 from posesyn_core.errors import UserError
-from posesyn_core.files.checkpoints import replace_weights
 from posesyn_core.files.images import load_image
 from posesyn_core.geometry.boxes import check_box
 from posesyn_core.geometry.skeletons import BLAZEPOSE33
@@ -107,7 +106,8 @@ class BlazePose:
 
     def reinitialise(self) -> None:
         """Untrained weights."""
-        replace_weights(self.network.second, type(self.network.second)(self.network.second.sizes))
+        fresh = type(self.network.second)(self.network.second.sizes).to(self.config.device).eval()
+        self.network.second = fresh.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def save(self, path: Path) -> None:
         """Write safetensors."""

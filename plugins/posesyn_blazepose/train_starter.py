@@ -3,7 +3,7 @@
 ::
 
     python -m posesyn_blazepose.train_starter --motions MOTIONS/train.npz --photos FOLDER \\
-        --heavy pose_landmark_heavy.tflite --work runs/starter --out starter.safetensors
+        --heavy pose_landmark_heavy.tflite --work runs/starter --out starter.safetensors [--start STARTER.safetensors]
 
 3D truth comes from rendered people (the reader ``world``) in poses of the motions' ``lab`` clips: as they were
 recorded, and with limbs of different frames put together and the body leant over any way. What people do in ``wild``
@@ -30,13 +30,12 @@ from posesyn_blazepose.labeller import BlazePoseLabeller
 from posesyn_blazepose.starter import TAIL_UNIT
 from posesyn_blazepose.starter_loss import starter_loss
 from posesyn_blazepose.starter_network import StarterNetwork
-from posesyn_blazepose.units import learn_in_units, plain_weights
+from posesyn_blazepose.units import learn_in_units
 from posesyn_blazepose.views import Augmentation, draw_crop, draw_view, labels
-from posesyn_blazepose.weights import load_landmarks
+from posesyn_blazepose.weights import load_landmarks, load_starter, save_starter
 from posesyn_core.body.model import load_body
 from posesyn_core.components import Kind
 from posesyn_core.errors import UserError
-from posesyn_core.files.checkpoints import write_state_dict
 from posesyn_core.files.images import load_image
 from posesyn_core.files.paths import atomic_path
 from posesyn_core.geometry.joints import labelled_frame
@@ -56,16 +55,18 @@ LABELLED = {11: 16, 12: 17, 13: 18, 14: 19, 15: 20, 16: 21, 23: 1, 24: 2, 25: 4,
 """heavy's landmarks that label joints of SMPL, and those joints."""
 EARS, HEAD = [7, 8], 15
 SURE, LEAST_JOINTS = 0.4, 8
-PHOTO_SHARE, MIXED_SHARE, PHOTO_WEIGHT = 0.25, 0.5, 2.0
+PHOTO_SHARE, MIXED_SHARE, PHOTO_WEIGHT = 0.25, 0.45, 2.0
 """Of a batch: photographs, and of the rest mixed bodies; the weight of a photograph's 2D joints."""
-PHOTO_VIEWS = 32
+VIEWS, PHOTO_VIEWS = 2, 48
+"""Crops of a rendered person, and of one in a photograph."""
+LOOKS = Augmentation(scale=0.11, shift=0.045, turn=12.0, whirl=0.35, second=0.6)
 SHARD = 500
-DROPPED, SHAKEN = 0.5, 1.5
+DROPPED, SHAKEN = 0.4, 1.0
 """The share of the tail's numbers that the head does not get, and the deviation of landmarks in pixels: without either
 it learns its few photographs by heart, and finds fewer joints on others."""
 METRES_SHAKEN = 0.006
 """Deviation of world landmarks in metres, for each pixel of the others'."""
-AVERAGED = 0.99
+AVERAGED = 0.998
 """What is written is the running mean of the weights, of which each step keeps so much."""
 
 
@@ -75,30 +76,46 @@ AVERAGED = 0.99
 @click.option("--heavy", required=True, type=click.Path(path_type=Path, exists=True), help="weights of the 2D labels")
 @click.option("--work", required=True, type=click.Path(path_type=Path), help="folder of pictures and checkpoints")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="the .safetensors file to write")
-@click.option("--people", default=14000, show_default=True, help="rendered people")
-@click.option("--steps", default=4000, show_default=True)
+@click.option("--start", type=click.Path(path_type=Path, exists=True), help="a starter's weights to go on from")
+@click.option("--people", default=24000, show_default=True, help="rendered people")
+@click.option("--steps", default=8500, show_default=True)
 @click.option("--batch-size", default=64, show_default=True)
-@click.option("--learning-rate", default=1e-3, show_default=True)
+@click.option("--learning-rate", default=8e-4, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 def main(
-    motions: Path, photos: Path, heavy: Path, work: Path, out: Path, people: int, steps: int, batch_size: int,
-    learning_rate: float, seed: int,
+    motions: Path, photos: Path, heavy: Path, work: Path, out: Path, start: Path | None, people: int, steps: int,
+    batch_size: int, learning_rate: float, seed: int,
 ) -> None:  # fmt: skip
     """Train the starter's weights."""
     torch.manual_seed(seed)
-    network = StarterNetwork(load_body())
-    network.eyes.load_state_dict(load_landmarks("full").state_dict())
-    network.tail.blocks.load_state_dict(network.eyes.regressor.blocks.state_dict())
+    network = load_starter(str(start)) if start is not None else _beginner()
     network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     see = partial(_seen, network, work / "features", seed)
-    data = {name: see(name, _world(kind, motions, work, people), 1) for name, kind in KINDS.items()}
+    data = {name: see(name, _world(kind, motions, work, people), VIEWS) for name, kind in KINDS.items()}
     pools = {
         "plain": _joined([data["wild"], data["lab"]]),
         "mixed": _joined([data["wild-mixed"], data["lab-mixed"]]),
         "photos": see("photos", photographed(photos, heavy), PHOTO_VIEWS),
     }
-    weights = train(network, pools, work / "training.pt", steps, batch_size, learning_rate, seed)
-    write_state_dict(weights, out, {"body": "free"}, torch.float16)
+    if start is None:
+        _scale(network, pools, seed)
+    train(network, pools, work / "training.pt", steps, batch_size, learning_rate, seed)
+    save_starter(network, out, "free", torch.float16)
+
+
+def _beginner() -> StarterNetwork:
+    """Eyes and tail are "full", the head is untrained."""
+    network = StarterNetwork(load_body())
+    network.eyes.load_state_dict(load_landmarks("full").state_dict())
+    network.tail.blocks.load_state_dict(network.eyes.regressor.blocks.state_dict())
+    return network
+
+
+def _scale(network: StarterNetwork, pools: Mapping[str, Arrays], seed: int) -> None:
+    """Let the head see numbers of one size, whatever the tail's are."""
+    first = _batch(pools, 256, rng(seed, "scale", "train_starter"))
+    with torch.no_grad():
+        network.head.hidden_scale.copy_(1 / (network.tail(first["features"]).std(0) + 0.1))
 
 
 def _world(kind: tuple[str, bool, float], motions: Path, work: Path, people: int) -> Iterator[LabelledFrame]:
@@ -157,12 +174,12 @@ def _batches(frames: Iterator[LabelledFrame], size: int) -> Iterator[list[Labell
 
 
 def _look(network: StarterNetwork, frames: Sequence[LabelledFrame], seed: int, views: int) -> Arrays:
-    augmentation, rows = Augmentation(), []
+    rows = []
     for frame in frames:
         image, random = load_image(frame.image), rng(seed, frame.id, "train_starter")
         for _ in range(views):
-            view = draw_view(frame, augmentation, random)
-            rows.append((as_input(draw_crop(image, view, augmentation, random)), labels(frame, view)))
+            view = draw_view(frame, LOOKS, random)
+            rows.append((as_input(draw_crop(image, view, LOOKS, random)), labels(frame, view)))
     said = []
     for at in range(0, len(rows), 16):
         images = torch.from_numpy(np.stack([image for image, _ in rows[at : at + 16]]))
@@ -180,11 +197,8 @@ def _joined(parts: Sequence[Mapping[str, NDArray]]) -> Arrays:
 def train(
     network: StarterNetwork, pools: Mapping[str, Arrays], checkpoint: Path, steps: int, batch_size: int, rate: float,
     seed: int,
-) -> Mapping[str, Tensor]:  # fmt: skip
-    """Train tail and head; returns the network's state dict with the mean of their last weights."""
-    first = _batch(pools, 256, rng(seed, "scale", "train_starter"))
-    with torch.no_grad():
-        network.head.hidden_scale.copy_(1 / (network.tail(first["features"]).std(0) + 0.1))
+) -> None:  # fmt: skip
+    """Train tail and head, and leave them with the mean of their last weights."""
     learn_in_units(network.tail, TAIL_UNIT)
     trained = [*network.tail.parameters(), *network.head.parameters()]
     optimiser = torch.optim.AdamW(trained, lr=rate, weight_decay=0.05, fused=True)
@@ -213,7 +227,6 @@ def train(
     with torch.no_grad():
         for parameter, value in zip(trained, mean, strict=True):
             parameter.copy_(value)
-    return plain_weights(network)
 
 
 def _understood(network: StarterNetwork, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
