@@ -68,10 +68,10 @@ def guarded(before: Tensor, after: Tensor) -> Tensor:
 
 
 class Aim(nn.Module):
-    """Where the second look goes: landmarks 33 and 34 say it."""
+    """Where the second look goes: landmarks 33 and 34 say it, exactly enough before their heatmaps refine them."""
 
     def forward(self, landmarks: Tensor, squares: Tensor) -> Tensor:
-        """Refined landmarks (B, 39, 5) in pixels of the crops of ``squares`` (B, 4) -> squares (B, 4)."""
+        """Landmarks (B, 39, 5) in pixels of the crops of ``squares`` (B, 4) -> squares (B, 4)."""
         ends = to_wide(landmarks[:, POSE : POSE + 2, :2], squares)
         return guarded(squares, square_of_points(ends[:, 0], ends[:, 1]))
 
@@ -100,8 +100,8 @@ class TwoLooks(nn.Module):
         """Wide crops (B, 3, 448, 448), RGB in 0..1 -> see :class:`Told`; ``flag`` (B,): is there a person?"""
         refuse_coarse(self.second.heatmaps.weight)
         squares = first_square(images)
-        first = self.first(self.cropper(images, squares))
-        squares = self.aim(refined(first["landmarks"], first["heatmaps"]), squares)
+        first = self.first(self.cropper(images, squares), heatmaps=False)
+        squares = self.aim(first["landmarks"], squares)
         second = self.second(self.cropper(images, squares))
         landmarks = refined(second["landmarks"], second["heatmaps"])
         return {**self.told(landmarks, second["world"], squares), "flag": second["flag"]}

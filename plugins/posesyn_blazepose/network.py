@@ -19,6 +19,8 @@ REACH = 4
 """Cells about a landmark in which its heatmap refines it: a window of 9 x 9."""
 SURE = 0.5
 """The heatmap's probability from which it does."""
+CELL_STEP, SURE_STEP = 0.05, 0.01
+"""Widths, in cells and in probability, of what is a jump in MediaPipe."""
 
 
 @frozen
@@ -145,36 +147,45 @@ class LandmarkNetwork(nn.Module):
         self.heatmaps = Convolution(sizes.lateral, LANDMARKS, active=False)
         self.regressor = Regressor(sizes)
 
-    def forward(self, images: Tensor, mask: bool = False) -> dict[str, Tensor]:
+    def forward(self, images: Tensor, mask: bool = False, heatmaps: bool = True) -> dict[str, Tensor]:
         """Crops (B, 3, 256, 256), RGB in 0..1.
 
         ``landmarks`` (B, 39, 5): x, y, z in pixels of the crop, logits of visibility and presence, unrefined; ``flag``
-        (B,) probability of a person; ``heatmaps`` (B, 39, 64, 64) logits; ``world`` (B, 39, 3) metres from the middle
-        of the hips; with ``mask`` its logits (B, 256, 256).
+        (B,) probability of a person; ``world`` (B, 39, 3) metres from the middle of the hips; with ``heatmaps`` their
+        logits (B, 39, 64, 64); with ``mask`` its logits (B, 256, 256).
         """
         half, quarter, eighth, sixteenth, top = self.backbone(images)
-        pyramid = self.pyramid(quarter, eighth, sixteenth, top)
-        masks = {"mask": self.mask(half, pyramid)} if mask else {}
-        x = self.tower(pyramid, eighth, sixteenth) if self.tower is not None else None
-        heatmaps = self.heatmaps(pyramid)
+        said, below = {}, None
+        if mask or heatmaps or self.tower is not None:
+            pyramid = self.pyramid(quarter, eighth, sixteenth, top)
+            if mask:
+                said["mask"] = self.mask(half, pyramid)
+            if self.tower is not None:
+                below = self.tower(pyramid, eighth, sixteenth)
+            if heatmaps:
+                said["heatmaps"] = self.heatmaps(pyramid)
         last = self.regressor.top(top)
-        hidden = self.regressor.blocks(last if x is None else x + last)
-        return {**self.regressor(hidden), "heatmaps": heatmaps, **masks}
+        hidden = self.regressor.blocks(last if below is None else below + last)
+        return {**self.regressor(hidden), **said}
 
 
 def refined(landmarks: Tensor, heatmaps: Tensor) -> Tensor:
     """x and y of landmarks (B, 39, 5) moved to the centre of what their heatmap (B, 39, 64, 64) shows about them.
 
     In a window of 9 x 9 cells about the landmark's own; only where the heatmap is sure. As a sum over the whole map
-    with a weight that is 0 outside the window, so that it can be exported and learnt through.
+    with a weight that is 0 outside the window, so that it can be exported and learnt through. Where MediaPipe's choices
+    jump (the window to the next cell, a heatmap to being sure) this goes over in a small step, so that the last digits
+    of two engines don't end pixels apart.
     """
     cells = torch.arange(CELLS, device=landmarks.device, dtype=landmarks.dtype)
-    own = (landmarks[..., :2].detach() * (CELLS / SIZE)).trunc()
-    near = ((cells - own[..., None]).abs() <= REACH).to(landmarks.dtype)
+    place = landmarks[..., :2].detach() * (CELLS / SIZE)
+    beyond = (cells + 0.5 - place[..., None]).abs() - (REACH + 0.5)
+    near = (0.5 - beyond / CELL_STEP).clamp(0, 1)
     shown = torch.sigmoid(heatmaps) * near[..., 0, None, :] * near[..., 1, :, None]
     total = shown.sum((2, 3))
     columns, rows = (shown.sum(2) * cells).sum(-1), (shown.sum(3) * cells).sum(-1)
-    places = torch.stack([columns, rows], -1) / total.clamp(min=1e-6)[..., None] * (SIZE / CELLS)
-    inside = ((own >= 0) & (own < CELLS)).all(-1)
-    sure = ((shown.amax((2, 3)) >= SURE) & inside)[..., None]
-    return torch.cat([torch.where(sure, places, landmarks[..., :2]), landmarks[..., 2:]], -1)
+    centres = torch.stack([columns, rows], -1) / total.clamp(min=1e-6)[..., None] * (SIZE / CELLS)
+    inside = ((place > -1) & (place < CELLS)).all(-1).to(landmarks.dtype)
+    sure = ((shown.amax((2, 3)) - SURE) / SURE_STEP + 0.5).clamp(0, 1) * inside
+    moved = landmarks[..., :2] + sure[..., None] * (centres - landmarks[..., :2])
+    return torch.cat([moved, landmarks[..., 2:]], -1)
