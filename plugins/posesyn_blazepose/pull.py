@@ -19,38 +19,42 @@ LEAST_INERTIA = 0.01
 """Square metres that no joint's inertia falls below."""
 
 
+PARENTS = list(SMPL24.parents[1:])
+
+
 class Pull(nn.Module):
-    """Turns a body's joints towards points that they should be projected to."""
+    """Turns a body's bones towards points that its joints should be projected to."""
 
     below: Tensor
+    chain: Tensor
 
     def __init__(self, joints: list[int]) -> None:
         """``joints`` (P,) are those that have such a point."""
         super().__init__()
-        self.joints = joints
         rates = torch.tensor([RATES.get(joint, 0.0) for joint in range(24)])
         self.rates = nn.Parameter(rates.repeat(STEPS, 1))
-        below = torch.zeros(24, len(joints), 1)
-        for pair, joint in enumerate(joints):
-            while (joint := SMPL24.parents[joint]) >= 0:
-                below[joint, pair] = 1
-        self.register_buffer("below", below, persistent=False)
+        chain = torch.eye(24)  # which joints (columns) lie on the way from the root to each (rows), itself included
+        for joint in range(1, 24):
+            chain[joint] += chain[SMPL24.parents[joint]]
+        self.register_buffer("chain", chain, persistent=False)
+        hangs = chain[joints].T.clone()
+        hangs[joints, torch.arange(len(joints))] = 0
+        self.register_buffer("below", hangs[..., None], persistent=False)
 
-    def turn(self, step: int, world: Tensor, absolute: Tensor, points: Tensor, weights: Tensor) -> Tensor:
-        """By what each joint's local rotation is to be multiplied from the right (B, 24, 3, 3): less than a radian.
+    def turned(self, step: int, absolute: Tensor, ends: Tensor, points: Tensor, weights: Tensor) -> Tensor:
+        """By what the bones that begin at each joint are turned in a step (B, 24, 3, 3), the joints above included.
 
-        ``world`` (B, 24, 3, 3) the joints' rotations against the T-pose, ``absolute`` (B, 24, 3) their places before
-        the camera, ``points`` (B, P, 2) in focal lengths from its axis, ``weights`` (B, P).
+        ``absolute`` (B, 24, 3) the joints' places before the camera, ``ends`` (B, P, 3) those of them that have one of
+        the ``points`` (B, P, 2), in focal lengths from the camera's axis; ``weights`` (B, P).
         """
-        ends = absolute[:, self.joints]
-        apart = points * ends[..., 2:] - ends[..., :2]
-        force = torch.cat([apart, torch.zeros_like(apart[..., :1])], -1) * weights[..., None]
-        arms = (ends[:, None] - absolute[:, :, None]) * self.below  # (B, 24, P, 3)
-        torque = torch.linalg.cross(arms, force[:, None].expand_as(arms), dim=-1).sum(2)
-        inertia = (arms.square() * weights[:, None, :, None]).sum((2, 3)) + LEAST_INERTIA
-        angle = self.rates[step][:, None] * torque / inertia[..., None]
+        apart = (points * ends[..., 2:] - ends[..., :2]) * weights[..., None]
+        x, y, z = ((ends[:, None] - absolute[:, :, None]) * self.below).unbind(-1)  # (B, 24, P)
+        right, down = apart[:, None].unbind(-1)
+        torque = torch.stack([-z * down, z * right, x * down - y * right], -1).sum(2)
+        inertia = ((x.square() + y.square() + z.square()) * weights[:, None]).sum(2) + LEAST_INERTIA
+        angle = torque * (self.rates[step] / inertia)[..., None]
         steady = angle / (1 + angle.square().sum(-1, keepdim=True)).sqrt()
-        return turn_about((world.mT @ steady[..., None])[..., 0])
+        return turn_about(self.chain @ steady)
 
 
 def turn_about(axes: Tensor) -> Tensor:

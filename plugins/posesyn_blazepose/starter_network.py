@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from posesyn_blazepose.looks import POSE, Cropper, first_square, guarded, refuse_coarse, to_wide, turns
 from posesyn_blazepose.network import SIZE, SIZES, LandmarkNetwork, refined
-from posesyn_blazepose.pull import STEPS, Pull
+from posesyn_blazepose.pull import PARENTS, STEPS, Pull
 from posesyn_blazepose.views import BODY_MARGIN, HIPS, LEAST_TORSO, SHOULDERS
 from posesyn_core.body.model import Body
 from posesyn_core.body.skinning import rigid_chain
@@ -115,6 +115,8 @@ class Head(nn.Module):
         self.second = nn.Linear(HIDDEN, numbers)
         self.trust = nn.Linear(HIDDEN, len(PAIRS) * 3)
         self.pull = Pull(JOINTS)
+        self.register_buffer("parents", torch.tensor(PARENTS), persistent=False)
+        self.register_buffer("ends", torch.tensor(JOINTS), persistent=False)
         identity = torch.tensor([1.0, 0, 0, 0, 1, 0]).repeat(24)
         self.register_buffer("mean", torch.cat([identity, torch.zeros(13)]))
         self.register_buffer("hidden_scale", torch.ones(TAIL))
@@ -126,6 +128,8 @@ class Head(nn.Module):
 
     mean: Tensor
     hidden_scale: Tensor
+    parents: Tensor
+    ends: Tensor
 
     def forward(self, landmarks: Tensor, world: Tensor, hidden: Tensor) -> dict[str, Tensor]:
         """``landmarks`` (B, 39, 5) refined, ``world`` (B, 39, 3), ``hidden`` (B, 1152): see :meth:`_answer`.
@@ -168,19 +172,28 @@ class Head(nn.Module):
 
     def _pulled(self, answer: Mapping[str, Tensor], points: Tensor, weights: Tensor) -> dict[str, Tensor]:
         """The answer, as far away, with its joints nearer to ``points`` (B, P, 2), by ``weights`` (B, P)."""
-        rotations, betas, depth = answer["rotmat"], answer["betas"], answer["transl"][:, 2:]
+        betas, depth = answer["betas"], answer["transl"][:, 2:]
+        world, joints = self.skeleton(answer["rotmat"], betas)
+        bones = joints - torch.cat([joints[:, :1], joints[:, self.parents]], 1)  # the root has none
+        share = weights / weights.sum(1, keepdim=True)
         for step in range(STEPS):
-            world, joints = self.skeleton(rotations, betas)
-            transl = _aside(joints, points, weights, depth)
-            rotations = rotations @ self.pull.turn(step, world, joints + transl[:, None], points, weights)
-        _, joints = self.skeleton(rotations, betas)
-        return _projected(rotations, betas, joints, _aside(joints, points, weights, depth))
+            ends = joints[:, self.ends]
+            transl = _aside(ends, points, share, depth)
+            turned = self.pull.turned(step, joints + transl, ends + transl, points, weights)
+            world = turned @ world
+            above = torch.cat([turned[:, :1], turned[:, self.parents]], 1)
+            bones = (above @ bones[..., None])[..., 0]
+            joints = self.pull.chain @ bones
+        rotations = torch.cat([world[:, :1], world[:, self.parents].mT @ world[:, 1:]], 1)
+        transl = _aside(joints[:, self.ends], points, share, depth)
+        return _projected(rotations, betas, joints, transl[:, 0])
 
 
-def _aside(joints: Tensor, points: Tensor, weights: Tensor, depth: Tensor) -> Tensor:
-    """Where a body of known ``depth`` (B, 1) stands (B, 3)."""
-    place = placed(joints[:, JOINTS], points, weights)
-    return torch.cat([place[:, :2] / place[:, 2:] * depth, depth], 1)
+def _aside(ends: Tensor, points: Tensor, share: Tensor, depth: Tensor) -> Tensor:
+    """Where a body at a known ``depth`` (B, 1) stands (B, 1, 3), so that its joints' ``ends`` (B, P, 3) from the pelvis
+    are seen about ``points`` (B, P, 2); ``share`` (B, P) adds up to 1."""
+    across = points * (ends[..., 2:] + depth[..., None]) - ends[..., :2]
+    return torch.cat([(across * share[..., None]).sum(1, keepdim=True), depth[:, None]], -1)
 
 
 def _projected(rotations: Tensor, betas: Tensor, joints: Tensor, transl: Tensor) -> dict[str, Tensor]:
