@@ -5,6 +5,7 @@ say, so they are never out of date.
 """
 
 import ast
+import html
 import importlib
 import inspect
 import re
@@ -216,11 +217,26 @@ def _table(options: list[Row]) -> str:
 
 
 def _line(row: Row) -> str:
-    return f"| `{row.name}` | {_code(row.type)} | {_code(row.default)} | {cell(row.meaning)} |"
+    return f"| `{row.name}` | {_type(row.type)} | {_default(row.default)} | {cell(row.meaning)} |"
+
+
+def _type(text: str) -> str:
+    if "Choice" in text or "Source" in text:
+        return "components" if text.startswith("tuple") else "component"
+    if text.startswith("a "):
+        return text
+    values = re.sub(r"Literal\[([^]]*)\]", lambda found: found[1].replace(", ", " | "), text)
+    return _code(re.sub(r"\b(?:\w+\.)+(\w+)", r"\1", values))
+
+
+def _default(text: str) -> str:
+    chosen = re.match(r"Choice\(name=('[^']*')", text)
+    return text if text == "required" else _code(chosen[1] if chosen else text)
 
 
 def _code(text: str) -> str:
-    return text if text == "required" or text.startswith("a ") else f"`{cell(text)}`"
+    """In HTML: Markdown has no way to write a bar in code in a table."""
+    return f"<code>{html.escape(text).replace('|', '&#124;')}</code>"
 
 
 def cell(text: str) -> str:

@@ -125,7 +125,7 @@ class Finetune:
 class Recipe:
     """Everything that determines a run."""
 
-    dataset: Choice
+    dataset: Choice = field(metadata={"doc": "the images to mine: a reader"})
     name: str = option("run", "shown in the report")
     seed: int = option(0, "seed of every random draw", least=0)
     body: str = option("", "the SMPL file (.npz or official .pkl) of every stage; empty = the free body")
@@ -133,21 +133,21 @@ class Recipe:
     neighbours: Literal["seen", "masked"] = option(
         "seen", "other people in a picture: as they are, or hidden from estimators as far as labels tell where they are"
     )
-    estimator: Choice = Choice("starter")
+    estimator: Choice = option(Choice("starter"), "the estimator that is improved")
     eem: Choice | None = option(None, "another estimator for EEM than the one that is improved (Table 4)")
     labeller: Choice | None = option(
         None, "with score.labels = 'estimated_...': a 2D keypoint estimator, or another TPE"
     )
-    captioner: Choice = Choice("posecode")
-    motion: Choice = Choice("t2mgpt")
+    captioner: Choice = option(Choice("posecode"), "what describes the hard images")
+    motion: Choice = option(Choice("t2mgpt"), "what generates motions from descriptions and poses")
     reference: Choice | None = option(
         None, "another estimator for the bodies of the reference people than the scoring one (paper: HMR 2.0)"
     )
     reference_dataset: Choice | None = option(
         None, "[reference.dataset]: a reader of other pictures whose people are the references, not the easy samples"
     )
-    animator: Choice = Choice("reprojection")
-    filter: Choice = Choice("tpe_error")
+    animator: Choice = option(Choice("reprojection"), "what draws the reference people in motion")
+    filter: Choice = option(Choice("tpe_error"), "what decides which frames are kept")
     real: tuple[Source, ...] = option(
         (), "real training data: readers of 3D or 2D labels; with a 'weight' each, batches draw from them by it"
     )
