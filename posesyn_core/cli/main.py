@@ -1,6 +1,7 @@
 """The ``posesyn`` command: builds the group, lets plugins add to it, turns errors into sentences."""
 
 import errno
+import io
 import os
 import sys
 import warnings
@@ -82,6 +83,9 @@ cli.add_command(weights.weights)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script; exits with 0, 1 (nothing left, or a bug), 2 (mistake) or 130 (interrupted)."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's idle threads leave the cores to those that read
+    for stream in (sys.stdout, sys.stderr):  # a terminal or pipe that knows ASCII or Windows' letters alone
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     warnings.formatwarning = _warning_text

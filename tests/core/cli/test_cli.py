@@ -1,5 +1,6 @@
 """The command line: light, teaching, and clear about mistakes."""
 
+import os
 import re
 import subprocess
 import sys
@@ -103,6 +104,14 @@ def test_unknown_commands_and_options_exit_with_2(capsys: pytest.CaptureFixture[
     assert output(capsys, "run")[0] == 2
     code, _, message = output(capsys, "select", "nowhere")
     assert code == 2 and "is not a run" in message
+
+
+def test_letters_that_the_terminal_lacks_are_no_error(tmp_path: Path) -> None:
+    script = "from posesyn_core.cli import main; main(['engine', 'list'])"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "POSESYN_CACHE": str(tmp_path / "caché")}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "cach?" in done.stdout
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
