@@ -121,7 +121,7 @@ def filled_in(body: Body, plan: ClipPlan, places: NDArray[np.intp]) -> ClipPlan:
     between = (start * turn).as_rotvec().astype(np.float32).reshape(len(frames), -1, 3)
     transl = plan.transl[before] + share[:, None] * (plan.transl[after] - plan.transl[before])
     between[places], transl[places] = rotations, plan.transl
-    joints3d = _joints(body, between[:, 0], between[:, 1:], plan.betas, transl)
+    joints3d = _joints(_rest(body, plan.betas, None), between[:, 0], between[:, 1:], transl)
     joints3d[places] = plan.joints3d
     joints2d = project(joints3d, plan.camera.focal_length, plan.camera.principal_point)
     return evolve(
