@@ -187,17 +187,17 @@ def read_encoded(image: Path | bytes | FileSlice, most: int = MOST_BYTES + 1) ->
     part = image if isinstance(image, FileSlice) else FileSlice(image, 0, most)
     path = part.path
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
             raise SampleError(f"image {shown(path.name)} is no regular file")
+        if min(most, part.size, found.st_size - part.start) > MOST_BYTES:
+            raise SampleError(f"image {path.name} is larger than {MOST_BYTES >> 20} MiB")
         with path.open("rb") as file:
             file.seek(part.start)
-            data = file.read(min(most, part.size))
+            return file.read(min(most, part.size))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise SampleError(f"image {path.name} can't be read: {reason}") from error
-    if len(data) > MOST_BYTES:
-        raise SampleError(f"image {path.name} is larger than {MOST_BYTES >> 20} MiB")
-    return data
 
 
 def image_size(data: bytes) -> tuple[int, int]:

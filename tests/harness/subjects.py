@@ -511,7 +511,10 @@ def _read_captions(folder: Path) -> Tried:
 
 PW3D = pickled("sequenceFiles/test/*.pkl", lambda data: sum(len(poses) for poses in data["poses"]))
 EMDB = pickled("P0/*/*.pkl", lambda data: int(np.count_nonzero(data["good_frames_mask"])))
-AGORA = pickled("validation_SMPL/SMPL/*.pkl", lambda table: sum(len(row) for row in table["isValid"]))
+AGORA = pickled(
+    "validation_SMPL/SMPL/*.pkl",
+    lambda table: sum(len(row) if isinstance(row, list | tuple | np.ndarray) else 1 for row in table["isValid"]),
+)
 
 
 @_if_it_says

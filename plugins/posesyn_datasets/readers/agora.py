@@ -83,6 +83,10 @@ class AgoraReader:
         for path in self._files:
             table = expect_keys(load_pickle(path), KEYS, path, EXPECTED)
             with reading(path, "annotation file", EXPECTED):
+                rows = {name: len(table[name]) for name in KEYS}
+                if len(set(rows.values())) > 1:
+                    told = ", ".join(f"{name} {count}" for name, count in rows.items())
+                    raise UserError(f"the columns of {str(path)!r} have different numbers of rows: {told}")
                 _check_units(table, path)
                 expect_layout(self.config.root, [_images(path)], "agora", SOURCE)
                 pictures = Pictures(self.config.root / _images(path), follow_links=self.config.follow_links)

@@ -164,6 +164,14 @@ def test_avif_in_the_form_of_heic_is_avif(picture: np.ndarray) -> None:
     assert np.array_equal(decode_image(other), decode_image(data))
 
 
+def test_a_file_that_is_far_too_large_is_not_even_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "large.jpg").open("wb") as file:
+        file.truncate(3 << 30)
+    monkeypatch.setattr(Path, "open", None)
+    with pytest.raises(SampleError, match="larger than 1024 MiB"):
+        load_image(tmp_path / "large.jpg")
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_points_and_boxes_follow_their_pixels(picture: np.ndarray, orientation: int) -> None:
     stored = np.ascontiguousarray(TURNED[orientation](picture))

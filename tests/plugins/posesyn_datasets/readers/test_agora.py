@@ -142,6 +142,13 @@ def test_other_units_and_lacking_columns_are_noticed(root: Path, photo: bytes, d
         read(root)
 
 
+def test_columns_that_do_not_fit_together_are_noticed(root: Path, photo: bytes) -> None:
+    rows = table(people((0, 0, 6), (1, 0.2, 8)), [True, True])
+    write(root, photo, pickle.dumps({**rows, "imgPath": []}))
+    with pytest.raises(UserError, match="have different numbers of rows: imgPath 0, isValid 1"):
+        read(root)
+
+
 def test_what_is_missing_is_said(root: Path, photo: bytes, dump: Dump) -> None:
     root.mkdir()
     with pytest.raises(UserError, match=r"no validation_SMPL/SMPL/validation_0_withjv\.pkl"):
