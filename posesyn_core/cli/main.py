@@ -126,6 +126,8 @@ def _sentence(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno in _DISK:
         where = f" for {error.filename!r}" if error.filename else ""
         return f"{_DISK[error.errno]}{where}; fix that and run the same command again: finished work is kept"
+    if isinstance(error, OSError) and error.errno and error.filename:  # something else stands where a file belongs
+        return f"{str(error.filename)!r} can't be used: {error.strerror}; move it out of the way, or check the path"
     return None
 
 

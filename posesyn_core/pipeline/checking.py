@@ -9,7 +9,7 @@ from attrs import frozen
 from posesyn_core.pipeline.ledger import DONE, INPUTS
 from posesyn_core.pipeline.order import BUILDS_ON, later
 from posesyn_core.pipeline.run import Run
-from posesyn_core.pipeline.seals import DamagedFile, digest
+from posesyn_core.pipeline.seals import DamagedFile, check_regular, digest
 from posesyn_core.pipeline.superseded import set_aside
 from posesyn_core.pipeline.tables import Table, part_number
 
@@ -132,7 +132,10 @@ def _of_frames(run: Run) -> Iterator[Damage]:
             for drawn in row.value.frames if row.value is not None else ():
                 if drawn.on_disk and drawn.digest:
                     try:
+                        check_regular(drawn.image)
                         changed = digest(drawn.image.read_bytes()) != drawn.digest
+                    except ValueError:
+                        changed = True
                     except OSError:
                         yield Damage("animate", drawn.image, "is gone")
                         continue

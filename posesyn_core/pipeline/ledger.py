@@ -16,7 +16,7 @@ from attrs import frozen
 
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.pipeline.order import BUILDS_ON, settings_of
-from posesyn_core.pipeline.seals import DamagedFile, digest, fingerprint
+from posesyn_core.pipeline.seals import DamagedFile, check_regular, digest, fingerprint
 from posesyn_core.pipeline.superseded import set_aside
 from posesyn_core.pipeline.tables import Table, check_remedy, part_number
 from posesyn_core.recipe import Recipe
@@ -110,7 +110,7 @@ class Ledger:
             if self._read(stage, INPUTS) is not None:
                 return
         except DamagedFile:
-            path.unlink()
+            set_aside(self.folder, [path])
         try:
             mark = (self._done(stage) or {}).get(SEAL, {}).get("mark")
         except DamagedFile:
@@ -155,6 +155,10 @@ class Ledger:
 
     def _read(self, stage: str, name: str) -> dict[str, Any] | None:
         path = self.folder / stage / name
+        try:
+            check_regular(path)
+        except ValueError as error:
+            raise DamagedFile(path, str(error), check_remedy(path)) from error
         try:
             found = json.loads(path.read_bytes())
         except FileNotFoundError:

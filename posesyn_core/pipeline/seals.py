@@ -6,6 +6,7 @@ verifies both; reading single columns verifies the footer and, by Parquet's own 
 """
 
 import hashlib
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from functools import singledispatch
@@ -51,6 +52,12 @@ def digest(data: bytes | bytearray | memoryview) -> str:
     return hashlib.blake2b(data, digest_size=_DIGEST).hexdigest()
 
 
+def check_regular(path: Path) -> None:
+    """ValueError if what stands there is no regular file: a folder, a link to nowhere, a pipe, which never ends."""
+    if os.path.lexists(path) and not path.is_file():
+        raise ValueError("is damaged: it is no regular file")
+
+
 def sealed(table: pa.Table, identity: str, rejected: int) -> bytes:
     """The table as a sealed Parquet file; the same table and identity give the same bytes."""
     sink = pa.BufferOutputStream()
@@ -69,6 +76,7 @@ def sealed(table: pa.Table, identity: str, rejected: int) -> bytes:
 
 def read_seal(path: Path) -> Seal:
     """What the footer says, verified. ValueError telling what is wrong with it, OSError if it can't be read."""
+    check_regular(path)
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - _TAIL))
@@ -82,6 +90,7 @@ def read_seal(path: Path) -> Seal:
 
 def read_sealed(path: Path) -> pa.Table:
     """All rows, every byte verified; errors as in :func:`read_seal`."""
+    check_regular(path)
     data = path.read_bytes()
     if len(data) < _TAIL or data[-4:] != _MAGIC or (start := _footer_start(data)) < 0:
         raise ValueError("is truncated or no Parquet file")

@@ -4,6 +4,7 @@
 that it was made by.
 """
 
+import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -33,7 +34,7 @@ def set_aside(run: Path, paths: Iterable[Path]) -> Path | None:
 
     They are moved in the order given, each at once: after a kill it is in one place or in the other.
     """
-    present = [path for path in paths if path.exists()]
+    present = [path for path in paths if os.path.lexists(path)]
     if not present:
         return None
     place = _new_place(run)

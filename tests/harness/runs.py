@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,13 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from attrs import frozen
+
+from posesyn_core.pipeline.run import Run, open_run
 from posesyn_core.pipeline.superseded import FOLDER as SET_ASIDE
-from tests.tiny import folder_data_set
+from posesyn_core.registry import Registry
+from tests.tiny import folder_data_set, small_spin
 
 WORLD = 'name="world", part="lab", split="tests", count=4, image_size=128, workers=1'
 SETTINGS = (
     f"test={{{WORLD}}}", f"real={{{WORLD}}}", f"validation={{{WORLD}}}", "finetune.steps=4", "finetune.batch_size=4",
-    "finetune.validate_every=2", "finetune.real_only=false", "filter.tau=400", "animate.frame_stride=24",
+    "finetune.validate_every=2", "finetune.real_only=false", "filter.tau=100000", "animate.frame_stride=24",
     "synthesize.motions_per_sample=2",
 )  # fmt: skip
 
@@ -37,6 +43,35 @@ class Victim:
         assert done == {"killed": False, "code": 0}, self.folder.with_suffix(".log").read_text()[-3000:]
 
 
+@frozen
+class Finished:
+    """A finished run in ``root/run``: who did it, how, how many changes to its files each stage made, and its files."""
+
+    root: Path
+    victim: Victim
+    arguments: list[str]
+    counts: dict[str, int]
+    whole: dict[str, str]
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "run"
+
+    @property
+    def run(self) -> Run:
+        return open_run(self.folder, Registry.discover())
+
+    def files(self, pattern: str) -> list[Path]:
+        """The files of the run that stages wrote, derived ones left out."""
+        names = (name for name in sorted(self.whole) if re.search(pattern, name) and "/" in name)
+        return [self.folder / name for name in names]
+
+    def heal(self) -> None:
+        """Make the run what it was."""
+        shutil.rmtree(self.folder)
+        shutil.copytree(self.root / "whole", self.folder)
+
+
 @contextmanager
 def victim(folder: Path) -> Iterator[Victim]:
     command = [sys.executable, "-m", "tests.harness.victim", str(folder)]
@@ -49,7 +84,8 @@ def victim(folder: Path) -> Iterator[Victim]:
 def command(root: Path) -> list[str]:
     """The arguments that do the whole loop in ``root/run``, with data that is written to ``root``."""
     recipe = folder_data_set(root, people=6, part="lab")
-    settings = [part for setting in SETTINGS for part in ("--set", setting)]
+    estimator = f'estimator={{name="spin", weights="{small_spin(root)}"}}'
+    settings = [part for setting in (*SETTINGS, estimator) for part in ("--set", setting)]
     return ["run", str(recipe), "--run", str(root / "run"), *settings]
 
 

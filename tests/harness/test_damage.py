@@ -4,7 +4,7 @@ import random
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,39 +12,7 @@ import pytest
 from posesyn_core.cli import main
 from posesyn_core.pipeline.checking import damages
 from posesyn_core.pipeline.order import later
-from posesyn_core.pipeline.run import Run, open_run
-from posesyn_core.registry import Registry
-from tests.harness.runs import Victim, command, contents, differing, victim
-
-
-class Patient:
-    """A finished run that is damaged and repaired over and over."""
-
-    def __init__(self, root: Path, victim: Victim) -> None:
-        self.root, self.folder, self.victim = root, root / "run", victim
-        victim.complete(*command(root))
-        self.whole = contents(self.folder)
-        shutil.copytree(self.folder, root / "whole")
-
-    @property
-    def run(self) -> Run:
-        return open_run(self.folder, Registry.discover())
-
-    def files(self, pattern: str) -> list[Path]:
-        """The files of the run that stages wrote, derived ones left out."""
-        names = (name for name in sorted(self.whole) if re.search(pattern, name) and "/" in name)
-        return [self.folder / name for name in names]
-
-    def heal(self) -> None:
-        shutil.rmtree(self.folder)
-        shutil.copytree(self.root / "whole", self.folder)
-
-
-@pytest.fixture(scope="module")
-def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patient]:
-    root = tmp_path_factory.mktemp("damage")
-    with victim(root / "run") as process:
-        yield Patient(root, process)
+from tests.harness.runs import Finished, contents, differing
 
 
 def flip(path: Path, chance: random.Random) -> None:
@@ -73,63 +41,71 @@ def exchange(path: Path, chance: random.Random) -> None:
 DAMAGES: tuple[Callable[[Path, random.Random], None], ...] = (flip, truncate, remove, exchange)
 PARTS = r"\d{6}\.parquet$"
 EVERYTHING = r"^(?!.*(inputs|done)\.json)"
+PICTURES = r"\d{4}\.jpg$"
+QUICK = ((PARTS, exchange), (PICTURES, remove))
+"""What is tried where time is short."""
 BOOKS = r"(inputs|done)\.json$"
 
 
-def test_a_whole_run_is_told_whole(patient: Patient, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_whole_run_is_told_whole(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
-        main(["check", str(patient.folder)])
-    assert "all files of the run are what was written" in capsys.readouterr().out
+        main(["check", str(finished.folder)])
+    assert "all files of the run are intact" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("harm", DAMAGES)
-@pytest.mark.parametrize("pattern", [PARTS, r"\d{4}\.jpg$"])
+@pytest.mark.parametrize(
+    ("pattern", "harm"),
+    [
+        pytest.param(pattern, harm, marks=() if (pattern, harm) in QUICK else pytest.mark.slow)
+        for pattern in (PARTS, PICTURES)
+        for harm in DAMAGES
+    ],
+)
 def test_damage_is_named_and_repaired_to_the_same_bytes(
-    patient: Patient, harm: Callable[[Path, random.Random], None], pattern: str, capsys: pytest.CaptureFixture[str]
+    finished: Finished, harm: Callable[[Path, random.Random], None], pattern: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     chance = random.Random(f"{harm.__name__} {pattern}")
-    path = chance.choice(patient.files(pattern))
+    path = chance.choice(finished.files(pattern))
     harm(path, chance)
     with pytest.raises(SystemExit, match="1"):
-        main(["check", str(patient.folder)])
+        main(["check", str(finished.folder)])
     told = capsys.readouterr().out
-    assert str(path.relative_to(patient.folder)) in told or path.parent.name in told
+    assert str(path.relative_to(finished.folder)) in told or path.parent.name in told
     repairs = re.findall(r"posesyn (\w+ \S+ --repair)", told)
     assert repairs
     for repair in dict.fromkeys(repairs):
-        patient.victim.complete(*repair.split())
-    assert differing(contents(patient.folder), patient.whole) == []
+        finished.victim.complete(*repair.split())
+    assert differing(contents(finished.folder), finished.whole) == []
 
 
 def test_a_foreign_file_and_a_foreign_part_are_named_and_set_aside(
-    patient: Patient, capsys: pytest.CaptureFixture[str]
+    finished: Finished, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    parts = patient.files(rf"^caption/{PARTS}")
-    (patient.folder / "caption" / "notes.txt").write_text("mine")
+    parts = finished.files(rf"^caption/{PARTS}")
+    (finished.folder / "caption" / "notes.txt").write_text("mine")
     shutil.copy(parts[0], parts[0].with_name("000077.parquet"))
     with pytest.raises(SystemExit, match="1"):
-        main(["check", str(patient.folder)])
+        main(["check", str(finished.folder)])
     told = capsys.readouterr().out
     assert "caption/notes.txt does not belong to the run" in told
     assert "caption/000077.parquet does not belong to the table" in told
-    patient.victim.complete("caption", str(patient.folder), "--repair")
-    assert differing(contents(patient.folder), patient.whole) == []
-    assert [path.read_text() for path in patient.folder.rglob("notes.txt")] == ["mine"]
+    finished.victim.complete("caption", str(finished.folder), "--repair")
+    assert differing(contents(finished.folder), finished.whole) == []
+    assert [path.read_text() for path in finished.folder.rglob("notes.txt")] == ["mine"]
 
 
-def test_a_stage_does_not_build_on_damaged_parts(patient: Patient, capsys: pytest.CaptureFixture[str]) -> None:
-    part = patient.files(rf"^synthesize/{PARTS}")[-1]
+def test_a_stage_does_not_build_on_damaged_parts(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
+    part = finished.files(rf"^synthesize/{PARTS}")[-1]
     part.unlink()
     with pytest.raises(SystemExit, match="2"):
-        main(["animate", str(patient.folder), "--restart", "animate"])
-    assert f"'{part}' is gone; `posesyn check {patient.folder}`" in capsys.readouterr().err
-    patient.heal()
+        main(["animate", str(finished.folder), "--restart", "animate"])
+    assert f"'{part}' is gone; `posesyn check {finished.folder}`" in capsys.readouterr().err
 
 
-def test_every_flipped_bit_of_a_table_is_noticed(patient: Patient) -> None:
+def test_every_flipped_bit_of_a_table_is_noticed(finished: Finished) -> None:
     chance = random.Random(0)
-    tables = patient.run.tables()
-    for part in chance.sample(patient.files(PARTS), 6):
+    tables = finished.run.tables()
+    for part in chance.sample(finished.files(PARTS), 6):
         before = part.read_bytes()
         table = next(table for table in tables.values() if table.folder == part.parent)
         for _ in range(70):
@@ -140,12 +116,12 @@ def test_every_flipped_bit_of_a_table_is_noticed(patient: Patient) -> None:
 
 
 @pytest.mark.slow
-def test_hundreds_of_damages(patient: Patient, capsys: pytest.CaptureFixture[str]) -> None:
+def test_hundreds_of_damages(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
     """All noticed; a sample of them repaired."""
     chance, noticed, repaired = random.Random(1), Counter[str](), 0
     for number in range(300):
         pattern = chance.choice((PARTS, EVERYTHING, BOOKS))
-        path, harm = chance.choice(patient.files(pattern)), chance.choice(DAMAGES)
+        path, harm = chance.choice(finished.files(pattern)), chance.choice(DAMAGES)
         before = path.read_bytes()
         harm(path, chance)
         if path.exists() and path.read_bytes() == before:
@@ -153,13 +129,13 @@ def test_hundreds_of_damages(patient: Patient, capsys: pytest.CaptureFixture[str
         if path.name == "done.json" and not path.exists() and not later(path.parent.name):
             path.write_bytes(before)  # a stage that nobody has gone on from is unfinished without, not damaged
             continue
-        found = list(damages(patient.run))
+        found = list(damages(finished.run))
         assert found, (path, harm)
         noticed[harm.__name__] += 1
         if number % 6 == 0:
             for stage in dict.fromkeys(damage.stage for damage in found):
-                patient.victim.complete(stage, str(patient.folder), "--repair")
-            assert differing(contents(patient.folder), patient.whole) == [], (path, harm)
+                finished.victim.complete(stage, str(finished.folder), "--repair")
+            assert differing(contents(finished.folder), finished.whole) == [], (path, harm)
             repaired += 1
         else:
             path.write_bytes(before)

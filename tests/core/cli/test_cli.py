@@ -114,6 +114,13 @@ def test_letters_that_the_terminal_lacks_are_no_error(tmp_path: Path) -> None:
     assert "cach?" in done.stdout
 
 
+def test_a_folder_where_a_file_belongs_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "recipe.toml").mkdir()
+    with pytest.raises(SystemExit, match="2"):
+        main(["report", str(tmp_path)])
+    assert "recipe.toml" in capsys.readouterr().err
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     code, text, _ = output(capsys, "--version")
     assert code == 0 and "posesyn" in text
