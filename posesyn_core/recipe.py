@@ -301,7 +301,10 @@ def _choice(value: Any, _: Any) -> Choice:
         raise ValueError("needs the key 'name' (which component)")
     name = strictly(options.pop("name"), str)
     engine = options.pop("engine", {})
-    engine = {"name": engine} if isinstance(engine, str) else dict(engine)
+    engine = {"name": engine} if isinstance(engine, str) else engine
+    if not isinstance(engine, Mapping):
+        raise TypeError(f"has an 'engine' that is neither a name nor a section: {engine!r}")
+    engine = dict(engine)
     engine_name = strictly(engine.pop("name", EngineChoice().name), str)
     tolerance = strictly_float(engine.pop("tolerance")) if "tolerance" in engine else None
     label = strictly(options.pop("label", name), str)

@@ -76,6 +76,7 @@ def test_what_is_written_reads_back_the_same() -> None:
         ("score=3", ["'score'", "must be a section"]),
         ("export.formats=coco", ["export.formats", "must be a list"]),
         ("dataset={}", ["dataset", "needs the key 'name'"]),
+        ('dataset={name="folder", engine=3}', ["dataset", "neither a name nor a section: 3"]),
         ("filter.tau", ["section.key=value"]),
     ],
 )
