@@ -23,6 +23,7 @@ from posesyn_core.cli import (
     running,
     sweep,
     taking,
+    view,
     weights,
 )
 from posesyn_core.errors import NothingLeft, PoseSynError, PoseSynWarning
@@ -49,6 +50,7 @@ def cli(debug: bool) -> None:
       posesyn resume RUN            continue an interrupted run
       posesyn check RECIPE          what a run needs and this machine lacks
       posesyn predict IMAGE         the poses that an estimator finds in a picture
+      posesyn view RUN              its report in the browser, live
       posesyn preview RUN           a run's clips beside their guidance maps
       posesyn export-motion RUN     its motions for Blender and others
       posesyn doctor                what this machine has and what it lacks
@@ -77,6 +79,7 @@ cli.add_command(keeping.superseded)
 cli.add_command(sweep.sweep)
 cli.add_command(taking.export_fiftyone)
 cli.add_command(taking.export_motion)
+cli.add_command(view.view)
 cli.add_command(weights.weights)
 
 

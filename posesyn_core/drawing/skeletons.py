@@ -41,7 +41,7 @@ def draw_skeleton(
     reach = 4 * max(image.shape)  # far away joints still give their bone's direction, and fit OpenCV's integers
     fixed = np.round(np.clip(np.where(shown[:, None], points, 0), -reach, reach) * _SUBPIXEL).astype(int)
     thickness = thickness or max(2, round(max(image.shape) / 250))
-    colour = [_colour(name, colours) for name in joints.joints]
+    colour = [colour_of(name, colours) for name in joints.joints]
     drawn = image.copy()
     for parent, child in joints.bones:
         if shown[parent] and shown[child]:
@@ -88,6 +88,7 @@ def _darken(image: Image, x: int, y: int, width: int, height: int) -> None:
     part[:] = (_SHADE * part).astype(np.uint8)
 
 
-def _colour(joint: str, colours: tuple[Colour, Colour, Colour]) -> Colour:
+def colour_of(joint: str, colours: tuple[Colour, Colour, Colour]) -> Colour:
+    """A joint's colour, of those for left, right and middle joints."""
     left, right, middle = colours
     return left if joint.startswith("left_") else right if joint.startswith("right_") else middle

@@ -1,7 +1,7 @@
 """Stage 9: measure the estimator as shipped and after each training on held-out data.
 
-Beside the figures, ``evaluate/<variant>/`` gets for every test set the values of every sample (Parquet) and a sheet of
-the worst cases (JPEG).
+Beside the figures, ``evaluate/<variant>/`` gets for every test set the values of every sample (Parquet) and the worst
+cases, as a sheet (JPEG) and as numbers (npz).
 """
 
 import statistics
@@ -20,6 +20,7 @@ from posesyn_core.errors import UserError
 from posesyn_core.files.images import encode_jpeg
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.files.presence import smpl_file
+from posesyn_core.pipeline.cases import write_cases
 from posesyn_core.pipeline.entries import Usable
 from posesyn_core.pipeline.finetune import POSESYN, weights_of
 from posesyn_core.pipeline.run import Run
@@ -29,6 +30,8 @@ from posesyn_core.training.evaluate import evaluate as measure
 from posesyn_core.values import EvaluationProtocol, Sample
 
 SHIPPED = "shipped"
+WORST = "-worst"
+"""How the files of the worst cases end."""
 COUNTS = ("samples", "rejected")
 """Figures that are numbers of samples."""
 Figures = dict[str, float | int]
@@ -187,10 +190,14 @@ def _write(folder: Path, test_set: TestSet, found: Evaluation) -> None:
     errors = next((found.values[name] for name in ("mpjpe", "pve") if name in found.values), None)
     if errors is None and "pckh" in found.values:
         errors = 100 - found.values["pckh"]
+    if errors is None:
+        return
     by_id = {sample.id: sample for sample in test_set.samples}
-    sheet = None if errors is None else worst_cases([by_id[name] for name in found.ids], found.predictions, errors)
+    samples = [by_id[name] for name in found.ids]
+    write_cases(folder / f"{test_set.label}{WORST}.npz", samples, found.predictions, errors)
+    sheet = worst_cases(samples, found.predictions, errors)
     if sheet is not None:
-        write_atomic(folder / f"{test_set.label}-worst.jpg", encode_jpeg(sheet))
+        write_atomic(folder / f"{test_set.label}{WORST}.jpg", encode_jpeg(sheet))
 
 
 def mean_over_sets(figures: Sequence[Figures]) -> Figures:

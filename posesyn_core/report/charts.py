@@ -40,10 +40,15 @@ class Bar:
 
 @frozen
 class Axes:
-    """Data coordinates -> pixels of a chart whose axes start at 0 and end at ``x_high`` and ``y_high``."""
+    """Data coordinates -> pixels of a chart whose axes start at 0 and end at ``x_high`` and ``y_high``.
+
+    An axis that counts (``whole_x``, ``whole_y``) has ticks at whole numbers alone.
+    """
 
     x_high: float
     y_high: float
+    whole_x: bool = False
+    whole_y: bool = False
 
     def x(self, value: ArrayLike) -> NDArray[np.float64]:
         return LEFT + np.asarray(value, np.float64) / self.x_high * (WIDTH - LEFT - RIGHT)
@@ -53,13 +58,13 @@ class Axes:
 
     def draw(self, x_label: str, y_label: str) -> Markup:
         """Grid lines, ticks and the names of both axes."""
+        along, across = ticks(self.x_high, self.whole_x), ticks(self.y_high, self.whole_y)
         parts = [
             _line(LEFT, y, WIDTH - RIGHT, y, "grid") + _text(LEFT - 6, y + 4, f"{tick:g}", "end")
-            for tick, y in zip(ticks(self.y_high), self.y(ticks(self.y_high)), strict=True)
+            for tick, y in zip(across, self.y(across), strict=True)
         ]
         parts += [
-            _text(x, HEIGHT - BOTTOM + 16, f"{tick:g}", "middle")
-            for tick, x in zip(ticks(self.x_high), self.x(ticks(self.x_high)), strict=True)
+            _text(x, HEIGHT - BOTTOM + 16, f"{tick:g}", "middle") for tick, x in zip(along, self.x(along), strict=True)
         ]
         parts.append(_text(WIDTH - RIGHT, HEIGHT - 8, x_label, "end", "axis"))
         parts.append(_text(4, 13, y_label, "start", "axis"))
@@ -77,12 +82,15 @@ class Axes:
         return Markup("").join(parts)
 
 
-def ticks(high: float) -> NDArray[np.float64]:
-    """Round numbers from 0 to ``high``: 3 to 6 of them, in steps of 1, 2 or 5 times a power of ten."""
+def ticks(high: float, whole: bool = False) -> NDArray[np.float64]:
+    """Round numbers from 0 to ``high``: 3 to 6 of them, in steps of 1, 2 or 5 times a power of ten.
+
+    Of ``whole`` numbers alone there may be fewer.
+    """
     rough = high / 5
     power = 10.0 ** np.floor(np.log10(rough))
     step = power * next(factor for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
-    return np.arange(0, high * (1 + 1e-9), step)
+    return np.arange(0, high * (1 + 1e-9), max(step, 1) if whole else step)
 
 
 def histogram(values: NDArray[np.floating], marks: Sequence[Mark], x_label: str, y_label: str, alt: str) -> Markup:
@@ -93,7 +101,7 @@ def histogram(values: NDArray[np.floating], marks: Sequence[Mark], x_label: str,
     high = max(min(float(values.max()), 2 * float(np.percentile(values, 99))), 1e-6) * 1.02
     bins = int(np.clip(2 * np.sqrt(len(values)), 10, 40))
     counts, edges = np.histogram(np.clip(values, 0, high), bins, (0, high))
-    axes = Axes(high, max(float(counts.max()) * 1.15, 1.0))
+    axes = Axes(high, max(float(counts.max()) * 1.15, 1.0), whole_y=True)
     bars = (
         Markup('<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" class="fill"/>').format(
             axes.x(low) + 0.5, axes.y(count), axes.x(up) - axes.x(low) - 1, axes.y(0) - axes.y(count)
@@ -127,7 +135,7 @@ def curve(
 def lines(series: Mapping[str, NDArray[np.floating]], x_label: str, y_label: str, alt: str) -> Markup:
     """Named lines through points (N, 2) each, with their dots; the name stands at the last one."""
     everything = np.concatenate(list(series.values()))
-    axes = Axes(max(float(everything[:, 0].max()), 1.0), float(everything[:, 1].max()) * 1.15)
+    axes = Axes(max(float(everything[:, 0].max()), 1.0), float(everything[:, 1].max()) * 1.15, whole_x=True)
     parts = [axes.draw(x_label, y_label)]
     for name, points in series.items():
         places = list(zip(axes.x(points[:, 0]), axes.y(points[:, 1]), strict=True))

@@ -274,7 +274,6 @@ def funnel(run: Run, judged: Sequence[Judged]) -> list[Step]:
         step("clips", "animate", len(clips)),
         step("frames drawn", "animate", sum(clips)),
         step("frames kept", "filter", kept, share),
-        step("frames dropped", "filter", len(judged) - kept, "by the filter"),
     ]
 
 

@@ -14,6 +14,7 @@ from posesyn_core.method import eem
 from posesyn_core.pipeline.run import EASY, HARD, Run, Selected
 from posesyn_core.report import charts, figures
 from posesyn_core.report.figures import unit_of
+from posesyn_core.report.large import Beside, zoom
 from posesyn_core.report.pictures import Card, encoded, person
 from posesyn_core.values import ScoredSample
 
@@ -72,12 +73,12 @@ def _error_histogram(run: Run, scores: figures.ScoreFigures, selected: Sequence[
     return charts.histogram(scores.errors, marks, f"Eq. 1 error ({unit_of(run)})", "samples", alt)
 
 
-def mined(run: Run) -> dict[str, Any]:
+def mined(run: Run, beside: Beside) -> dict[str, Any]:
     """The hardest and the easiest samples (the paper's Fig. 3)."""
     hard, easy = run.of_role(HARD), run.of_role(EASY)
     return {
-        "hard": [_card(run, s) for s in hard[:HARD_SHOWN]],
-        "easy": [_card(run, s) for s in easy[:EASY_SHOWN]],
+        "hard": [_card(run, s, beside) for s in hard[:HARD_SHOWN]],
+        "easy": [_card(run, s, beside) for s in easy[:EASY_SHOWN]],
         "hard_total": len(hard),
         "easy_total": len(easy),
         "random": run.recipe.score.method == "random",
@@ -88,16 +89,23 @@ def mined(run: Run) -> dict[str, Any]:
     }
 
 
-def _card(run: Run, selected: Selected) -> Card:
+def _card(run: Run, selected: Selected, beside: Beside) -> Card:
     scored = selected.scored
-    sample, estimate = scored.sample, scored.estimate
-    overlays = [
-        Overlay(sample.keypoints2d, sample.joint_set, sample.confidence > 0, LABELLED),
-        Overlay(estimate.joints2d, estimate.joint_set, known_joints(estimate, 2), PREDICTED),
-    ]
-    alt = f"{sample.id} with the labelled and the predicted skeleton"
+    overlays = seen(scored)
+    alt = f"{scored.sample.id} with the labelled and the predicted skeleton"
     note = f"{figures.mean_joint_error(scored):.1f} {unit_of(run)} a joint"
-    return Card(person(sample, overlays, alt), f"error {scored.error:.1f}", note, sample.id)
+    head = f"error {scored.error:.1f}"
+    large = zoom([beside.panel(scored.sample, f"{head}, {note}", overlays)])
+    return Card(person(scored.sample, list(overlays.values()), alt), head, note, scored.sample.id, zoom=large)
+
+
+def seen(scored: ScoredSample) -> dict[str, Overlay]:
+    """The labelled and the predicted skeleton of a sample, by name."""
+    sample, estimate = scored.sample, scored.estimate
+    return {
+        "labelled": Overlay(sample.keypoints2d, sample.joint_set, sample.confidence > 0, LABELLED),
+        "predicted": Overlay(estimate.joints2d, estimate.joint_set, known_joints(estimate, 2), PREDICTED),
+    }
 
 
 def _groups(run: Run, hard: Sequence[Selected]) -> list[list[ScoredSample]]:

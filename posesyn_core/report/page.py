@@ -1,7 +1,9 @@
-"""``report.html``: one self-contained page about a run, finished or not.
+"""``report.html``: one page about a run, finished or not, that needs no server and no network.
 
 Everything on the page follows from the run directory alone (no dates, no paths of the machine beyond the recipe's), so
-the same run gives the same bytes. Long tables are shown in part, and the page says so: it stays below about 8 MB.
+the same run gives the same bytes. Long tables are shown in part, and the page says so: it stays below 5 MB. What it
+opens on a click (large pictures, further pages of motions) lies beside it, in ``report.files/`` and the run's own
+folders, and is read when it is looked at; without them the page is whole but for that.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,46 +17,73 @@ from markupsafe import Markup, escape
 from posesyn_core.drawing.sheets import LABELLED, PREDICTED
 from posesyn_core.drawing.skeletons import LEFT, MIDDLE, RIGHT, Colour
 from posesyn_core.drawing.truth import BOX, TRUTH
-from posesyn_core.files.paths import write_atomic
+from posesyn_core.files.paths import atomic_folder, write_atomic
 from posesyn_core.method import eem
 from posesyn_core.pipeline.parts import parts
 from posesyn_core.pipeline.run import Run
 from posesyn_core.recipe import unstructure
-from posesyn_core.report import figures, mining, synthesis, training
+from posesyn_core.report import figures, mining, scenes, synthesis, training
 from posesyn_core.report.figures import unit_of
+from posesyn_core.report.large import FILES, Beside
+from posesyn_core.report.summary import summary
+
+HERE = Path(__file__).parent
 
 
 def write_report(run: Run) -> Path:
-    """Write ``report.html`` atomically and return its path; stages that have not run say so in their section."""
-    judged = list(figures.judged_frames(run))
-    page = template("report.html").render(
-        name=run.recipe.name,
-        seed=run.recipe.seed,
-        parts=list(_components(run)),
-        funnel=figures.funnel(run, judged),
-        rejections=figures.rejections(run),
-        weakness=mining.weakness(run),
-        comparison=training.comparison(run),
-        mining=mining.mined(run),
-        motions=synthesis.motions(run),
-        clips=synthesis.clips(run, judged),
-        passing=synthesis.passing(run, judged),
-        data=training.data(run),
-        crop=eem.CROP,
-        unit=unit_of(run),
-        recipe=tomli_w.dumps(unstructure(run.recipe)),
-        missing={stage: not table.parts() for stage, table in run.tables().items()},
-        colours=colours(),
-    )
+    """Write ``report.html`` and the files beside it, atomically, and return its path.
+
+    Stages that have not run say so in their section.
+    """
+    with atomic_folder(run.folder / FILES) as files:
+        page = _page(run, Beside(files, run.folder))
     target = run.folder / "report.html"
     write_atomic(target, page)
     return target
 
 
+def _page(run: Run, beside: Beside) -> str:
+    judged = list(figures.judged_frames(run))
+    body, rejected = scenes.run_body(run), figures.rejections(run)
+    comparison = training.comparison(run, body)
+    motions = synthesis.motions(run, body)
+    shared = {"missing": {stage: not table.parts() for stage, table in run.tables().items()}, "colours": colours()}
+    first: Sequence[synthesis.MotionCard] = ()
+    for number, cards in enumerate(motions["pages"]):
+        if number == 0:
+            first = cards
+        else:
+            beside.page("motions", number, template("motions.html").render(cards=cards, **shared))
+    return template("report.html").render(
+        name=run.recipe.name,
+        seed=run.recipe.seed,
+        summary=summary(run, judged, comparison),
+        parts=list(_components(run)),
+        funnel=figures.funnel(run, judged),
+        rejections=rejected,
+        weakness=mining.weakness(run),
+        comparison=comparison,
+        mining=mining.mined(run, beside),
+        motions=motions,
+        cards=first,
+        clips=synthesis.clips(run, judged, beside),
+        passing=synthesis.passing(run, judged),
+        data=training.data(run),
+        crop=eem.CROP,
+        unit=unit_of(run),
+        recipe=tomli_w.dumps(unstructure(run.recipe)),
+        files=FILES,
+        faces="" if body is None else scenes.packed_faces(body),
+        three=Markup((HERE / "three" / "three.min.js").read_text(encoding="utf-8")),
+        script=Markup((HERE / "page.js").read_text(encoding="utf-8")),
+        **shared,
+    )
+
+
 @cache
 def template(name: str) -> jinja2.Template:
     """A page of this folder, strict about what it is given."""
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    loader = jinja2.FileSystemLoader(HERE)
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -24,13 +24,17 @@ class Picture:
 
 @frozen
 class Card:
-    """A picture with what there is to say about it, in bold, plainly, and as an id; ``tone`` is a style class."""
+    """A picture with what there is to say about it, in bold, plainly, and as an id; ``tone`` is a style class.
+
+    ``zoom`` is what a click opens (:func:`posesyn_core.report.large.zoom`).
+    """
 
     picture: Picture
     head: str
     note: str = ""
     id: str = ""
     tone: str = ""
+    zoom: str = ""
 
 
 def person(of: Sample | LabelledFrame, overlays: Sequence[Overlay], alt: str, side: int = 256) -> Picture:

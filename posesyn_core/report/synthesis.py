@@ -1,6 +1,7 @@
 """What the report says of motions, clips and the frames that the filter kept."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -8,52 +9,78 @@ import numpy as np
 from attrs import frozen
 from markupsafe import Markup
 
+from posesyn_core.body.model import Body
 from posesyn_core.drawing.sheets import Overlay, spread
-from posesyn_core.pipeline.run import HARD, FilteredFrame, Run
+from posesyn_core.pipeline.run import HARD, FilteredFrame, Run, Selected
 from posesyn_core.report import charts, figures
+from posesyn_core.report.large import Beside, Panel, zoom
+from posesyn_core.report.mining import seen
 from posesyn_core.report.pictures import Card, Picture, person
-from posesyn_core.values import Motion, Sample, ScoredSample
+from posesyn_core.report.scenes import clip_scene, fitted_poses, motion_scene
+from posesyn_core.values import FloatArray, Motion, Sample, ScoredSample
 
-MOTIONS_SHOWN, CLIPS_SHOWN, FRAMES_SHOWN = 24, 12, 3
+MOTIONS_PAGE, MOTIONS_MOST, CLIPS_SHOWN, FRAMES_SHOWN = 12, 600, 12, 3
 
 
 @frozen
 class MotionCard:
-    """A hard sample's photograph, caption and motion."""
+    """A hard sample's photograph, caption and motion; ``scene`` is what can be turned, as JSON."""
 
     picture: Picture
     title: str
     caption: str
     strip: Markup | None = None
     note: str = ""
+    scene: str = ""
 
 
 @frozen
 class ClipCard:
-    """A clip: its reference person, frames that were kept, and frames that were not."""
+    """A clip: the photograph that it is made for, its reference person, frames that were kept, and that were not.
 
+    ``scene`` is what can be turned, as JSON.
+    """
+
+    hard: Card | None
     reference: Card
     title: str
     caption: str
     note: str
     kept: Sequence[Card]
     dropped: Sequence[Card]
+    scene: str
 
 
-def motions(run: Run) -> dict[str, Any]:
-    """Caption and motion of the hardest samples, the first motion of each."""
-    hard = [selected.scored for selected in run.of_role(HARD)]
+def motions(run: Run, body: Body | None) -> dict[str, Any]:
+    """Caption and motion of the hardest samples, the first motion of each, in ``pages`` of cards."""
     captions = {captioned.sample_id: captioned.caption for captioned in run.captions.values()}
-    shown = [scored for scored in hard if scored.sample.id in captions][:MOTIONS_SHOWN]
+    hard = [selected for selected in run.of_role(HARD) if selected.scored.sample.id in captions][:MOTIONS_MOST]
     by_sample: dict[str, list[Motion]] = {}
     for motion in run.motions.values():
         by_sample.setdefault(motion.sample_id, []).append(motion)
-    cards = [_motion_card(s, captions[s.sample.id], by_sample.get(s.sample.id, [])) for s in shown]
-    return {"cards": cards, "total": len(captions)}
+    pages = (
+        _motion_page(run, body, hard[at : at + MOTIONS_PAGE], captions, by_sample)
+        for at in range(0, len(hard), MOTIONS_PAGE)
+    )
+    return {"pages": pages, "count": -(-len(hard) // MOTIONS_PAGE), "shown": len(hard), "total": len(captions)}
 
 
-def _motion_card(scored: ScoredSample, caption: str, motions: Sequence[Motion]) -> MotionCard:
-    sample = scored.sample
+def _motion_page(
+    run: Run,
+    body: Body | None,
+    hard: Sequence[Selected],
+    captions: Mapping[str, str],
+    motions: Mapping[str, Sequence[Motion]],
+) -> list[MotionCard]:
+    fitted = fitted_poses(run, body, hard)
+    return [
+        _motion_card(one, captions[one.scored.sample.id], motions.get(one.scored.sample.id, ()), pose)
+        for one, pose in zip(hard, fitted, strict=True)
+    ]
+
+
+def _motion_card(selected: Selected, caption: str, motions: Sequence[Motion], fitted: FloatArray | None) -> MotionCard:
+    sample = selected.scored.sample
     picture = person(sample, [], f"Photograph of {sample.id}", side=192)
     if not motions:
         return MotionCard(picture, sample.id, caption)
@@ -63,10 +90,11 @@ def _motion_card(scored: ScoredSample, caption: str, motions: Sequence[Motion]) 
     seconds = len(motion.joints) / motion.fps
     note = f"{len(motion.joints)} frames, {seconds:.1f} s, {way:.1f} m on the ground{more}"
     strip = charts.motion_strip(motion.joints, f"Eight moments of the motion made from: {caption}")
-    return MotionCard(picture, sample.id, caption, strip, note)
+    scene = json.dumps(motion_scene(selected, fitted, motion))
+    return MotionCard(picture, sample.id, caption, strip, note, scene)
 
 
-def clips(run: Run, judged: Sequence[figures.Judged]) -> dict[str, Any]:
+def clips(run: Run, judged: Sequence[figures.Judged], beside: Beside) -> dict[str, Any]:
     """Clips spread evenly over all, each with some kept and some dropped frames."""
     by_clip = {clip: list(frames) for clip, frames in groupby(judged, key=lambda frame: frame.clip)}
     names = spread(list(by_clip), CLIPS_SHOWN)
@@ -76,6 +104,7 @@ def clips(run: Run, judged: Sequence[figures.Judged]) -> dict[str, Any]:
     }
     clips = run.clips.pick(names)
     frames = run.frames.pick(f.unit for groups in chosen.values() for group in groups for f in group)
+    hard = run.scored.pick(clip.plan.sample_id for clip in clips.values())
     cards, left_out = [], False
     for name in names:
         plan = clips[name].plan
@@ -84,10 +113,25 @@ def clips(run: Run, judged: Sequence[figures.Judged]) -> dict[str, Any]:
         left_out = left_out or len(there) < len(dropped)
         passed = sum(frame.keep for frame in by_clip[name])
         note = f"{passed} of {len(by_clip[name])} frames kept; joints -> SMPL residual {plan.residual_mm:.1f} mm"
-        shown = ([_frame_card(frame) for frame in group] for group in (kept, there))
-        cards.append(ClipCard(_reference_card(plan.reference), name, plan.caption, note, *shown))
+        real = _real_panel(beside, hard.get(plan.sample_id))
+        shown = ([_frame_card(frame, beside, real) for frame in group] for group in (kept, there))
+        first = None if plan.sample_id not in hard else _hard_card(hard[plan.sample_id], real)
+        reference, scene = _reference_card(plan.reference, beside), json.dumps(clip_scene(plan))
+        cards.append(ClipCard(first, reference, name, plan.caption, note, *shown, scene))
     shape = (run.summary("animate") or {}).get("shape", "")
     return {"cards": cards, "total": len(by_clip), "left_out": left_out, "shape": shape}
+
+
+def _real_panel(beside: Beside, scored: ScoredSample | None) -> Panel | None:
+    if scored is None:
+        return None
+    return beside.panel(scored.sample, f"Real: the photograph that is hard (error {scored.error:.0f})", seen(scored))
+
+
+def _hard_card(scored: ScoredSample, panel: Panel | None) -> Card:
+    sample = scored.sample
+    picture = person(sample, list(seen(scored).values()), f"The hard photograph {sample.id}", side=192)
+    return Card(picture, "hard photograph", f"error {scored.error:.0f}", sample.id, zoom=zoom([panel]))
 
 
 def _on_disk(filtered: FilteredFrame) -> bool:
@@ -96,17 +140,21 @@ def _on_disk(filtered: FilteredFrame) -> bool:
     return isinstance(image, bytes) or image.exists()
 
 
-def _reference_card(reference: Sample) -> Card:
-    return Card(person(reference, [], f"Reference photograph {reference.id}", side=192), "reference", id=reference.id)
+def _reference_card(reference: Sample, beside: Beside) -> Card:
+    picture = person(reference, [], f"Reference photograph {reference.id}", side=192)
+    large = zoom([beside.panel(reference, f"The reference person {reference.id}")])
+    return Card(picture, "reference", id=reference.id, zoom=large)
 
 
-def _frame_card(filtered: FilteredFrame) -> Card:
+def _frame_card(filtered: FilteredFrame, beside: Beside, real: Panel | None) -> Card:
     frame, verdict = filtered.frame, filtered.verdict
     tone = "kept" if verdict.keep else "dropped"
     alt = f"Synthesised frame {filtered.index} of {filtered.clip} with its label, {tone}"
-    picture = person(frame, [Overlay(frame.joints2d, frame.joint_set, frame.confidence > 0)], alt, side=192)
+    label = Overlay(frame.joints2d, frame.joint_set, frame.confidence > 0)
     error = f", {verdict.error:.0f} mm" if np.isfinite(verdict.error) else ""
-    return Card(picture, tone + error, verdict.reason, tone=tone)
+    made = beside.panel(frame, f"Synthesised: frame {filtered.index}, {tone}{error}", {"label": label})
+    large = zoom([real, made]) if made is not None else ""
+    return Card(person(frame, [label], alt, side=192), tone + error, verdict.reason, tone=tone, zoom=large)
 
 
 def passing(run: Run, judged: Sequence[figures.Judged]) -> dict[str, Any] | None:

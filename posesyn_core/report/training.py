@@ -1,20 +1,24 @@
 """What the report says of the training: its data, and the errors before and after."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
+from posesyn_core.body.model import Body
 from posesyn_core.drawing.sheets import COLUMNS, ROWS, spread
 from posesyn_core.drawing.truth import TRUTH_SHEET, truth_sheet
 from posesyn_core.files.images import encode_jpeg
+from posesyn_core.pipeline.evaluate import WORST
 from posesyn_core.pipeline.finetune import AUGMENTED, POSESYN
 from posesyn_core.pipeline.run import Run
 from posesyn_core.report import charts, figures
 from posesyn_core.report.pictures import Picture, data_uri
+from posesyn_core.report.scenes import worst_scenes
 
 _SHORT = {"shipped": "shipped", "real_only": "real only", "posesyn": "PoseSyn"}
 
 
-def comparison(run: Run) -> dict[str, Any] | None:
+def comparison(run: Run, body: Body | None) -> dict[str, Any] | None:
     """The before/after table with a sentence for each difference; None without measurements."""
     found = figures.variants(run)
     if not found:
@@ -45,6 +49,11 @@ def comparison(run: Run) -> dict[str, Any] | None:
             for note in notes
         ],
         "worst": _worst(run),
+        "changes": changes,
+        "turned": [
+            (case.id, f"{case.error:.0f} mm", json.dumps(scene))
+            for case, scene in worst_scenes(run, found[-1].name, body)
+        ],
         "augmented": _augmented(run),
         "training": run.summary("finetune") or {},
     }
@@ -65,9 +74,9 @@ def _certainty(label: str, baseline: str, change: Mapping[str, Any]) -> str:
 def _worst(run: Run) -> list[Picture]:
     """The sheets of worst cases of the last training, or of the estimator as shipped."""
     variant = figures.variants(run)[-1].name
-    found = sorted((run.folder / "evaluate" / variant).glob("*-worst.jpg"))
+    found = sorted((run.folder / "evaluate" / variant).glob(f"*{WORST}.jpg"))
     return [
-        Picture(f"Worst cases of {path.name.removesuffix('-worst.jpg')}", uri=data_uri(path.read_bytes()))
+        Picture(f"Worst cases of {path.name.removesuffix(f'{WORST}.jpg')}", uri=data_uri(path.read_bytes()))
         for path in found
     ]
 

@@ -31,6 +31,12 @@ def test_ticks_are_few_round_and_inside(high: float) -> None:
     assert np.isclose(step, [1, 2, 5, 10]).any()
 
 
+@given(st.floats(0.5, 1e4))
+def test_axes_that_count_have_whole_ticks(high: float) -> None:
+    found = charts.ticks(high, whole=True)
+    assert (found == found.round()).all() and len(found) <= 6
+
+
 def test_a_histogram_has_an_area_that_fits_its_values() -> None:
     values = np.array([1.0] * 10 + [5.0] * 20 + [9.0] * 30)
     drawn = parse(charts.histogram(values, [], "error", "samples", "Errors"))

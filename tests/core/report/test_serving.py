@@ -1,0 +1,83 @@
+"""The live report: up to date, for this machine alone, and nothing but the report."""
+
+import http.client
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Thread
+
+from click.testing import CliRunner
+
+from posesyn_core.cli.view import view
+from posesyn_core.errors import UserError
+from posesyn_core.pipeline.run import Run
+from posesyn_core.report.serving import HOST, server
+
+MakeRun = Callable[..., Run]
+Ask = Callable[..., tuple[int, str, bytes]]
+
+
+@contextmanager
+def served(run: Run) -> Iterator[Ask]:
+    with server(run) as serving:
+        thread = Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+
+        def ask(path: str, host: str = "localhost") -> tuple[int, str, bytes]:
+            connection = http.client.HTTPConnection(HOST, serving.server_address[1], timeout=30)
+            connection.request("GET", path, headers={"Host": f"{host}:{serving.server_address[1]}"})
+            answer = connection.getresponse()
+            found = answer.status, answer.getheader("Content-Type") or "", answer.read()
+            connection.close()
+            return found
+
+        try:
+            yield ask
+        finally:
+            serving.shutdown()
+            thread.join()
+
+
+def test_the_page_follows_the_run(make_run: MakeRun) -> None:
+    run = make_run("score")
+    with served(run) as ask:
+        before, state = ask("/")[2].decode(), json.loads(ask("/state")[2])
+        assert "The stage select has not run yet" in before and "location.reload" in before
+        assert json.loads(ask("/state")[2]) == state
+        later = make_run("filter")  # the same folder
+        assert later.folder == run.folder and json.loads(ask("/state")[2]) != state
+        after = ask("/report.html")[2].decode()
+        assert "The stage select has not run yet" not in after and "3 of 6 frames kept" in after
+
+
+def test_what_the_page_shows_is_served_and_nothing_else(make_run: MakeRun) -> None:
+    run = make_run("filter")
+    with served(run) as ask:
+        assert ask("/")[:2] == (200, "text/html; charset=utf-8")
+        assert ask("/animate/frames/0/0000.jpg")[:2] == (200, "image/jpeg")
+        large = next((run.folder / "report.files").glob("*.jpg"))
+        assert ask(f"/report.files/{large.name}")[2] == large.read_bytes()
+        for path in ("/recipe.toml", "/score/000000.parquet", "/animate/done.json", "/../photo0.jpg",
+                     "/animate/../../photo0.jpg", "/animate/%2e%2e/%2e%2e/photo0.jpg", "/report.files/"):  # fmt: skip
+            assert ask(path)[0] == 404, path
+        (run.folder / "report.files" / "link.jpg").symlink_to(run.folder.parent / "photo0.jpg")
+        assert ask("/report.files/link.jpg")[0] == 404
+
+
+def test_other_names_than_this_machines_are_refused(make_run: MakeRun) -> None:
+    with served(make_run("score")) as ask:
+        assert ask("/", host="evil.example")[0] == 403
+        assert ask("/", host=HOST)[0] == 200
+
+
+def test_it_listens_on_this_machine_alone(make_run: MakeRun) -> None:
+    with server(make_run("score")) as serving:
+        assert serving.server_address[0] == "127.0.0.1"
+
+
+def test_a_port_in_use_is_told(make_run: MakeRun) -> None:
+    run = make_run("score")
+    with server(run) as serving:
+        arguments = [str(run.folder), "--no-browser", "--port", str(serving.server_address[1])]
+        result = CliRunner().invoke(view, arguments, obj=run.registry)
+        assert isinstance(result.exception, UserError) and "--port 0" in str(result.exception)
