@@ -1,14 +1,14 @@
 """``posesyn predict``: an estimator on a few pictures, to look at."""
 
 import mimetypes
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
-from attrs import evolve
+from attrs import evolve, frozen
 
-from posesyn_core.components import Kind, SplitEstimator
+from posesyn_core.components import Kind, PersonDetector, SplitEstimator
 from posesyn_core.engines.batches import load_network
 from posesyn_core.errors import UserError
 from posesyn_core.progress import tell
@@ -16,6 +16,7 @@ from posesyn_core.recipe import Choice, parse_recipe
 from posesyn_core.registry import Registry
 
 if TYPE_CHECKING:
+    from posesyn_core.engines.batches import LoadedNetwork
     from posesyn_core.inference.pictures import Found, Picture
 
 SECTION = "estimator"
@@ -55,12 +56,19 @@ class Box(click.ParamType):
 )
 @click.option("--detector", default="blazepose", show_default=True, help="Person detector.")
 @click.option("--whole-picture", is_flag=True, help="Use no detector: each picture shows one person.")
+@click.option("--stride", default=1, show_default=True, type=click.IntRange(1), help="Use every n-th frame of a video.")
 @click.option(
-    "--stride", default=15, show_default=True, type=click.IntRange(1), help="Use every n-th frame of a video."
+    "--smooth", default=0.0, show_default=True, type=click.FloatRange(0), help="Smooth a video's tracks: 0.1 s."
 )
 @click.option("--out", default="predictions", show_default=True, type=click.Path(path_type=Path), help="Folder.")
 @click.option("--mask-neighbours", is_flag=True, help="Hide other people in the picture from the estimator.")
-@click.option("--mesh", is_flag=True, help="Write each body as OBJ.")
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(("json", "obj", "glb", "bvh", "npz")),
+    help="What to write; repeatable. Default: json, and of videos npz and glb too.",
+)
 @click.pass_obj
 def predict(
     registry: Registry,
@@ -77,18 +85,24 @@ def predict(
     stride: int,
     out: Path,
     mask_neighbours: bool,
-    mesh: bool,
+    formats: tuple[str, ...],
+    smooth: float,
 ) -> None:
     """Estimate the people in each PATH: a picture, a folder of pictures, or a video.
 
-    Writes NAME.overlay.jpg, NAME.json and, with --mesh, NAME.0.obj, NAME.1.obj, ... for every picture. The people are
-    those that the detector finds, unless --box, --keypoints or --whole-picture say where they are.
+    Writes NAME.overlay.jpg and NAME.json for every picture; with --format glb (or obj, bvh, npz) also a file for each
+    person, NAME.0.glb, NAME.1.glb, ... The people are those that the detector finds, unless --box, --keypoints or
+    --whole-picture say where they are.
+
+    In a video people are followed from frame to frame. Writes NAME.overlay.mp4, NAME.json, and for each person followed
+    NAME.0.npz (as AMASS has them) and NAME.0.glb (an animated body for Blender and others).
 
     \b
     posesyn predict photo.jpg
-    posesyn predict holiday/ clip.mp4 --out seen
+    posesyn predict holiday/ --out seen
+    posesyn predict clip.mp4 --smooth 0.1 --format bvh
     posesyn predict photo.jpg --box 120,40,380,600
-    posesyn predict photo.jpg --estimator hmr2 --weights epoch=35.ckpt --body SMPL_NEUTRAL.pkl --mesh
+    posesyn predict photo.jpg --estimator hmr2 --weights epoch=35.ckpt --body SMPL_NEUTRAL.pkl --format obj
     posesyn predict *.jpg --estimator crowdnet --keypoints keypoints.json
 
     \b
@@ -99,30 +113,21 @@ def predict(
     given = (("weights", weights), ("body", body))
     overrides = [*settings, *(f"{name}={value}" for name, value in given if value is not None)]
     choice = _choice(estimator, engine, overrides)
+    predicting = _Predicting.of(registry, choice, out, formats)
     if boxes or keypoints is not None:
         from posesyn_core.inference.pictures import pictures
 
-        shown: Iterable[Picture] = pictures(paths, boxes, keypoints)
-    else:
-        shown = _readable(_found(registry, paths, None if whole_picture else detector, stride))
-    if mask_neighbours:
-        from posesyn_core.inference.neighbours import of_each_other
+        predicting.pictures(pictures(paths, boxes, keypoints), mask_neighbours)
+        return
+    from posesyn_core.inference.pictures import find_people
 
-        shown = (evolve(picture, people=of_each_other(picture.people)) for picture in shown)
-    _predict(registry, choice, shown, out, mesh)
-
-
-def _found(registry: Registry, paths: Sequence[Path], detector: str | None, stride: int) -> "Iterator[Found]":
-    """The people of all paths, as a detector finds them."""
-    from posesyn_core.inference.pictures import find_people, frames_of_people
-
-    made = None if detector is None else registry.create(Kind.DETECTOR, detector, {}, "--detector")
-    for path in paths:
-        if (mimetypes.guess_type(path)[0] or "").startswith("video/"):
-            options = {"root": str(path), "stride": stride, **({"detector": detector} if detector else {})}
-            yield from frames_of_people(registry.create(Kind.READER, "video", options, str(path)).samples())
-        else:
-            yield from find_people([path], made)
+    found = None if whole_picture else registry.create(Kind.DETECTOR, detector, {}, "--detector")
+    films = [path for path in paths if (mimetypes.guess_type(path)[0] or "").startswith("video/")]
+    others = [path for path in paths if path not in films]
+    for film in films:
+        predicting.film(film, found, stride, smooth)
+    if others:
+        predicting.pictures(_readable(find_people(others, found)), mask_neighbours)
 
 
 def _readable(found: "Iterable[Found]") -> "Iterator[Picture]":
@@ -149,21 +154,53 @@ def _choice(estimator: str, engine: str, settings: list[str]) -> Choice:
     return parse_recipe('dataset = "none"', [*section, *(f"{SECTION}.{setting}" for setting in settings)]).estimator
 
 
-def _predict(registry: Registry, choice: Choice, shown: "Iterable[Picture]", out: Path, mesh: bool) -> None:
-    from posesyn_core.inference.pictures import predict_pictures
-    from posesyn_core.inference.predict import exportable
+@frozen
+class _Predicting:
+    """An estimator at work: what it is, where it writes, and what."""
 
-    made = registry.create(Kind.ESTIMATOR, choice.name, choice.options, SECTION)
-    network = None
-    if isinstance(made, SplitEstimator):
-        loader = registry.create(Kind.ENGINE, choice.engine.name, choice.engine.options, f"{SECTION}.engine")
-        network = load_network(loader, exportable(choice.name, made))
-    elif choice.engine.name != "torch":
-        raise UserError(f"the estimator {choice.name!r} has no network of its own: leave --engine out")
-    who = f"{choice.name}, weights {_weights(registry, choice)}"
-    tell(f"estimator: {who}")
-    for path in predict_pictures(made, shown, out, network=network, meshes=mesh, caption=who):
-        click.echo(path)
+    estimator: Any
+    network: "LoadedNetwork | None"
+    caption: str
+    out: Path
+    formats: tuple[str, ...]
+
+    @classmethod
+    def of(cls, registry: Registry, choice: Choice, out: Path, formats: tuple[str, ...]) -> "_Predicting":
+        from posesyn_core.inference.predict import exportable
+
+        made = registry.create(Kind.ESTIMATOR, choice.name, choice.options, SECTION)
+        network = None
+        if isinstance(made, SplitEstimator):
+            loader = registry.create(Kind.ENGINE, choice.engine.name, choice.engine.options, f"{SECTION}.engine")
+            network = load_network(loader, exportable(choice.name, made))
+        elif choice.engine.name != "torch":
+            raise UserError(f"the estimator {choice.name!r} has no network of its own: leave --engine out")
+        who = f"{choice.name}, weights {_weights(registry, choice)}"
+        tell(f"estimator: {who}")
+        return cls(made, network, who, out, formats)
+
+    def pictures(self, shown: "Iterable[Picture]", masked: bool) -> None:
+        """Predict pictures, with neighbours hidden if ``masked``, and print the files."""
+        from posesyn_core.inference.neighbours import of_each_other
+        from posesyn_core.inference.pictures import JSON, predict_pictures
+
+        if masked:
+            shown = (evolve(picture, people=of_each_other(picture.people)) for picture in shown)
+        formats = self.formats or (JSON,)
+        for path in predict_pictures(
+            self.estimator, shown, self.out, network=self.network, formats=formats, caption=self.caption
+        ):
+            click.echo(path)
+
+    def film(self, path: Path, detector: PersonDetector | None, stride: int, smooth: float) -> None:
+        """Predict a film, and print the files."""
+        from posesyn_core.inference.footage import USUAL, open_film, predict_film
+
+        for written in predict_film(
+            self.estimator, open_film(path, stride), self.out, detector=detector, network=self.network,
+            formats=self.formats or USUAL, smooth=smooth, caption=self.caption,
+        ):  # fmt: skip
+            click.echo(written)
 
 
 def _weights(registry: Registry, choice: Choice) -> str:

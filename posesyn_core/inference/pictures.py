@@ -1,40 +1,40 @@
 """An estimator on pictures of one's own: the quickest way to see that a checkpoint works.
 
 For every picture: ``<name>.overlay.jpg`` with the projected skeletons and people's numbers, and beside it the bodies;
-``<name>.json`` with all figures (:func:`description`); and on demand a mesh per person, ``<name>.<person>.obj``.
+``<name>.json`` with all figures (:func:`description`); and on demand a file per person, ``<name>.<person>.obj``,
+``.glb``, ``.bvh`` or ``.npz``.
 """
 
 import json
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from attrs import Factory, evolve, frozen
 from numpy.typing import ArrayLike, NDArray
 
 from posesyn_core.body.completion import complete_all
+from posesyn_core.body.formats.movement import from_camera
+from posesyn_core.body.formats.wavefront import wavefront
+from posesyn_core.body.formats.writers import WRITERS
 from posesyn_core.body.model import Body, load_body
-from posesyn_core.body.render import composite, diffuse, normals, render, vertex_normals, window
 from posesyn_core.components import PersonDetector, PoseEstimator, SplitEstimator
 from posesyn_core.contracts.results import expect
-from posesyn_core.drawing.skeletons import draw_legend, draw_number, draw_skeleton
+from posesyn_core.drawing.skeletons import draw_legend, draw_number
 from posesyn_core.engines.batches import LoadedNetwork
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import encode_jpeg, load_image
 from posesyn_core.files.locating import PICTURES, files_below, in_order
 from posesyn_core.files.paths import existing_file, write_atomic
 from posesyn_core.files.reading import read_json, reading
-from posesyn_core.geometry.arrays import to_tensor
 from posesyn_core.geometry.boxes import check_box, joint_boxes
-from posesyn_core.geometry.joints import known_joints
 from posesyn_core.geometry.skeletons import SMPL24, joint_set
+from posesyn_core.inference.overlays import overlay, posed_vertices
 from posesyn_core.inference.predict import Result, predict
 from posesyn_core.progress import progress
-from posesyn_core.values import Detections, FloatArray, Image, PoseEstimate, Sample, SampleOrRejection
+from posesyn_core.values import Detections, FloatArray, Image, PoseEstimate, Sample, SmplParams
 
 UNITS: Mapping[str, str] = {
     "box": "x0, y0, x1, y1 in pixels, the centre of the first pixel being (0, 0)",
@@ -43,20 +43,17 @@ UNITS: Mapping[str, str] = {
     "camera": "pixels: pixel = focal_length * (x, y) / z + principal_point of joints placed by smpl.transl",
     "smpl": "axis-angle in radians, betas, translation in metres",
 }
+JSON, MESH = "json", "obj"
+FORMATS = (JSON, MESH, *WRITERS)
+"""What can be written of a picture's people: figures, the surface, or the body as other programs pose it."""
 EXPECTED = 'an object with "joint_set" (such as "coco17") and "people", objects with "image" and "keypoints" or "box"'
-
-SMOOTH = 2
-"""Meshes are drawn this much larger, for soft edges."""
-LIGHT = np.array([0.3, -0.5, -1.0])
-SKIN = np.array([172.0, 196.0, 226.0], np.float32)
-OPAQUE = 0.85
 
 
 @frozen
 class Picture:
     """One picture with the people to estimate in it; its files are called after the ``path``.
 
-    ``image`` is the path, or of a video's frame the encoded bytes.
+    ``image`` is the path, or encoded bytes.
     """
 
     path: Path
@@ -92,7 +89,7 @@ def find_people(paths: Iterable[Path], detector: PersonDetector | None) -> Itera
     for path in _files(paths):
         try:
             image = load_image(path)
-            boxes = [_whole(image)] if detector is None else _boxes_of(detector, image)
+            boxes = [_whole(image)] if detector is None else boxes_of(detector, image)
             yield Picture(path, tuple(person(f"{path.name}/{at}", path, box, None) for at, box in enumerate(boxes)))
         except SampleError as error:
             yield path, str(error)
@@ -109,25 +106,8 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
         yield from pictures
 
 
-def frames_of_people(entries: Iterable[SampleOrRejection]) -> Iterator[Found]:
-    """A reader's samples, together where they follow each other in one picture, under that picture's name.
-
-    A sample's id is its picture's with ``-<person>`` behind it, as the readers of unlabelled data give it.
-    """
-    for name, group in groupby(entries, lambda entry: _of_picture(entry) if isinstance(entry, Sample) else entry[0]):
-        members = list(group)
-        people = tuple(member for member in members if isinstance(member, Sample))
-        path = Path(name.partition("/")[2].replace("/", "_") + ".jpg")
-        if people:
-            yield Picture(path, people, people[0].image)
-        yield from ((Path(member[0]), member[1]) for member in members if not isinstance(member, Sample))
-
-
-def _of_picture(sample: Sample) -> str:
-    return sample.id.rpartition("-")[0]
-
-
-def _boxes_of(detector: PersonDetector, image: Image) -> list[list[float]]:
+def boxes_of(detector: PersonDetector, image: Image) -> list[list[float]]:
+    """The people whom a detector finds in a picture, surest first."""
     (found,) = expect(detector.find_people([image]), Detections, 1, detector.find_people)
     boxes: list[list[float]] = found.boxes.tolist()
     return boxes
@@ -205,16 +185,17 @@ def predict_pictures(
     folder: Path,
     *,
     network: LoadedNetwork | None = None,
-    meshes: bool = False,
+    formats: Sequence[str] = (JSON,),
     workers: int = 2,
     caption: str = "",
 ) -> list[Path]:
     """Estimate everybody and write the files of this module's docstring into ``folder``; return them.
 
-    ``shown`` is read as it is needed. ``caption`` is written into the pictures' legend. ``network`` is the estimator's
-    network as an engine loaded it (None: eager). A person that can't be estimated is said in the JSON file and left out
-    of the picture. For ``meshes``, an estimate without SMPL parameters gets those of the body fitted to its joints, if
-    they are enough for one; UserError if those of its joint set never are.
+    ``formats`` are of ``FORMATS``. ``shown`` is read as it is needed. ``caption`` is written into the pictures'
+    legend. ``network`` is the estimator's network as an engine loaded it (None: eager). A person that can't be
+    estimated is said in the JSON file and left out of the picture. For files of bodies, an estimate without SMPL
+    parameters gets those of the body fitted to its joints, if they are enough for one; UserError if those of its joint
+    set never are.
     """
     body = getattr(estimator, "body", None)
     body = body if isinstance(body, Body) else load_body()
@@ -233,16 +214,17 @@ def predict_pictures(
             stem = picture.path.stem
             seen[stem] += 1
             name = stem if seen[stem] == 1 else f"{stem}-{seen[stem]}"
-            written += _write(folder / name, picture, results, body, meshes, caption)
+            written += _write(folder / name, picture, results, body, formats, caption)
             told.advance()
     return written
 
 
 def _write(
-    base: Path, picture: Picture, results: Sequence[Result], body: Body, meshes: bool, caption: str
+    base: Path, picture: Picture, results: Sequence[Result], body: Body, formats: Sequence[str], caption: str
 ) -> list[Path]:
     image = load_image(picture.image)
-    results = _with_bodies(body, results) if meshes else results
+    bodies = [kind for kind in formats if kind != JSON]
+    results = _with_bodies(body, results) if bodies else results
     found = [result for result in results if isinstance(result, PoseEstimate)]
     surfaces = {id(estimate): posed_vertices(body, estimate) for estimate in found if estimate.smpl is not None}
     drawn = overlay(image, found, surfaces, body)
@@ -250,16 +232,26 @@ def _write(
         for number, sample in enumerate(picture.people):
             draw_number(drawn, number, sample.box)
     draw_legend(drawn, caption)
-    files: dict[Path, bytes | str] = {
-        Path(f"{base}.overlay.jpg"): encode_jpeg(drawn),
-        Path(f"{base}.json"): json.dumps(description(picture, image, results)) + "\n",
-    }
+    files: dict[Path, bytes | str] = {Path(f"{base}.overlay.jpg"): encode_jpeg(drawn)}
+    if JSON in formats:
+        files[Path(f"{base}.json")] = json.dumps(description(picture, image, results)) + "\n"
     for number, result in enumerate(results):
-        if meshes and id(result) in surfaces:
-            files[Path(f"{base}.{number}.obj")] = wavefront(surfaces[id(result)], body.faces.cpu().numpy())
+        if isinstance(result, PoseEstimate) and result.smpl is not None:
+            for kind in bodies:
+                name = f"{base.name}.{number}"
+                files[base.with_name(f"{name}.{kind}")] = _person_file(
+                    kind, name, body, result.smpl, surfaces[id(result)]
+                )
     for path, content in files.items():
         write_atomic(path, content)
     return list(files)
+
+
+def _person_file(kind: str, name: str, body: Body, smpl: SmplParams, surface: FloatArray) -> bytes | str:
+    """One person's body in a format of ``FORMATS``: posed, turned upright as the camera saw it."""
+    if kind == MESH:
+        return wavefront(surface, body.faces.cpu().numpy())
+    return WRITERS[kind](body, from_camera(body, name, 1.0, [smpl]))
 
 
 def _with_bodies(body: Body, results: Sequence[Result]) -> list[Result]:
@@ -288,13 +280,14 @@ def description(picture: Picture, image: Image, results: Sequence[Result]) -> di
         "joint_names": list(joints.joints),
         "units": dict(UNITS),
         "people": [
-            {"box": sample.box.tolist(), **_figures(result)}
+            {"box": sample.box.tolist(), **figures_of(result)}
             for sample, result in zip(picture.people, results, strict=True)
         ],
     }
 
 
-def _figures(result: Result) -> dict[str, Any]:
+def figures_of(result: Result) -> dict[str, Any]:
+    """What :func:`description` says of a person beside the box."""
     if isinstance(result, SampleError):
         return {"error": str(result)}
     smpl = result.smpl
@@ -312,45 +305,3 @@ def _figures(result: Result) -> dict[str, Any]:
 def _rows(joints: FloatArray) -> list[list[float] | None]:
     """One row per joint; JSON has no word for what is not a number."""
     return [row if np.isfinite(row).all() else None for row in joints.tolist()]
-
-
-def posed_vertices(body: Body, estimate: PoseEstimate) -> FloatArray:
-    """(V, 3) metres, camera frame: the surface of the estimate's body."""
-    smpl = estimate.smpl
-    assert smpl is not None
-    device = body.v_template.device
-    arrays = (smpl.global_orient, smpl.body_pose, smpl.betas, smpl.transl)
-    with torch.inference_mode():
-        return body(*(to_tensor(array)[None].to(device) for array in arrays)).vertices[0].cpu().numpy()
-
-
-def overlay(image: Image, found: Sequence[PoseEstimate], surfaces: Mapping[int, FloatArray], body: Body) -> Image:
-    """The picture with skeletons; beside it, if there are ``surfaces`` (by the estimates' ids), with the bodies."""
-    drawn = image
-    for estimate in found:
-        drawn = draw_skeleton(drawn, estimate.joints2d, estimate.joint_set, known_joints(estimate, 2))
-    if not surfaces:
-        return drawn.copy()
-    solid, faces = image, body.faces.cpu().numpy()
-    bodies = [(surfaces[id(estimate)], estimate) for estimate in found if id(estimate) in surfaces]
-    for vertices, estimate in sorted(bodies, key=lambda pair: -float(pair[0][:, 2].mean())):  # far ones first
-        solid = _draw_body(solid, vertices, faces, estimate)
-    return np.hstack([drawn, solid])
-
-
-def _draw_body(image: Image, vertices: FloatArray, faces: NDArray[np.int64], estimate: PoseEstimate) -> Image:
-    extent = (image.shape[0], image.shape[1])
-    size = (SMOOTH * extent[0], SMOOTH * extent[1])
-    seen = render(vertices, faces, window(estimate.camera, (0, 0), extent, size), size)
-    colours = SKIN * diffuse(normals(seen, faces, vertex_normals(vertices, faces)), LIGHT)
-    solid = composite(seen, colours, image)
-    return (OPAQUE * solid + (1 - OPAQUE) * image + 0.5).astype(np.uint8)
-
-
-def wavefront(vertices: FloatArray, faces: NDArray[np.int64]) -> str:
-    """A mesh as Wavefront OBJ, metres; turned upright (x right, y up, z towards the viewer), as its readers expect."""
-    points = vertices * np.array([1, -1, -1])
-    lines = ["# metres; camera frame turned by 180 degrees about x: x right, y up, z towards the camera"]
-    lines += [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in points.tolist()]
-    lines += [f"f {a} {b} {c}" for a, b, c in (faces + 1).tolist()]
-    return "\n".join(lines) + "\n"

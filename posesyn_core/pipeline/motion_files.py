@@ -1,14 +1,13 @@
 """A run's motions, and the bodies of its clips, as files for other programs (``posesyn export-motion``)."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from posesyn_core.body.formats.amass import amass
-from posesyn_core.body.formats.bvh import bvh
 from posesyn_core.body.formats.gltf import glb
 from posesyn_core.body.formats.movement import FITTED_AT_ONCE, Movement, fit_motions, of_plan
+from posesyn_core.body.formats.writers import WRITERS
 from posesyn_core.body.model import Body
 from posesyn_core.errors import UserError
 from posesyn_core.files.paths import write_atomic
@@ -19,12 +18,6 @@ T = TypeVar("T")
 
 IN_A_GLB = 100
 """Motions that share a .glb: one body with that many animations."""
-WRITERS: Mapping[str, Callable[[Body, Movement], bytes | str]] = {
-    "bvh": bvh,
-    "glb": lambda body, movement: glb(body, [movement]),
-    "npz": amass,
-}
-"""How one movement is written, by the format's name, which is the file's suffix too."""
 
 
 def export_motion(run: Run, kind: str, folder: Path | None = None, *, clips: bool = False) -> Iterator[Path]:

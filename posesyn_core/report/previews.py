@@ -6,8 +6,7 @@ is grey.
 """
 
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
-from fractions import Fraction
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -20,8 +19,9 @@ from posesyn_core.body.guidance import GUIDANCE, guidance_maps
 from posesyn_core.body.model import Body
 from posesyn_core.drawing.sheets import spread
 from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files.films import write_film
 from posesyn_core.files.images import encode_png, load_image
-from posesyn_core.files.paths import atomic_path, write_atomic
+from posesyn_core.files.paths import write_atomic
 from posesyn_core.pipeline.animate import clip_folder
 from posesyn_core.pipeline.filter import labelled_frames
 from posesyn_core.pipeline.run import Clip, DrawnFrame, Run
@@ -50,7 +50,6 @@ def write_previews(
     unknown = set(maps) - set(GUIDANCE)
     if unknown:
         raise UserError(f"there is no map {', '.join(sorted(unknown))}; known are {', '.join(GUIDANCE)}")
-    film = _film_writer() if video else None
     run.require("animate")
     names = [unit for unit, _ in run.clips.column("width")]
     if not names:
@@ -58,13 +57,13 @@ def write_previews(
     body = run.bodies.body
     for name, clip in run.clips.pick(spread(names, count)).items():
         target = run.folder / "previews" / f"{clip_folder(name)}.png"
-        step = 1 if film else every
+        step = 1 if video else every
         clip = _as_filtered(run, clip)
         columns = list(columns_of(body, clip, tuple(maps) or clip.guidance or SKELETON, step))
         write_atomic(target, encode_png(strip(columns[:: every // step])))
         yield target
-        if film:
-            film(target.with_suffix(".mp4"), columns, clip.plan.fps)
+        if video:
+            write_film(target.with_suffix(".mp4"), map(np.hstack, columns), clip.plan.fps)
             yield target.with_suffix(".mp4")
 
 
@@ -124,23 +123,3 @@ def _tile(image: Image, title: str, colour: tuple[int, int, int] = BLACK, within
     lines = "\n".join(textwrap.wrap(within, max(width // 7, 8)))
     draw.multiline_text((width / 2, BAR + HEIGHT / 2), lines, WHITE, font, anchor="mm", align="center")
     return np.array(canvas)
-
-
-def _film_writer() -> Callable[[Path, Sequence[Column], float], None]:
-    """Writes columns as H.264 in mp4, the images of each beside each other. UserError without PyAV."""
-    try:
-        import av
-    except ModuleNotFoundError as error:
-        raise UserError("previews as mp4 need PyAV: pip install 'posesyn[video]'") from error
-
-    def write(target: Path, columns: Sequence[Column], fps: float) -> None:
-        with atomic_path(target) as temporary, av.open(str(temporary), "w") as container:
-            stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
-            height, width = (side // 2 * 2 for side in np.hstack(columns[0]).shape[:2])  # yuv420p halves both
-            stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
-            for column in columns:
-                image = np.ascontiguousarray(np.hstack(column)[:height, :width])
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-            container.mux(stream.encode())
-
-    return write

@@ -152,7 +152,7 @@ def _frame_card(filtered: FilteredFrame, beside: Beside, real: Panel | None) -> 
     alt = f"Synthesised frame {filtered.index} of {filtered.clip} with its label, {tone}"
     label = Overlay(frame.joints2d, frame.joint_set, frame.confidence > 0)
     error = f", {verdict.error:.0f} mm" if np.isfinite(verdict.error) else ""
-    made = beside.panel(frame, f"Synthesised: frame {filtered.index}, {tone}{error}", {"label": label})
+    made = beside.panel(frame, f"Synthesised: frame {filtered.index}, {tone}{error}", {"synthesised label": label})
     large = zoom([real, made]) if made is not None else ""
     return Card(person(frame, [label], alt, side=192), tone + error, verdict.reason, tone=tone, zoom=large)
 

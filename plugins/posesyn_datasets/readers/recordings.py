@@ -13,12 +13,13 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 
 from posesyn_core.errors import SampleError
+from posesyn_core.files.films import decoded, fault
 from posesyn_core.files.locating import Pictures
 from posesyn_core.values import Camera, Sample, SampleOrRejection
 from posesyn_datasets.readers.annotations import build_each
 from posesyn_datasets.readers.checks import Floats, pinhole
 from posesyn_datasets.readers.npz3d import person
-from posesyn_datasets.readers.video import JPEG_QUALITY, decoded, fault
+from posesyn_datasets.readers.video import JPEG_QUALITY
 
 FITTED = 200
 """Frames that the camera is fitted to, spread over the recording."""

@@ -37,6 +37,7 @@ from posesyn_core.files.locating import Pictures, files_below, in_order, links_t
 from posesyn_core.files.paths import existing_file
 from posesyn_core.geometry.boxes import check_box
 from posesyn_core.geometry.skeletons import SMPL24
+from posesyn_core.geometry.tracking import Tracker
 from posesyn_core.values import Detections, Image, Sample, SampleOrRejection
 from posesyn_datasets.readers.annotations import build_each, load_json
 
@@ -56,12 +57,17 @@ Boxes = Mapping[str, list[Any]]
 
 @frozen
 class Picture:
-    """A picture without labels: its name, the image as samples carry it, (width, height), and its pixels."""
+    """A picture without labels: its name, the image as samples carry it, (width, height), and its pixels.
+
+    A frame of a film also has the film's name, and its ``time`` in seconds.
+    """
 
     name: str
     image: Path | bytes
     size: tuple[int, int]
     pixels: Callable[[], Image]
+    film: str = ""
+    time: float = 0.0
 
 
 PictureOrRejection = Picture | tuple[str, str]
@@ -106,7 +112,8 @@ def people(
 ) -> Iterator[SampleOrRejection]:
     """The people of all pictures as samples, labelled if there is a ``labeller``, in order; rejections are passed on.
 
-    Ids: ``<dataset>/<name>-<person>``, people counted from 0. A picture without people is yielded as (id, reason).
+    Ids: ``<dataset>/<name>-<person>``, people counted from 0; whom a detector finds in the frames of a film is followed
+    and has one number throughout. A picture without people is yielded as (id, reason).
     UserError if there is both a box file and a detector.
     """
     if detector is not None and boxes is not None:
@@ -149,7 +156,7 @@ def _read_boxes(path: Path | None) -> Boxes | None:
 def _detected(
     dataset: str, pictures: Iterable[PictureOrRejection], detector: PersonDetector
 ) -> Iterator[SampleOrRejection]:
-    remaining = iter(pictures)
+    remaining, film, tracker = iter(pictures), "", Tracker()
     while group := list(islice(remaining, LOOKED_AT)):
         found = iter(_look(detector, [entry for entry in group if isinstance(entry, Picture)]))
         for entry in group:
@@ -159,7 +166,11 @@ def _detected(
             elif isinstance(boxes, SampleError):
                 yield f"{dataset}/{entry.name}", str(boxes)
             else:
-                yield from _samples(dataset, entry, boxes or (), "the detector found nobody in this picture")
+                numbers: Sequence[int] = range(len(boxes or ()))
+                if entry.film:
+                    film, tracker = entry.film, tracker if film == entry.film else Tracker()
+                    numbers = tracker.follow(boxes or (), entry.time)
+                yield from _samples(dataset, entry, boxes or (), "the detector found nobody in this picture", numbers)
 
 
 def _look(detector: PersonDetector, pictures: Sequence[Picture]) -> list[list[Any] | SampleError]:
@@ -178,7 +189,10 @@ def _look(detector: PersonDetector, pictures: Sequence[Picture]) -> list[list[An
         return [boxes for picture in pictures for boxes in _look(detector, [picture])]
 
 
-def _samples(dataset: str, picture: Picture, boxes: Sequence[Any], nobody: str) -> Iterator[SampleOrRejection]:
+def _samples(
+    dataset: str, picture: Picture, boxes: Sequence[Any], nobody: str, numbers: Sequence[int] | None = None
+) -> Iterator[SampleOrRejection]:
+    """The people in ``boxes``, with those ``numbers``, else counted."""
     if not boxes:
         yield f"{dataset}/{picture.name}", nobody
 
@@ -197,4 +211,6 @@ def _samples(dataset: str, picture: Picture, boxes: Sequence[Any], nobody: str) 
             confidence=np.zeros(joints, np.float32),
         )
 
-    yield from build_each(((f"{dataset}/{picture.name}-{number}", box) for number, box in enumerate(boxes)), build)
+    counted = range(len(boxes)) if numbers is None else numbers
+    named = zip(counted, boxes, strict=True)
+    yield from build_each(((f"{dataset}/{picture.name}-{number}", box) for number, box in named), build)

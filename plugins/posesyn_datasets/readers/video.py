@@ -3,37 +3,28 @@
 PyAV decodes them. A sampled frame is handed on as JPEG bytes, which a run keeps in its table of scores.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
 from attrs import NOTHING, define
-from numpy.typing import NDArray
 
 from posesyn_core import option
 from posesyn_core.components import KeypointEstimator, PersonDetector
 from posesyn_core.contracts.options import follow_links
 from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files.films import decoded, fault, frame_rate
 from posesyn_core.files.locating import in_order
 from posesyn_core.files.paths import existing_file, inside
-from posesyn_core.files.reading import read_text, reason_of
-from posesyn_core.files.upright import Storage, orientation
-from posesyn_core.values import Image, SampleOrRejection
+from posesyn_core.files.reading import read_text
+from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.readers.annotations import existing_root
 from posesyn_datasets.readers.checks import expect_layout
 from posesyn_datasets.readers.unlabelled import DETECTOR, LABELLER, Picture, PictureOrRejection, people, sorted_out
 
-if TYPE_CHECKING:
-    from av import VideoFrame
-
 SUFFIXES = {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts",
             ".webm", ".wmv"}  # fmt: skip
 JPEG_QUALITY = 95
-
-ODDEST_PIXEL = (0.1, 10.0)
-"""Aspect ratios of pixels beyond these are damage."""
 
 Named = Iterator[tuple[str, Path | str]]
 """Videos with their names, by which samples and the box file call them; or an id, and why that file is not read."""
@@ -83,7 +74,10 @@ class Ucf101Config:
 
 @define
 class VideoReader:
-    """Reads videos; ids: ``video/<video>/<frame>-<person>``, frames counted from 0."""
+    """Reads videos; ids: ``video/<video>/<frame>-<person>``, frames counted from 0.
+
+    Whom a detector finds is followed from frame to frame: the same person has the same number throughout a video.
+    """
 
     config: VideoConfig
 
@@ -114,7 +108,7 @@ class VideoReader:
 
 @define(slots=False)  # cached_property needs a __dict__
 class Ucf101Reader:
-    """Reads UCF101; ids: ``ucf101/<action>/<video>/<frame>-<person>``, frames counted from 0."""
+    """Reads UCF101; ids: ``ucf101/<action>/<video>/<frame>-<person>``, frames and people as in :class:`VideoReader`."""
 
     config: Ucf101Config
 
@@ -158,64 +152,13 @@ def _frames(dataset: str, name: str, path: Path, stride: int) -> Iterator[Pictur
 
     at = -1
     try:
+        rate = frame_rate(path)
         for at, image in decoded(path, lambda number: number % stride == 0):
             height, width = image.shape[:2]
             encoded = encode_jpeg(image, JPEG_QUALITY)
-            yield Picture(f"{name}/{at:06d}", encoded, (width, height), image.copy)
+            yield Picture(f"{name}/{at:06d}", encoded, (width, height), image.copy, film=name, time=at / rate)
     except Exception as error:  # whatever a damaged file leads FFmpeg and its binding to
         yield f"{dataset}/{name}", f"the video can't be decoded{f' after frame {at}' * (at >= 0)}: {fault(error)}"
     else:
         if at < 0:
             yield f"{dataset}/{name}", "the file has no video frames"
-
-
-def fault(error: Exception) -> str:
-    """Why a video can't be decoded, in a clause."""
-    return str(getattr(error, "strerror", None) or reason_of(error))
-
-
-def decoded(path: Path, wanted: Callable[[int], bool], *, as_stored: bool = False) -> Iterator[tuple[int, Image]]:
-    """(number, RGB image) of the frames whose number is ``wanted``.
-
-    As players show them: with square pixels, turned and mirrored as the file says; or as they are stored. SampleError
-    if a frame is larger than any picture may be; FFmpegError and others if the file is no video.
-    """
-    import av
-
-    from posesyn_core.files.images import MAX_PIXELS
-
-    if not path.is_file():
-        raise SampleError("it does not exist, or is no regular file")
-    with av.open(str(path), metadata_errors="replace") as container:
-        for stream in container.streams.video[:1]:
-            aspect = float(stream.sample_aspect_ratio or 1)
-            if stream.codec_context.width * stream.codec_context.height > MAX_PIXELS:
-                raise SampleError(f"its frames have more than {MAX_PIXELS / 1e6:.0f} million pixels")
-            for number, frame in enumerate(container.decode(stream)):
-                if wanted(number):
-                    pixels = frame.to_ndarray(format="rgb24")
-                    yield number, pixels if as_stored else _as_shown(pixels, aspect, _matrix(frame))
-
-
-def _matrix(frame: "VideoFrame") -> NDArray[np.int32] | None:
-    """The linear part (2, 2) of the frame's display matrix, a row for x and one for y of the stored frame; or None."""
-    for data in frame.side_data:
-        if data.type.name == "DISPLAYMATRIX":
-            return np.frombuffer(bytes(data), np.int32).reshape(3, 3)[:2, :2]
-    return None
-
-
-def _as_shown(stored: Image, aspect: float, matrix: NDArray[np.int32] | None) -> Image:
-    """A frame with square pixels, turned as its display matrix says (to the nearest quarter) and mirrored."""
-    import cv2
-
-    height, width = stored.shape[:2]
-    if ODDEST_PIXEL[0] < aspect < ODDEST_PIXEL[1] and aspect != 1:  # the shorter side is stretched: nothing gets lost
-        size = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
-        stored = cv2.resize(stored, size, interpolation=cv2.INTER_LINEAR)
-    if matrix is None or not matrix.any():
-        return stored
-    (xx, xy), (yx, yy) = matrix.tolist()
-    exchanged = abs(xx) + abs(yy) < abs(xy) + abs(yx)
-    tag = orientation(exchanged, (yx if exchanged else xx) < 0, (xy if exchanged else yy) < 0)
-    return Storage(tag, stored.shape[1], stored.shape[0]).pixels(stored)

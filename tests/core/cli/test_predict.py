@@ -29,7 +29,18 @@ def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, st
 
 def test_it_prints_what_it_wrote(capsys: pytest.CaptureFixture[str], photo: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    arguments = ("--box", "20,10,90,110", "--mesh", "--out", str(out), "--set", "weights=random")
+    arguments = (
+        "--box",
+        "20,10,90,110",
+        "--format",
+        "json",
+        "--format",
+        "obj",
+        "--out",
+        str(out),
+        "--set",
+        "weights=random",
+    )
     code, said, _ = output(capsys, str(photo), *arguments)
     assert code == 0
     assert said.splitlines() == [str(out / name) for name in ("photo.overlay.jpg", "photo.json", "photo.0.obj")]

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pygltflib
 import pytest
 import torch
 
+from posesyn_core.body.formats.wavefront import wavefront
 from posesyn_core.body.model import load_body
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import decode_image, encode_png
@@ -17,10 +19,8 @@ from posesyn_core.geometry.skeletons import convert
 from posesyn_core.inference.pictures import (
     Picture,
     find_people,
-    frames_of_people,
     pictures,
     predict_pictures,
-    wavefront,
 )
 from posesyn_core.values import Camera, Detections, Image, PoseEstimate, Sample
 from posesyn_spin.config import SpinConfig
@@ -106,7 +106,7 @@ def test_wrong_files_are_named(photo: Path, tmp_path: Path) -> None:
 
 
 def test_the_files_describe_one_body(estimator: Spin, photo: Path, tmp_path: Path) -> None:
-    written = predict_pictures(estimator, pictures([photo], [BOX]), tmp_path / "out", meshes=True)
+    written = predict_pictures(estimator, pictures([photo], [BOX]), tmp_path / "out", formats=("json", "obj"))
     assert [path.name for path in written] == ["photo.overlay.jpg", "photo.json", "photo.0.obj"]
     document = json.loads(written[1].read_text())
     assert document["size"] == [128, 128]
@@ -168,7 +168,7 @@ class Limbs:
 
 def test_meshes_of_joints_are_fitted_bodies(photo: Path, tmp_path: Path) -> None:
     shown = pictures([photo], [BOX, (0, 0, 50, 50)])
-    written = predict_pictures(Limbs(), shown, tmp_path / "out", meshes=True)
+    written = predict_pictures(Limbs(), shown, tmp_path / "out", formats=("json", "obj"))
     assert [path.suffix for path in written] == [".jpg", ".json", ".obj"]
     told = json.loads(written[1].read_text())
     assert (told["joint_set"], len(told["joint_names"])) == ("coco17", 17)
@@ -210,21 +210,13 @@ def test_people_of_files_and_folders_are_found_and_bad_files_told(photo: Path, t
         list(find_people([tmp_path / "gone.jpg"], None))
 
 
-def test_a_readers_people_stand_together_in_their_picture(photo: Path, tmp_path: Path) -> None:
-    joints = (np.zeros((24, 2)), np.zeros(24))
-    first, second, other = (
-        Sample(name, photo.read_bytes(), BOX, "smpl24", *joints)  # type: ignore[arg-type]
-        for name in ("video/a.mp4/000000-0", "video/a.mp4/000000-1", "video/a.mp4/000015-0")
-    )
-    found = list(frames_of_people([first, second, ("video/a.mp4/000001", "damaged"), other]))
-    assert found[1] == (Path("video/a.mp4/000001"), "damaged")
-    shown = [entry for entry in found if isinstance(entry, Picture)]
-    assert [len(picture.people) for picture in shown] == [2, 1]
-    written = predict_pictures(Limbs(), iter(shown), tmp_path / "out")
-    assert sorted({path.name for path in written if path.suffix == ".json"}) == [
-        "a.mp4_000000.json",
-        "a.mp4_000015.json",
-    ]
+def test_bodies_are_written_for_other_programs(estimator: Spin, photo: Path, tmp_path: Path) -> None:
+    written = predict_pictures(estimator, pictures([photo], [BOX]), tmp_path, formats=("glb", "bvh", "npz"))
+    assert [path.name for path in written] == ["photo.overlay.jpg", "photo.0.glb", "photo.0.bvh", "photo.0.npz"]
+    document = pygltflib.GLTF2().load(str(written[1]))
+    assert document is not None and not document.animations and len(document.skins[0].joints) == 24
+    assert "Frames: 1\n" in written[2].read_text()
+    assert np.load(written[3])["poses"].shape == (1, 156)
 
 
 def test_the_legend_names_the_estimator_where_there_is_room(photo: Path, tmp_path: Path) -> None:

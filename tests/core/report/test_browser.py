@@ -55,13 +55,18 @@ def test_a_large_picture_stands_beside_the_real_one(page: Path, tmp_path: Path) 
     assert share_of(right, (64, 132, 255), 30) > 1e-3 and share_of(left, (64, 132, 255), 10) < 1e-3
 
 
+FITS = """<script>(() => {
+  const told = () => (document.body.style.background =
+    document.documentElement.scrollWidth > innerWidth ? "rgb(255, 0, 0)" : "rgb(0, 255, 0)");
+  addEventListener("resize", told);
+  setInterval(told, 50);
+})();</script></body>"""
+"""Paints the page green where nothing is wider than the window, else red."""
+
+
 def test_the_page_fits_a_phone(page: Path, tmp_path: Path) -> None:
-    """Nothing is wider than the window: a page that is would have been shrunk by the screenshot's view of it."""
-    html = page.read_text().replace("</body>", "<script>document.title = 'w' + document.documentElement.scrollWidth;"
-                                    "document.body.style.background = document.documentElement.scrollWidth > 400 ?"
-                                    "'rgb(255,0,0)' : 'rgb(0,255,0)'</script></body>")  # fmt: skip
     narrow = page.with_name("narrow.html")
-    narrow.write_text(html)
+    narrow.write_text(page.read_text().replace("</body>", FITS))
     drawn = shot(narrow, "", tmp_path / "narrow.png", (400, 700))
     narrow.unlink()
     assert share_of(drawn, (0, 255, 0), 20) > 0.02 and share_of(drawn, (255, 0, 0), 20) < 0.01

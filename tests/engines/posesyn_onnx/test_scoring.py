@@ -68,7 +68,7 @@ def test_predict_runs_on_the_engine(recipe: Path, tmp_path: Path, graphs: Path) 
                 engine,
                 "--out",
                 str(tmp_path / engine),
-                "--mesh",
+                *("--format", "json", "--format", "obj"),
             ]
         )
         assert (tmp_path / engine / f"{photo.stem}.0.obj").stat().st_size

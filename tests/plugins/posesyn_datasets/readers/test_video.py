@@ -2,6 +2,7 @@
 
 import json
 import struct
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 
 from posesyn_core import Sample, UserError
+from posesyn_core.files.films import decoded, frame_rate
 from posesyn_core.files.images import load_image
-from posesyn_core.values import SampleOrRejection
-from posesyn_datasets.readers.video import Ucf101Config, Ucf101Reader, VideoConfig, VideoReader, decoded
+from posesyn_core.values import Detections, Image, SampleOrRejection
+from posesyn_datasets.readers.video import Ucf101Config, Ucf101Reader, VideoConfig, VideoReader
 from tests.plugins.posesyn_datasets.overlays import drawn
 
 SIZE = (64, 48)
@@ -52,6 +54,32 @@ def test_frames_are_sampled_at_the_stride_without_labels(root: Path) -> None:
         assert sample.keypoints2d.shape == (24, 2)
         assert sample.joints3d is sample.smpl is sample.camera is None
         drawn(sample)
+
+
+class Swaps:
+    """A detector of two people who come nearer, told in another order in every other frame."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def find_people(self, images: Sequence[Image]) -> list[Detections]:
+        found = []
+        for _ in images:
+            at, self.asked = self.asked, self.asked + 1
+            people = [[2 + at, 5, 20 + at, 40], [40 - at, 5, 60 - at, 45]][:: 1 if at % 2 == 0 else -1]
+            found.append(Detections(people, [0.9, 0.8]))
+        return found
+
+
+def test_people_are_followed_through_a_video_and_begin_anew_in_the_next(root: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        write_video(root / name, frames=6)
+    assert frame_rate(root / "a.mp4") == 25
+    found = [sample for sample in read(root, stride=1, detector=Swaps()) if isinstance(sample, Sample)]
+    assert {sample.id.rpartition("-")[2] for sample in found} == {"0", "1"} and len(found) == 24
+    for video in ("a.mp4", "b.mp4"):
+        edges = [float(one.box[0]) for one in found if one.id.startswith(f"video/{video}/") and one.id.endswith("-0")]
+        assert len(edges) == 6 and (np.abs(np.diff(edges)) == 1).all()  # the same person, who moves a pixel a frame
 
 
 def test_people_come_from_the_box_file(root: Path, tmp_path: Path) -> None:

@@ -1,0 +1,105 @@
+"""Films: their frames as players show them, their frame rate, and new ones. PyAV does it (the extra ``video``)."""
+
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files.paths import atomic_path
+from posesyn_core.files.reading import reason_of
+from posesyn_core.files.upright import Storage, orientation
+from posesyn_core.values import Image
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+
+ODDEST_PIXEL = (0.1, 10.0)
+"""Aspect ratios of pixels beyond these are damage."""
+USUAL_RATE = 25.0
+"""Frames a second of a file that does not say."""
+
+
+def frame_rate(path: Path) -> float:
+    """Frames a second. FFmpegError and others if the file is no film."""
+    import av
+
+    with av.open(str(path), metadata_errors="replace") as container:
+        rates = [float(stream.average_rate or 0) for stream in container.streams.video[:1]]
+    return rates[0] if rates and rates[0] > 0 else USUAL_RATE
+
+
+def write_film(target: Path, frames: Iterable[Image], fps: float) -> None:
+    """Write frames of one size as H.264 in mp4, atomically. UserError without PyAV."""
+    try:
+        import av
+    except ModuleNotFoundError as error:
+        raise UserError("films need PyAV: pip install 'posesyn[video]'") from error
+
+    with atomic_path(target) as temporary, av.open(str(temporary), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
+        stream.pix_fmt = "yuv420p"
+        size: tuple[int, int] | None = None
+        for image in frames:
+            if size is None:
+                size = (image.shape[0] // 2 * 2, image.shape[1] // 2 * 2)  # yuv420p halves both
+                stream.height, stream.width = size
+            cut = np.ascontiguousarray(image[: size[0], : size[1]])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(cut, format="rgb24")))
+        if size is not None:
+            container.mux(stream.encode())
+
+
+def fault(error: Exception) -> str:
+    """Why a video can't be decoded, in a clause."""
+    return str(getattr(error, "strerror", None) or reason_of(error))
+
+
+def decoded(path: Path, wanted: Callable[[int], bool], *, as_stored: bool = False) -> Iterator[tuple[int, Image]]:
+    """(number, RGB image) of the frames whose number is ``wanted``.
+
+    As players show them: with square pixels, turned and mirrored as the file says; or as they are stored. SampleError
+    if a frame is larger than any picture may be; FFmpegError and others if the file is no video.
+    """
+    import av
+
+    from posesyn_core.files.images import MAX_PIXELS
+
+    if not path.is_file():
+        raise SampleError("it does not exist, or is no regular file")
+    with av.open(str(path), metadata_errors="replace") as container:
+        for stream in container.streams.video[:1]:
+            aspect = float(stream.sample_aspect_ratio or 1)
+            if stream.codec_context.width * stream.codec_context.height > MAX_PIXELS:
+                raise SampleError(f"its frames have more than {MAX_PIXELS / 1e6:.0f} million pixels")
+            for number, frame in enumerate(container.decode(stream)):
+                if wanted(number):
+                    pixels = frame.to_ndarray(format="rgb24")
+                    yield number, pixels if as_stored else _as_shown(pixels, aspect, _matrix(frame))
+
+
+def _matrix(frame: "VideoFrame") -> NDArray[np.int32] | None:
+    """The linear part (2, 2) of the frame's display matrix, a row for x and one for y of the stored frame; or None."""
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            return np.frombuffer(bytes(data), np.int32).reshape(3, 3)[:2, :2]
+    return None
+
+
+def _as_shown(stored: Image, aspect: float, matrix: NDArray[np.int32] | None) -> Image:
+    """A frame with square pixels, turned as its display matrix says (to the nearest quarter) and mirrored."""
+    import cv2
+
+    height, width = stored.shape[:2]
+    if ODDEST_PIXEL[0] < aspect < ODDEST_PIXEL[1] and aspect != 1:  # the shorter side is stretched: nothing gets lost
+        size = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+        stored = cv2.resize(stored, size, interpolation=cv2.INTER_LINEAR)
+    if matrix is None or not matrix.any():
+        return stored
+    (xx, xy), (yx, yy) = matrix.tolist()
+    exchanged = abs(xx) + abs(yy) < abs(xy) + abs(yx)
+    tag = orientation(exchanged, (yx if exchanged else xx) < 0, (xy if exchanged else yy) < 0)
+    return Storage(tag, stored.shape[1], stored.shape[0]).pixels(stored)
