@@ -21,7 +21,7 @@ from posesyn_core.drawing.skeletons import LEFT, MIDDLE, RIGHT, Colour, colour_o
 from posesyn_core.errors import PoseSynError
 from posesyn_core.geometry import skeletons
 from posesyn_core.method.orientation import camera_to_y_up
-from posesyn_core.pipeline.cases import Case, read_cases
+from posesyn_core.pipeline.cases import SHOWN, Case, read_cases
 from posesyn_core.pipeline.evaluate import WORST
 from posesyn_core.pipeline.run import Run, Selected
 from posesyn_core.values import ClipPlan, FloatArray, Motion, SmplParams
@@ -78,11 +78,10 @@ def clip_scene(plan: ClipPlan) -> Scene:
 
 
 def worst_scenes(run: Run, variant: str, body: Body | None) -> list[tuple[Case, Scene]]:
-    """True and estimated body of the worst cases of every test set, pelvis on pelvis."""
-    found = []
-    for path in sorted((run.folder / "evaluate" / variant).glob(f"*{WORST}.npz")):
-        found += [(case, _case_scene(case, body)) for case in _cases(path)]
-    return found
+    """True and estimated body of the worst cases of all test sets, pelvis on pelvis, the worst first."""
+    files = sorted((run.folder / "evaluate" / variant).glob(f"*{WORST}.npz"))
+    worst = sorted((case for path in files for case in _cases(path)), key=lambda case: -case.error)[:SHOWN]
+    return [(case, _case_scene(case, body)) for case in worst]
 
 
 def _cases(path: Path) -> list[Case]:
