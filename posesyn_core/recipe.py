@@ -8,6 +8,7 @@ the estimator is trained (``finetune.from_scratch``).
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -273,7 +274,9 @@ def _without_unset(data: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+@cache
 def _converter() -> cattrs.Converter:
+    """Made once: it learns how to take classes apart, which takes ten times as long as doing it."""
     converter = strict_converter()
     converter.register_structure_hook_func(
         lambda cls: cls in (tuple[Choice, ...], tuple[Source, ...]),  # a single component needs no list

@@ -38,7 +38,7 @@ class Page(HTMLParser):
         self.section = "header"
         self.texts: dict[str, str] = {}
         self.tags: dict[str, list[tuple[str, dict[str, str | None]]]] = {}
-        self.feed(self.source)
+        self.feed(re.sub(r"(<script[^>]*>).*?(?=</script>)", r"\1", self.source, flags=re.DOTALL))
         self.close()
         assert self.open == []
 
@@ -58,8 +58,6 @@ class Page(HTMLParser):
             self.handle_data(" ")
 
     def handle_data(self, data: str) -> None:
-        if self.open[-1:] == ["script"]:
-            return
         self.texts[self.section] = self.texts.get(self.section, "") + data
 
     def text(self, section: str) -> str:
