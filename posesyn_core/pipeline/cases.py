@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from attrs import frozen
@@ -38,7 +39,7 @@ def write_cases(
     """Write the ``SHOWN`` cases with the largest errors (N,), those that have one and true 3D joints of SMPL's."""
     order = [int(at) for at in np.argsort(-np.nan_to_num(errors, nan=-np.inf)) if np.isfinite(errors[at])]
     chosen = [at for at in order if samples[at].joints3d is not None][:SHOWN]
-    arrays = {
+    arrays: dict[str, Any] = {
         "ids": np.array([samples[at].id for at in chosen], np.str_),
         "errors": np.array([errors[at] for at in chosen], np.float64),
         "true_joints": _stacked([samples[at].joints3d for at in chosen], (24, 3)),

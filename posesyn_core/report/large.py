@@ -90,7 +90,9 @@ def _plain(panel: Panel) -> dict[str, Any]:
 def _skeleton(name: str, overlay: Overlay) -> dict[str, Any]:
     """A skeleton with None for joints that are not shown."""
     joints = skeletons.joint_set(overlay.joint_set)
-    known = np.isfinite(overlay.joints2d).all(-1) & (True if overlay.visible is None else overlay.visible)
+    known = np.asarray(np.isfinite(overlay.joints2d).all(-1))
+    if overlay.visible is not None:
+        known = known & overlay.visible
     points = [
         [round(x, 1), round(y, 1)] if seen else None
         for (x, y), seen in zip(overlay.joints2d.tolist(), known.tolist(), strict=True)

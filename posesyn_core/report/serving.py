@@ -108,4 +108,4 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def server(run: Run, port: int = 0) -> http.server.ThreadingHTTPServer:
     """A server of the run's report; ``port`` 0 takes a free one. OSError if the port is taken."""
     handler: Callable[..., Handler] = partial(Handler, Live(run))
-    return http.server.ThreadingHTTPServer((HOST, port), handler)  # type: ignore[arg-type]
+    return http.server.ThreadingHTTPServer((HOST, port), handler)

@@ -114,10 +114,18 @@ def clips(run: Run, judged: Sequence[figures.Judged], beside: Beside) -> dict[st
         passed = sum(frame.keep for frame in by_clip[name])
         note = f"{passed} of {len(by_clip[name])} frames kept; joints -> SMPL residual {plan.residual_mm:.1f} mm"
         real = _real_panel(beside, hard.get(plan.sample_id))
-        shown = ([_frame_card(frame, beside, real) for frame in group] for group in (kept, there))
-        first = None if plan.sample_id not in hard else _hard_card(hard[plan.sample_id], real)
-        reference, scene = _reference_card(plan.reference, beside), json.dumps(clip_scene(plan))
-        cards.append(ClipCard(first, reference, name, plan.caption, note, *shown, scene))
+        cards.append(
+            ClipCard(
+                hard=None if plan.sample_id not in hard else _hard_card(hard[plan.sample_id], real),
+                reference=_reference_card(plan.reference, beside),
+                title=name,
+                caption=plan.caption,
+                note=note,
+                kept=[_frame_card(frame, beside, real) for frame in kept],
+                dropped=[_frame_card(frame, beside, real) for frame in there],
+                scene=json.dumps(clip_scene(plan)),
+            )
+        )
     shape = (run.summary("animate") or {}).get("shape", "")
     return {"cards": cards, "total": len(by_clip), "left_out": left_out, "shape": shape}
 
