@@ -12,8 +12,7 @@ from posesyn_anerf.cameras import Floats, to_c2w
 from posesyn_anerf.config import AnerfConfig
 from posesyn_anerf.pictures import read_h5
 from posesyn_anerf.posing import invert, pose
-from posesyn_anerf.reach import WIDEST
-from posesyn_anerf.rendering import Renderer, View
+from posesyn_anerf.rendering import View, renderer_of
 from posesyn_anerf.weights import Loaded, load_field
 from posesyn_core.body.model import load_body
 from posesyn_core.contracts.engines import ExportableModule, NetworkCall
@@ -57,10 +56,9 @@ class AnerfAnimator:
         person = self.loaded.person
         self.unit = config.unit or person.unit
         self.rest_pose = self._rest_pose()
-        reach = WIDEST * self.unit if person.reach is None else torch.from_numpy(person.reach)
-        self.renderer = Renderer(
-            self.loaded.field, config.coarse or person.coarse, config.fine or person.fine, reach, skip=config.skip,
-            chunk=config.chunk, device=config.device, dtype=DTYPES[config.precision],
+        self.renderer = renderer_of(
+            self.loaded, config.coarse, config.fine, self.unit, skip=config.skip, chunk=config.chunk,
+            device=config.device, dtype=DTYPES[config.precision],
         )  # fmt: skip
         _check_reach(self.rest_pose)
 

@@ -94,3 +94,54 @@ def train_command(
     pictures, person = _pictures(data, motions, body, poses, size, seed_of_poses)
     click.echo(f"{len(pictures.images)} pictures of {len(pictures.skts)} poses")
     train(pictures, out, TrainingOptions(**options), person, click.echo, half=half)
+
+
+@anerf.command("measure")
+@_source
+@click.option("--weights", default="starter", show_default=True, help="starter, or a file.")
+@click.option("--held-out", default=0.1, show_default=True, help="As in the training: the share of its poses.")
+@click.option("--seed", default=0, show_default=True, help="As in the training.")
+@click.option("--limit", default=36, show_default=True, help="At most so many pictures, evenly spread.")
+@click.option("--sheet", type=click.Path(path_type=Path), help="A picture to write: pairs, true above drawn.")
+def measure_command(
+    data: Path | None,
+    motions: Path | None,
+    body: Path | None,
+    poses: int,
+    size: int,
+    seed_of_poses: int,
+    weights: str,
+    held_out: float,
+    seed: int,
+    limit: int,
+    sheet: Path | None,
+) -> None:
+    """Compare a field with pictures of poses that its training held out: PSNR, and the pictures side by side.
+
+    A rendered person is looked at by the cameras of the training, and by others that stand between them.
+    """
+    import numpy as np
+
+    from posesyn_anerf.measuring import measure
+    from posesyn_anerf.rendering import renderer_of
+    from posesyn_anerf.training import held_out_poses
+    from posesyn_anerf.weights import load_field
+    from posesyn_core.files.images import encode_png
+    from posesyn_core.files.paths import write_atomic
+
+    renderer = renderer_of(load_field(weights))
+    views = {"the training's cameras": False} if data else {"the training's cameras": False, "other cameras": True}
+    rows = []
+    for name, between in views.items():
+        pictures, _ = _pictures(data, motions, body, poses, size, seed_of_poses, between)
+        kept = held_out_poses(len(pictures.skts), held_out, seed)
+        found, pairs = measure(renderer, pictures, kept, limit)
+        click.echo(
+            f"{name}: PSNR {found.whole:.2f} dB of whole pictures, {found.person:.2f} dB about the person "
+            f"({found.pictures} pictures of {len(kept)} held-out poses)"
+        )
+        shown = pairs[:: max(1, len(pairs) // 8)][:8]
+        rows += [np.concatenate([pair[at] for pair in shown], axis=1) for at in (0, 1)]
+    if sheet is not None:
+        width = min(row.shape[1] for row in rows)
+        write_atomic(sheet, encode_png(np.concatenate([row[:, :width] for row in rows])))

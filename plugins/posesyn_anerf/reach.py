@@ -19,11 +19,10 @@ def near_bones(points: Tensor, joints: Tensor, radii: Tensor) -> Tensor:
     return (_squared(points, joints) < radii**2).any(dim=-1)
 
 
-def nearest_bone(points: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
-    """Distance (R, S) from the nearest bone, and which it is, in terms of ``WIDEST``; of near_bones's arguments."""
-    squared = _squared(points, joints)
-    share, bone = (squared / WIDEST.to(squared) ** 2).min(dim=-1)
-    return (share.sqrt() * WIDEST.to(squared)[bone]), bone
+def nearest_bone(points: Tensor, joints: Tensor, radii: Tensor) -> tuple[Tensor, Tensor]:
+    """Distance (R, S) from the bone that is nearest in terms of its radius, and which it is."""
+    share, bone = (_squared(points, joints) / radii**2).min(dim=-1)
+    return share.sqrt() * radii[bone], bone
 
 
 def _squared(points: Tensor, joints: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ opaque before it, and the colours of samples that weigh nothing. ``skip`` off re
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,7 +27,8 @@ from posesyn_anerf.field import (
     sample_coarse,
     sample_fine,
 )
-from posesyn_anerf.reach import PARENTS, near_bones
+from posesyn_anerf.reach import PARENTS, WIDEST, near_bones
+from posesyn_anerf.weights import Loaded
 from posesyn_core.contracts.engines import ExportableModule, NetworkCall
 
 COARSE, FINE, COLOUR = "coarse", "fine", "colour"
@@ -203,6 +205,13 @@ class Renderer:
                 return {name: tensor.float() for name, tensor in module(**tensors).items()}
 
         return call
+
+
+def renderer_of(loaded: Loaded, coarse: int = 0, fine: int = 0, unit: float = 0.0, **options: Any) -> Renderer:
+    """A renderer with the samples and the reach that the field's file tells, where none are given (0)."""
+    person = loaded.person
+    reach = WIDEST * (unit or person.unit) if person.reach is None else torch.from_numpy(person.reach)
+    return Renderer(loaded.field, coarse or person.coarse, fine or person.fine, reach, **options)
 
 
 def modules_of(field: Field) -> dict[str, nn.Module]:

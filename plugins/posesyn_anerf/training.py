@@ -20,6 +20,7 @@ from torch import Tensor
 from posesyn_anerf.cameras import STORED, cylinders
 from posesyn_anerf.config import TrainingOptions
 from posesyn_anerf.field import Composite, Draws, Field, FieldSizes, Rays, render_rays
+from posesyn_anerf.measuring import measured_reach
 from posesyn_anerf.pictures import Pictures
 from posesyn_anerf.posing import PoseLayer, anchor_loss, invert, rest_of, six_d_of
 from posesyn_anerf.reach import WIDEST
@@ -150,7 +151,8 @@ def train(
                 losses.clear()
                 write_checkpoint(training.state(number + 1), checkpoint)
     training.field.eval()
-    person = attrs.evolve(person, coarse=options.coarse, fine=options.fine)
+    reach = measured_reach(training.field, pictures.skts, person.unit, options.seed)
+    person = attrs.evolve(person, coarse=options.coarse, fine=options.fine, reach=reach)
     write_field(training.field, person, target, half=half)
     return training
 
@@ -161,12 +163,17 @@ def split(pictures: Pictures, options: TrainingOptions) -> tuple[NDArray[np.intp
     UserError if none is left to train on.
     """
     poses = len(pictures.skts)
-    kept = np.sort(rng(options.seed, "held out", "anerf").permutation(poses)[: round(options.held_out * poses)])
+    kept = held_out_poses(poses, options.held_out, options.seed)
     shown = pictures.of_poses(np.setdiff1d(np.arange(poses), kept))
     shown = shown[pictures.sampling[shown].any(axis=(1, 2))]
     if not len(shown):
         raise UserError("no picture shows the person: its masks are empty")
     return kept, shown
+
+
+def held_out_poses(poses: int, share: float, seed: int) -> NDArray[np.intp]:
+    """Which of so many poses a training with this ``seed`` does not see."""
+    return np.sort(rng(seed, "held out", "anerf").permutation(poses)[: round(share * poses)])
 
 
 def refined(frames: Tensor) -> PoseLayer:
