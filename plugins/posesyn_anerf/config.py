@@ -43,7 +43,7 @@ class TrainingOptions:
     rays: int = option(2048, "rays of a step", least=1)
     images: int = option(128, "pictures that they are drawn from", least=1)
     rate: float = option(5e-4, "learning rate at the start (Adam)", above=0)
-    last_rate: float = option(0.1, "share of it at the end; it falls exponentially", above=0, most=1)
+    last_rate: float = option(0.5, "share of it at the end, to which it falls exponentially", above=0, most=1)
     width: int = option(256, "width of the networks", least=8)
     depth: int = option(8, "layers of the networks", least=3)
     point_frequencies: int = option(7, "frequencies of the encoded distances", least=1)

@@ -42,7 +42,7 @@ def plan_of(actor: Actor, turns: int = 2) -> ClipPlan:
     angles[1:, 15, 2], angles[1:, 16, 2] = -1.2, 1.2
     skeleton = actor.skeleton if reference.skeleton is None else reference.skeleton
     whole = np.concatenate([np.repeat(smpl.global_orient[None, None], turns, 0), angles], axis=1)
-    frames = pose(axis_angle_to_matrix(torch.from_numpy(whole)), torch.from_numpy(skeleton), torch.zeros(turns, 3))
+    frames = pose(axis_angle_to_matrix(torch.tensor(whole)), torch.tensor(skeleton), torch.zeros(turns, 3))
     joints = frames[..., :3, 3].numpy() + smpl.transl
     return ClipPlan(
         id="clip", motion_id="m", sample_id="s", caption="", reference=actor.sample, camera=actor.camera, fps=20.0,
