@@ -5,6 +5,7 @@ from posesyn_core.contracts.engines import EngineConfig
 from posesyn_core.drawing.blank import Blank, BlankConfig
 from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.hookspecs import hookimpl
+from posesyn_core.method.agreement import AgreementConfig, KeypointAgreement
 from posesyn_core.method.filtering import TpeError, TpeErrorConfig
 
 LICENCE = Licence(code="our own (Apache-2.0)", weights="none", data="yours")
@@ -41,5 +42,13 @@ def register_filters() -> list[Component]:
             TpeError,
             TpeErrorConfig,
             licence=LICENCE,
-        )
+        ),
+        Component(
+            Kind.FILTER,
+            "keypoint_agreement",
+            "Keep frames whose labelled limbs are where a 2D estimator sees them",
+            KeypointAgreement,
+            AgreementConfig,
+            licence=LICENCE,
+        ),
     ]

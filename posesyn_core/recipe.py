@@ -149,6 +149,7 @@ class Recipe:
     )
     animator: Choice = option(Choice("reprojection"), "what draws the reference people in motion")
     filter: Choice = option(Choice("tpe_error"), "what decides which frames are kept")
+    further_filters: tuple[Choice, ...] = option((), "the second [[filter]] and any more: a frame must pass all")
     real: tuple[Source, ...] = option(
         (), "real training data: readers of 3D or 2D labels; with a 'weight' each, batches draw from them by it"
     )
@@ -165,9 +166,18 @@ class Recipe:
     executor: ExecutorChoice = Factory(ExecutorChoice)
 
     @property
+    def filters(self) -> tuple[Choice, ...]:
+        """All filters, each of which a frame must pass."""
+        return self.filter, *self.further_filters
+
+    @property
     def body_file(self) -> Path | None:
         """The SMPL file, or None for the free body."""
         return Path(self.body).expanduser() if self.body else None
+
+    def filter_sections(self) -> list[str]:
+        """What messages call the sections of the filters."""
+        return ["filter", *(f"filter.{choice.label}" for choice in self.further_filters)]
 
     def choices(self) -> list[tuple[Kind, Choice, str]]:
         """Every component that the recipe names: its kind, the choice, and the section that it stands in."""
@@ -185,7 +195,7 @@ class Recipe:
             (Kind.ESTIMATOR, self.reference, "reference"),
             (Kind.READER, self.reference_dataset, "reference.dataset"),
             (Kind.ANIMATOR, self.animator, "animator"),
-            (Kind.FILTER, self.filter, "filter"),
+            *((Kind.FILTER, choice, where) for choice, where in zip(self.filters, self.filter_sections(), strict=True)),
             *((Kind.WRITER, Choice(name), "export.formats") for name in self.export.formats),
             *((Kind.ENGINE, choice.engine.choice, f"{name}.engine") for choice, name in engines if choice),
         ]
@@ -212,6 +222,8 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), where: str = "recipe"
         raise UserError(f"{where} is not valid TOML: {reason_of(error)}{hint}") from error
     for override in overrides:
         _override(data, override)
+    if isinstance(filters := data.get("filter"), list) and filters:
+        data["filter"], data["further_filters"] = filters[0], filters[1:]
     if isinstance(section := data.get("reference"), dict) and "dataset" in section:
         data["reference_dataset"] = section.pop("dataset")
         data |= {} if section else {"reference": None}
@@ -219,6 +231,9 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), where: str = "recipe"
         section = data.get(attribute.name)
         if isinstance(attribute.default, Choice) and isinstance(section, dict):
             section.setdefault("name", attribute.default.name)
+    for further in data.get("further_filters", ()):
+        if isinstance(further, dict):
+            further.setdefault("name", _DEFAULTS["filter"])
     return structure(data, Recipe, where)
 
 
@@ -241,12 +256,37 @@ def _override(data: dict[str, Any], override: str) -> None:
         value = text
     *sections, last = name.strip().split(".")
     for section in sections:
-        if isinstance(data.get(section), str):  # a component by its name alone
-            data[section] = {"name": data[section]}
-        data = data.setdefault(section, {})
-        if not isinstance(data, dict):
-            raise UserError(f"--set {override!r}: {section!r} is not a section")
+        data = _section(data, section, override)
     data[last] = value
+
+
+def _section(data: dict[str, Any], name: str, override: str) -> dict[str, Any]:
+    """The section of that name, made if it is missing; of several components in one section, that of ``NAME.LABEL``."""
+    if isinstance(data.get(name), str):  # a component by its name alone
+        data[name] = {"name": data[name]}
+    found = data.setdefault(name, {})
+    if isinstance(found, list) and all(isinstance(part, dict) for part in found):
+        return _Several((str(part.get("label", part.get("name", _DEFAULTS.get(name)))), part) for part in found)
+    if not isinstance(found, dict):
+        raise UserError(f"--set {override!r}: {name!r} is not a section")
+    return found
+
+
+_DEFAULTS = {"filter": "tpe_error"}
+"""What a component without a name is, in sections that may have several."""
+
+
+class _Several(dict[str, Any]):
+    """Components of one section by their labels, of which a setting must name one."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        raise UserError(f"the section has several components: name one of {', '.join(self)} before the key {key!r}")
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """The component; UserError if there is none of that name."""
+        if key not in self:
+            raise UserError(f"the section has no component {key!r}, but {', '.join(self)}")
+        return self[key]
 
 
 def structure(data: Mapping[str, Any], cls: type, where: str) -> Any:
@@ -262,6 +302,8 @@ def structure(data: Mapping[str, Any], cls: type, where: str) -> Any:
 def unstructure(recipe: Recipe) -> dict[str, Any]:
     """The recipe as plain data, in the layout of its TOML file."""
     data = _without_unset(_converter().unstructure(recipe))
+    if further := data.pop("further_filters"):
+        data["filter"] = [data["filter"], *further]
     return {name: value for name, value in data.items() if value != []}
 
 

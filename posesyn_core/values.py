@@ -335,12 +335,26 @@ class EvaluationProtocol:
 
 
 @frozen
+class FilterVerdict:
+    """What one of several filters says of a frame; ``filter`` is its name, or the recipe's label of it."""
+
+    filter: str
+    keep: bool
+    error: float
+    reason: str = ""
+
+
+@frozen
 class Verdict:
-    """A filter's judgement of one frame."""
+    """A filter's judgement of one frame.
+
+    Where several filters judge, it is that of all: ``parts`` has what each says, and ``error`` is the first one's.
+    """
 
     keep: bool
     error: float
     reason: str = ""
+    parts: tuple[FilterVerdict, ...] = ()
 
 
 @frozen(eq=False)

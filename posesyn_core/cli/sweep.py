@@ -1,4 +1,4 @@
-"""``posesyn sweep``: what other thresholds of the filter would keep."""
+"""``posesyn sweep``: what other thresholds of a filter would keep."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,45 +10,57 @@ from posesyn_core.errors import UserError
 from posesyn_core.registry import Registry
 
 if TYPE_CHECKING:
+    from posesyn_core.pipeline.thresholds import Limit
     from posesyn_core.report.figures import Threshold
 
+SHARES = (2, 1.5, 1, 0.75, 0.5)
+"""For other errors: of the run's own threshold."""
 
-@click.command(short_help="Show how many frames other filter thresholds would keep (Table 5).")
+
+@click.command(short_help="List how many frames other thresholds of a filter would keep (Table 5).")
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--taus", type=Positives(), default="200,160,120,80,40", show_default=True, help="Thresholds in mm.")
+@click.option("--filter", "name", help="Which of the run's filters, by name or label.  [default: the first]")
+@click.option("--taus", type=Positives(), help="Thresholds.  [default: 200,160,120,80,40 mm; for other units, shares of the run's own]")
 @click.pass_obj
-def sweep(registry: Registry, folder: Path, taus: list[float]) -> None:
-    """Show the share of a run's frames that each threshold tau keeps: the column "Pass" of the paper's Table 5.
+def sweep(registry: Registry, folder: Path, name: str | None, taus: list[float] | None) -> None:
+    """List what share of a run's frames each threshold of a filter keeps: for tau, the column "Pass" of the paper's
+    Table 5.
 
-    Nothing is recomputed, because the run has the error of every frame, including dropped ones. To apply a threshold:
+    Nothing is drawn or computed again: `posesyn filter` left the error of every frame, also of those that it dropped.
+    To choose a tau of the list:
 
     \b
     posesyn filter RUN --set filter.tau=80 --restart filter
 
-    A smaller tau takes seconds. A larger tau needs frames that were dropped without being written, unless the recipe
-    sets animate.keep_dropped = true. To find the tau that gives the best estimator, use `posesyn experiment table5`,
-    which trains one for each.
+    A smaller tau takes seconds. A larger one needs frames that were dropped before they were written, unless the
+    recipe says animate.keep_dropped = true. Which tau makes the best estimator is another question:
+    `posesyn experiment table5` trains one for each. Of several filters, each is listed by itself, with the frames that
+    the others drop as well (`--filter keypoint_agreement`).
     """
     from posesyn_core.pipeline.run import open_run
+    from posesyn_core.pipeline.thresholds import chosen_filter, errors_by_filter, limit_of
     from posesyn_core.report import figures
 
     run = open_run(folder, registry)
     run.require("filter")
-    errors = figures.frame_errors(list(figures.judged_frames(run)))
+    limit = limit_of(run, chosen_filter(run, name))
+    errors = errors_by_filter(run)[limit.choice.label]
     if not len(errors):
         raise UserError("the filter could judge no frame, so there is nothing to list; rejected.parquet says why")
-    _print(figures.thresholds(run, errors, taus), len(errors))
+    own = [float(f"{share * limit.value:.6g}") for share in SHARES]
+    wanted = taus or (list(figures.PAPER_PASS) if limit.unit == "mm" else own)
+    _print(figures.thresholds(run, errors, wanted, limit), limit, len(errors))
 
 
-def _print(rows: "list[Threshold]", judged: int) -> None:
+def _print(rows: "list[Threshold]", limit: "Limit", judged: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"What each threshold keeps of {judged} frames")
-    for name in ("tau", "frames", "Pass", "in the paper"):
+    table = Table(title=f"What each threshold of {limit.choice.label} keeps of {judged} frames")
+    for name in (limit.option, "frames", "Pass", "in the paper"):
         table.add_column(name, justify="right")
     for row in rows:
-        tau = f"{row.tau:g} mm" + (" (chosen)" if row.chosen else "")
+        tau = f"{row.tau:g} {limit.unit}" + (" (chosen)" if row.chosen else "")
         paper = "" if row.paper is None else f"{row.paper:.1f} %"
         table.add_row(tau, str(row.kept), f"{row.passed:.1f} %", paper)
     Console().print(table)

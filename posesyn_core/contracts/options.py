@@ -13,6 +13,8 @@ from posesyn_core.errors import UserError
 
 RANGE = "range"
 """Under this key, an attrs field's metadata has its :class:`Range`."""
+THRESHOLD = "threshold"
+"""Under this key, an attrs field's metadata has the unit of a filter's errors; its value is the largest one kept."""
 PROGRAM = "program"
 """Under this key, an attrs field's metadata says that its value is a command line that the component starts."""
 LARGEST = 2**63
@@ -62,12 +64,14 @@ def option(
     below: float | None = None,
     check: Callable[[Any], str | None] | None = None,
     program: bool = False,
+    threshold: str | None = None,
 ) -> Any:
     """An attrs field of a component's config: its default and the sentence ``posesyn plugins show`` prints.
 
     Numeric options state their range (``least``, ``above``, ``most``, ``below``); a value outside it, NaN or infinity
     is refused. ``check`` returns what else is wrong with a value ("must be ..."), or None. ``program=True`` says that
-    the value is a command line that the component starts: the user is asked before one of a recipe's is. With
+    the value is a command line that the component starts: the user is asked before one of a recipe's is. ``threshold``
+    marks the largest error that a filter keeps, and gives its unit ("mm"): ``posesyn sweep`` tries other ones. With
     ``factory=True``, ``default`` is called for every new config.
 
     A field whose type is a protocol of another kind of component (``detector: PersonDetector | None``) takes one by
@@ -78,6 +82,8 @@ def option(
     metadata: dict[str, Any] = {"doc": doc} if limits == Range() else {"doc": doc, RANGE: limits}
     if program:
         metadata[PROGRAM] = True
+    if threshold is not None:
+        metadata[THRESHOLD] = threshold
     how = {"factory": default} if factory else {"default": default}
     return field(**how, validator=_validator(limits, check), metadata=metadata)
 

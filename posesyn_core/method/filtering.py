@@ -1,17 +1,19 @@
 """Filtering of synthesised frames: keep those on which the estimator nearly agrees with the label (Eq. 6)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
+from posesyn_core.components import FrameFilter
 from posesyn_core.contracts.options import option
+from posesyn_core.contracts.results import expect
 from posesyn_core.geometry.arrays import Array, namespace
 from posesyn_core.geometry.joints import estimated, places_of
 from posesyn_core.geometry.skeletons import HUMANML22, SMPL24, conversion, joint_set, shared_root
-from posesyn_core.values import LabelledFrame, PoseEstimate, Verdict
+from posesyn_core.values import FilterVerdict, LabelledFrame, PoseEstimate, Verdict
 
 Reduction = Literal["mean", "sum"]
 MM = 1000.0
@@ -50,10 +52,34 @@ def pose_error_3d(
 
 
 @frozen
+class AllOf:
+    """Several filters as one, by their names: a frame must pass all of them."""
+
+    filters: Mapping[str, FrameFilter]
+
+    def judge(self, frames: Sequence[LabelledFrame], estimates: Sequence[PoseEstimate]) -> list[Verdict]:
+        """One verdict per frame, with what each filter says of it."""
+        columns = [_column(name, one, frames, estimates) for name, one in self.filters.items()]
+        return [_of_all(parts) for parts in zip(*columns, strict=True)]
+
+
+def _column(
+    name: str, one: FrameFilter, frames: Sequence[LabelledFrame], estimates: Sequence[PoseEstimate]
+) -> list[FilterVerdict]:
+    verdicts = expect(one.judge(frames, estimates), Verdict, len(frames), one.judge)
+    return [FilterVerdict(name, verdict.keep, verdict.error, verdict.reason) for verdict in verdicts]
+
+
+def _of_all(parts: tuple[FilterVerdict, ...]) -> Verdict:
+    reasons = (f"{part.filter}: {part.reason}" for part in parts if not part.keep)
+    return Verdict(all(part.keep for part in parts), parts[0].error, "; ".join(reasons), parts)
+
+
+@frozen
 class TpeErrorConfig:
     """Options of the filter by the estimator's own error."""
 
-    tau: float = option(120.0, "largest error in mm that is kept (tau, Table 5)", above=0)
+    tau: float = option(120.0, "largest error in mm that is kept (tau, Table 5)", above=0, threshold="mm")
     reduction: Reduction = option("mean", "over the joints: mean, or sum for Eq. 6 as printed")
 
 

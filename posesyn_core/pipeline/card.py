@@ -19,6 +19,7 @@ from posesyn_core.errors import UserError
 from posesyn_core.pipeline.parts import Part, parts
 from posesyn_core.pipeline.rejections import most_frequent
 from posesyn_core.pipeline.run import HARD, Run
+from posesyn_core.recipe import Choice
 
 CARD, SOURCES = "README.md", "sources.csv"
 MADE_BY = ("data set", "reference people", "estimator", "estimator of references", "captioner", "motion generator",
@@ -128,20 +129,27 @@ def _config(run: Run, part: Part) -> Any:
 
 
 def _filtered(run: Run) -> str:
-    (part,) = (part for part in parts(run) if part.kind == Kind.FILTER)
-    config = _config(run, part)
-    chosen = part.choice.options if config is None else attrs.asdict(config)
-    options = ", ".join(f"{name} = {value!r}" for name, value in chosen.items())
+    filters = []
+    for part in (part for part in parts(run) if part.kind == Kind.FILTER):
+        config = _config(run, part)
+        chosen = part.choice.options if config is None else attrs.asdict(config, recurse=False)
+        options = ", ".join(f"{name} = {_shown(value)}" for name, value in chosen.items())
+        filters.append(f"`{part.choice.name}` ({options})")
     verdicts, errors = _verdicts(run), run.frames.column("verdict.error")
     kept = np.array([error for (_, keep), (_, error) in zip(verdicts, errors, strict=True) if keep])
     told = ""
     if len(kept) and np.isfinite(kept).all():
         low, middle, high = np.percentile(kept, (5, 50, 95))
         told = f" Their errors: median {middle:.0f} mm, 5 % below {low:.0f} mm, 5 % above {high:.0f} mm."
-    return (
-        f"`{part.choice.name}` ({options}): a frame is kept if the estimator, looking at it afresh, agrees with its "
-        f"label.{told}"
-    )
+    agrees = "a frame is kept if the estimator, looking at it afresh, agrees with its label."
+    if len(filters) > 1:
+        agrees = "a frame is kept if it passes each of them. The errors are those of the first."
+    return f"{' and '.join(filters)}: {agrees}{told}"
+
+
+def _shown(value: Any) -> str:
+    """An option's value; of a component, its name and options."""
+    return f"{value.name!r} {dict(value.options) or ''}".strip() if isinstance(value, Choice) else repr(value)
 
 
 def _counts(run: Run, found: Sequence[Source]) -> str:

@@ -12,11 +12,11 @@ from typing import Any
 
 from attrs import evolve
 
-from posesyn_core.components import FrameFilter, Kind
+from posesyn_core.components import FrameFilter
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.inference.predict import Result
 from posesyn_core.pipeline.executor import LOCAL, Executor
-from posesyn_core.pipeline.judging import filter_of, judge_batch, label_frames
+from posesyn_core.pipeline.judging import filter_of, judge_batch, label_frames, make_filter
 from posesyn_core.pipeline.rejections import most_frequent
 from posesyn_core.pipeline.run import Clip, DrawnFrame, FilteredFrame, Judgement, Run
 from posesyn_core.pipeline.tables import Row, Table
@@ -68,7 +68,7 @@ class Verdicts(Work[Item, FilteredFrame]):
 
     @cached_property
     def judge(self) -> FrameFilter:
-        return self.run.create(Kind.FILTER, self.run.recipe.filter, "filter")
+        return make_filter(self.run)
 
     def rows(self, batches: Iterator[list[Unit[Item]]]) -> Iterator[Row[FilteredFrame]]:
         present = filter_of(self.run)

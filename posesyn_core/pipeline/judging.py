@@ -13,9 +13,10 @@ from posesyn_core.components import FrameFilter, Kind, PoseEstimator, SplitEstim
 from posesyn_core.contracts.results import expect
 from posesyn_core.contracts.sections import Machine
 from posesyn_core.engines.batches import LoadedNetwork
-from posesyn_core.errors import SampleError
+from posesyn_core.errors import SampleError, UserError
 from posesyn_core.geometry.boxes import joint_boxes
 from posesyn_core.inference.predict import Result, predict
+from posesyn_core.method.filtering import AllOf
 from posesyn_core.pipeline.run import Judgement, Run
 from posesyn_core.values import ClipPlan, LabelledFrame, PoseEstimate, Sample, SmplParams, Verdict
 
@@ -38,7 +39,7 @@ class Judge:
         recipe = run.recipe
         estimator = run.create(Kind.ESTIMATOR, recipe.estimator, "estimator")
         network = run.network(recipe.estimator, estimator, "estimator")
-        return cls(estimator, network, run.create(Kind.FILTER, recipe.filter, "filter"), recipe.machine)
+        return cls(estimator, network, make_filter(run), recipe.machine)
 
     def judge(self, frames: Iterable[LabelledFrame]) -> Iterator[Judgement]:
         """One judgement per frame, in order; ``frames`` is read a few batches ahead, so that reading, cropping and
@@ -56,9 +57,19 @@ class Judge:
 
 
 def filter_of(run: Run) -> str:
-    """The run's filter with its options, as JSON: what a verdict depends on beside the frame and the estimate."""
-    chosen = run.recipe.filter
-    return json.dumps({"name": chosen.name, **chosen.options}, sort_keys=True)
+    """The run's filters with their options, as JSON: what a verdict depends on beside the frame and the estimate."""
+    plain = [{"name": chosen.name, **chosen.options} for chosen in run.recipe.filters]
+    return json.dumps(plain if len(plain) > 1 else plain[0], sort_keys=True)
+
+
+def make_filter(run: Run) -> FrameFilter:
+    """The run's filter, or all of them as one. UserError as in ``Run.create``."""
+    recipe = run.recipe
+    sections = zip(recipe.filters, recipe.filter_sections(), strict=True)
+    made = {choice.label: run.create(Kind.FILTER, choice, where) for choice, where in sections}
+    if len(made) < len(recipe.filters):
+        raise UserError("two filters of the recipe are called the same: give each its own key 'label'")
+    return AllOf(made) if len(made) > 1 else next(iter(made.values()))
 
 
 def judge_batch(chosen: FrameFilter, frames: Sequence[LabelledFrame], results: Sequence[Result]) -> list[Judgement]:

@@ -32,7 +32,7 @@ def parts(run: Run) -> Iterator[Part]:
         ("estimator of references", Kind.ESTIMATOR, recipe.reference),
         ("reference people", Kind.READER, recipe.reference_dataset),
         ("animator", Kind.ANIMATOR, recipe.animator),
-        ("filter", Kind.FILTER, recipe.filter),
+        *(("filter", Kind.FILTER, choice) for choice in recipe.filters),
         *(("real training data", Kind.READER, choice) for choice in recipe.real),
         *(("test data", Kind.READER, choice) for choice in recipe.test),
     ]

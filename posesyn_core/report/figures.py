@@ -18,6 +18,7 @@ from posesyn_core.method import eem
 from posesyn_core.pipeline.rejections import pattern
 from posesyn_core.pipeline.run import EASY, HARD, Run
 from posesyn_core.pipeline.tables import REJECTED
+from posesyn_core.pipeline.thresholds import Limit
 from posesyn_core.values import ScoredSample
 
 PCK_SHARES = (0.05, 0.1, 0.2)
@@ -206,12 +207,18 @@ class Threshold:
     chosen: bool
 
 
-def thresholds(run: Run, errors: NDArray[np.floating], taus: Sequence[float]) -> list[Threshold]:
-    """Table 5's column "Pass": what each tau keeps of frames with ``errors`` (N,), N > 0."""
+def thresholds(
+    run: Run, errors: NDArray[np.floating], taus: Sequence[float], limit: Limit | None = None
+) -> list[Threshold]:
+    """Table 5's column "Pass": what each tau, or value of another ``limit``, keeps of frames with ``errors`` (N,)."""
     options = filter_options(run)
-    published = PAPER_PASS if options.reduction == "mean" else {}  # the paper's numbers fit a mean over joints
+    first = limit is None or limit.choice == run.recipe.filter
+    published = (
+        PAPER_PASS if first and options.reduction == "mean" else {}
+    )  # the paper's numbers fit a mean over joints
+    chosen = options.tau if limit is None else limit.value
     return [
-        Threshold(tau, round(rate * len(errors) / 100), rate, published.get(tau), tau == options.tau)
+        Threshold(tau, round(rate * len(errors) / 100), rate, published.get(tau), tau == chosen)
         for tau, rate in zip(taus, pass_rate(errors, taus).tolist(), strict=True)
     ]
 

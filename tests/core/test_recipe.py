@@ -134,3 +134,27 @@ def test_damaged_recipes_of_public_reports_are_one_sentence(shared: Path) -> Non
                 registry.check(kind, choice.name, choice.options, where)
         except UserError as error:
             assert "\n" not in str(error)
+
+
+TWO_FILTERS = MINIMAL + '[[filter]]\ntau = 90\n[[filter]]\nname = "keypoint_agreement"\njudge = "blazepose"\n'
+
+
+def test_several_filters_are_a_list_of_sections() -> None:
+    import tomli_w
+
+    recipe = parse_recipe(TWO_FILTERS)
+    judge = Choice("keypoint_agreement", {"judge": "blazepose"})
+    assert recipe.filters == (Choice("tpe_error", {"tau": 90}), judge)
+    assert parse_recipe(tomli_w.dumps(unstructure(recipe))) == recipe
+    assert [where for kind, _, where in recipe.choices() if kind == "filter"] == ["filter", "filter.keypoint_agreement"]
+    assert parse_recipe(MINIMAL + '[[filter]]\nname = "tpe_error"\n') == parse_recipe(MINIMAL)
+    assert unstructure(parse_recipe(MINIMAL))["filter"] == {"name": "tpe_error"}
+
+
+def test_a_setting_names_one_of_several_filters() -> None:
+    recipe = parse_recipe(TWO_FILTERS, ["filter.keypoint_agreement.limit=0.2", "filter.tpe_error.tau=70"])
+    assert [choice.options for choice in recipe.filters] == [{"tau": 70}, {"judge": "blazepose", "limit": 0.2}]
+    with pytest.raises(UserError, match="name one of tpe_error, keypoint_agreement before the key 'tau'"):
+        parse_recipe(TWO_FILTERS, ["filter.tau=70"])
+    with pytest.raises(UserError, match="no component 'other'"):
+        parse_recipe(TWO_FILTERS, ["filter.other.tau=70"])

@@ -10,7 +10,7 @@ from posesyn_core.pipeline.run import FilteredFrame, Run, create_run
 from posesyn_core.pipeline.tables import Row
 from posesyn_core.recipe import parse_recipe
 from posesyn_core.registry import Registry
-from posesyn_core.values import LabelledFrame, Verdict
+from posesyn_core.values import FilterVerdict, LabelledFrame, Verdict
 
 ERRORS = (30.0, 80.0, 119.0, 121.0, float("nan"))
 
@@ -54,3 +54,39 @@ def test_without_judged_frames_there_is_nothing_to_list(tmp_path: Path, capsys: 
     with pytest.raises(SystemExit, match="2"):
         main(["sweep", str(run.folder)])
     assert "could judge no frame" in capsys.readouterr().err
+
+
+AGREEMENTS = (0.02, 0.08, 0.12, 0.5, float("nan"))
+BOTH = "filter=[{name='tpe_error'}, {name='keypoint_agreement', judge='blazepose'}]"
+
+
+def judged_twice(folder: Path) -> Run:
+    run = judged(folder, BOTH)
+    rows = []
+    for at, (error, distance) in enumerate(zip(ERRORS, AGREEMENTS, strict=True)):
+        frame = LabelledFrame(f"c/{at}", Path("gone.jpg"), [0, 0, 1, 1], np.zeros((24, 2)), np.ones(24))  # type: ignore[arg-type]
+        parts = (
+            FilterVerdict("tpe_error", error <= 120, error),
+            FilterVerdict("keypoint_agreement", distance <= 0.1, distance),
+        )
+        rows.append(Row(frame.id, FilteredFrame("c", at, frame, Verdict(False, error, "", parts))))
+    run.frames.write_part(0, rows)
+    run.finish("filter", {})
+    return run
+
+
+def test_each_of_several_filters_is_swept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(judged_twice(tmp_path / "run").folder)
+    main(["sweep", folder, "--filter", "keypoint_agreement"])
+    assert [row[:3] for row in lines(capsys) if row] == [
+        ["0.2 of the height", "3", "60.0 %"],
+        ["0.15 of the height", "3", "60.0 %"],
+        ["0.1 of the height (chosen)", "2", "40.0 %"],
+        ["0.075 of the height", "1", "20.0 %"],
+        ["0.05 of the height", "1", "20.0 %"],
+    ]
+    main(["sweep", folder, "--taus", "120"])
+    assert [row for row in lines(capsys) if row] == [["120 mm (chosen)", "3", "60.0 %", "45.7 %"]]
+    with pytest.raises(SystemExit, match="2"):
+        main(["sweep", folder, "--filter", "other"])
+    assert "it has tpe_error, keypoint_agreement" in capsys.readouterr().err

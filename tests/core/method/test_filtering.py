@@ -1,5 +1,7 @@
 """Eq. 6 and the filter built on it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,8 @@ from hypothesis import strategies as st
 from posesyn_core.components import FrameFilter
 from posesyn_core.errors import UserError
 from posesyn_core.geometry.skeletons import JointSet, convert, joint_set, register
-from posesyn_core.method.filtering import TpeError, TpeErrorConfig, pose_error_3d
-from posesyn_core.values import Camera, FloatArray, LabelledFrame, PoseEstimate
+from posesyn_core.method.filtering import AllOf, TpeError, TpeErrorConfig, pose_error_3d
+from posesyn_core.values import Camera, FloatArray, LabelledFrame, PoseEstimate, Verdict
 
 
 def zeros(*shape: int) -> FloatArray:
@@ -113,3 +115,23 @@ def test_joint_sets_without_a_common_root_are_the_users_mistake() -> None:
     given = PoseEstimate(np.zeros((2, 3)), np.zeros((2, 2)), CAMERA, joint_set="shoulders2")
     with pytest.raises(UserError, match=r"'shoulders2' and 'smpl24' can't be compared"):
         TpeError(TpeErrorConfig()).judge([frame(np.zeros((24, 3)))], [given])
+
+
+def test_a_frame_must_pass_every_filter() -> None:
+    class Fixed:
+        def __init__(self, *verdicts: Verdict) -> None:
+            self.verdicts = list(verdicts)
+
+        def judge(self, frames: Sequence[LabelledFrame], estimates: Sequence[PoseEstimate]) -> list[Verdict]:
+            return self.verdicts
+
+    good, bad = Verdict(True, 1.0), Verdict(False, 9.0, "too far")
+    both = AllOf({"one": Fixed(good, good, bad, bad), "two": Fixed(good, bad, good, bad)})
+    found = both.judge([object()] * 4, [])  # type: ignore[list-item]
+    assert [verdict.keep for verdict in found] == [True, False, False, False]
+    assert [verdict.error for verdict in found] == [1.0, 1.0, 9.0, 9.0]
+    assert found[3].reason == "one: too far; two: too far" and found[1].reason == "two: too far"
+    assert [(part.filter, part.keep, part.error) for part in found[2].parts] == [
+        ("one", False, 9.0),
+        ("two", True, 1.0),
+    ]

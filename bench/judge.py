@@ -1,0 +1,217 @@
+"""Claim: the filter `keypoint_agreement` finds frames with a damaged limb, and keeps the sound ones.
+
+Frames of clips that the free world's people and motions make are drawn by re-projection, some as planned and some with
+a limb damaged on purpose; the labels stay as planned:
+
+- erased: the forearm or the whole arm, the shank or the whole leg is not drawn; what is behind it is seen
+- moved: an arm or a leg is drawn in another pose (its end at least a quarter of the person's size away)
+- swapped: left and right arms or legs take each other's pose (an end moves as far)
+
+Only limbs that the picture shows are damaged: of those behind the body nobody could tell. Printed is what share of each
+kind is found, and what share of the sound frames is dropped: at least 95 % and at most 5 % are claimed.
+
+    python bench/judge.py [--run RUN] [--judge blazepose] [--count 100] [--set KEY=VALUE]
+"""
+
+import argparse
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from attrs import evolve
+from scipy.spatial.transform import Rotation
+
+from posesyn_core.body.model import Body
+from posesyn_core.body.render import render
+from posesyn_core.components import Kind
+from posesyn_core.files.images import encode_jpeg
+from posesyn_core.geometry.cameras import project
+from posesyn_core.pipeline.judging import label_frames
+from posesyn_core.pipeline.order import STAGES
+from posesyn_core.pipeline.run import Run, create_run, open_run
+from posesyn_core.recipe import parse_recipe, settings_of
+from posesyn_core.registry import Registry
+from posesyn_core.runs.stages import run_stage
+from posesyn_core.values import ClipPlan, Image, LabelledFrame
+from posesyn_reprojection.animator import ReprojectionAnimator, draw
+from posesyn_reprojection.config import ReprojectionConfig
+
+RECIPE = """
+name = "judge"
+dataset = { name = "world", part = "PART", split = "mine", count = 160, labels = "2d", noise = 1.0 }
+score = { hard = 40, easy = 40 }
+synthesize = { pose = "fitted", max_frames = 48 }
+animate = { orientation = "heading", frame_stride = 4, keep_dropped = true }
+"""
+ARMS = {"left_arm": (16, 18, 20, 22), "right_arm": (17, 19, 21, 23)}
+LEGS = {"left_leg": (1, 4, 7, 10), "right_leg": (2, 5, 8, 11)}
+LIMBS = {**ARMS, **LEGS}
+PARTS = {name: ("elbow", "wrist") if name in ARMS else ("knee", "ankle") for name in LIMBS}
+FAR = 0.25
+"""Of the person's size in the picture: how far a moved limb's end is from its label."""
+SHOWN = 0.6
+"""Share of a limb's own pixels that must be seen, else it is not damaged."""
+KINDS = ("erased", "moved", "swapped")
+
+
+class Frames:
+    """Draws one body of a plan as planned, or damaged."""
+
+    def __init__(self) -> None:
+        self.animator = ReprojectionAnimator(ReprojectionConfig())
+        self.body: Body = self.animator.body
+        self.owner = self.body.weights.numpy().argmax(axis=1)
+
+    def picture(self, plan: ClipPlan, at: int, pose: np.ndarray, without: tuple[int, ...] = ()) -> Image:
+        """The body ``at`` with another ``pose`` (23, 3), or without the surface of some joints."""
+        person = self.animator._person(plan.reference, plan.reference_estimate)
+        faces = self.animator.surface.faces
+        kept = ~np.isin(self.owner[faces], without).all(axis=1)
+        surface: Any = SimpleNamespace(faces=faces[kept])
+        return draw(evolve(person, uv=person.uv[kept]), surface, self._vertices(plan, at, pose), plan.camera, 512)
+
+    def shown(self, plan: ClipPlan, at: int, joints: tuple[int, ...]) -> float:
+        """The share of a limb's own pixels that the whole body does not hide."""
+        height, width = 2 * (int(max(plan.camera.principal_point)) + 1,)
+        vertices, faces = self._vertices(plan, at, plan.body_pose[at]), self.animator.surface.faces
+        limb = np.isin(self.owner[faces], joints).all(axis=1)
+        alone = render(vertices, faces[limb], plan.camera, (height, width))
+        whole = render(vertices, faces, plan.camera, (height, width))
+        return float(limb[whole.face].sum()) / max(len(alone.pixel), 1)
+
+    def joints2d(self, plan: ClipPlan, at: int, pose: np.ndarray) -> np.ndarray:
+        joints = self.body.joints(*self._parameters(plan, at, pose))[0].numpy()
+        return project(joints, plan.camera.focal_length, plan.camera.principal_point)
+
+    def _vertices(self, plan: ClipPlan, at: int, pose: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return self.body(*self._parameters(plan, at, pose)).vertices[0].numpy()
+
+    def _parameters(self, plan: ClipPlan, at: int, pose: np.ndarray) -> list[torch.Tensor]:
+        given = (plan.global_orient[at], pose, plan.betas, plan.transl[at])
+        return [torch.from_numpy(np.array(each, np.float32))[None] for each in given]
+
+
+def damaged(frames: Frames, plan: ClipPlan, at: int, kind: str, rng: np.random.Generator) -> tuple[str, Image] | None:
+    """(limb, picture) of a body damaged in one way; None if no limb of it can be."""
+    names = list(LIMBS)
+    rng.shuffle(names)
+    size = float(np.ptp(plan.joints2d[at], axis=0).max())
+    inside = ((plan.joints2d[at] >= 0) & (plan.joints2d[at] < 2 * plan.camera.principal_point)).all(axis=1)
+    for name in names:
+        joints = LIMBS[name]
+        if not inside[list(joints)].all() or frames.shown(plan, at, joints) < SHOWN:
+            continue
+        if kind == "erased":
+            gone = joints if rng.random() < 0.5 else joints[1:]
+            return name, frames.picture(plan, at, plan.body_pose[at], gone)
+        for _ in range(20):
+            pose = _turned(plan.body_pose[at], joints, rng) if kind == "moved" else _swapped(plan.body_pose[at], name)
+            moved = np.linalg.norm(frames.joints2d(plan, at, pose) - plan.joints2d[at], axis=1)[joints[2]]
+            if FAR * size <= moved:
+                return name, frames.picture(plan, at, pose)
+            if kind == "swapped":
+                break
+    return None
+
+
+def _turned(pose: np.ndarray, joints: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """The limb turned in its shoulder or hip by 60 to 120 degrees about any axis."""
+    turned, root = pose.copy(), joints[0] - 1
+    axis = rng.normal(size=3)
+    turn = Rotation.from_rotvec(axis / np.linalg.norm(axis) * rng.uniform(np.pi / 3, 2 * np.pi / 3))
+    turned[root] = (turn * Rotation.from_rotvec(pose[root])).as_rotvec()
+    return turned
+
+
+def _swapped(pose: np.ndarray, name: str) -> np.ndarray:
+    """Both arms, or both legs, with each other's mirrored pose."""
+    swapped = pose.copy()
+    left, right = (ARMS if name in ARMS else LEGS).values()
+    for one, two in zip(left, right, strict=True):
+        swapped[[one - 1, two - 1]] = pose[[two - 1, one - 1]] * (1, -1, -1)
+    return swapped
+
+
+def labelled(plan: ClipPlan, at: int, image: Image) -> LabelledFrame:
+    """A picture with the labels of the plan's body."""
+    images = [encode_jpeg(image)] * len(plan.transl)
+    return list(label_frames(plan, images, image.shape[1], image.shape[0]))[at]
+
+
+def draw_all(run: Run, count: int, seed: int = 0) -> Iterator[tuple[str, str, LabelledFrame]]:
+    """(kind, limb, frame): ``count`` of each damage, and three times as many sound ones, of different bodies."""
+    frames, rng = Frames(), np.random.default_rng(seed)
+    places = [(clip.plan, at) for clip in run.clips.values() for at in range(len(clip.plan.transl))]
+    order = iter(rng.permutation(len(places)))
+    wanted = {"sound": 3 * count, **dict.fromkeys(KINDS, count)}
+    for number in order:
+        plan, at = places[number]
+        left = [kind for kind, missing in wanted.items() if missing]
+        if not left:
+            return
+        kind = left[int(rng.integers(len(left)))]
+        whole = ("", frames.picture(plan, at, plan.body_pose[at])) if kind == "sound" else None
+        found = whole or damaged(frames, plan, at, kind, rng)
+        frame = None if found is None else labelled(plan, at, found[1])
+        if found is not None and frame is not None and frame.confidence.mean() >= 0.5:
+            wanted[kind] -= 1
+            yield kind, found[0], frame
+
+
+def made(folder: Path, part: str, registry: Registry) -> Run:
+    """A small run of the free world, up to its clips."""
+    run = create_run(folder, parse_recipe(RECIPE.replace("PART", part)), registry)
+    for stage in STAGES[: STAGES.index("animate") + 1]:
+        run_stage(run, stage)
+    return run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, help="a run whose clips are drawn (default: a small one of its own)")
+    parser.add_argument(
+        "--part", choices=["lab", "wild"], default="wild", help="the world's people in a run of its own"
+    )
+    parser.add_argument("--judge", default="blazepose")
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an option of the filter")
+    options = parser.parse_args()
+    registry = Registry.discover()
+    with tempfile.TemporaryDirectory() as temporary:
+        run = open_run(options.run, registry) if options.run else made(Path(temporary) / "run", options.part, registry)
+        drawn = list(draw_all(run, options.count))
+    settings = {"judge": options.judge, **settings_of(options.set)}
+    chosen = registry.create(Kind.FILTER, "keypoint_agreement", settings, "bench/judge.py")
+    frames = [frame for *_, frame in drawn]
+    verdicts = [verdict for at in range(0, len(frames), 8) for verdict in chosen.judge(frames[at : at + 8], [])]
+    errors = np.array([verdict.error if np.isfinite(verdict.error) else np.inf for verdict in verdicts])
+    kinds = np.array([kind for kind, *_ in drawn])
+    report(kinds, errors, chosen.config.limit)
+    found = [(limb, v.reason) for (_, limb, _), v in zip(drawn, verdicts, strict=True) if limb and not v.keep]
+    named = sum(any(f"{limb.split('_')[0]} {joint}" in reason for joint in PARTS[limb]) for limb, reason in found)
+    print(f"the record names the damaged limb for {named} of {len(found)} damaged frames that were found")
+
+
+def report(kinds: np.ndarray, errors: np.ndarray, limit: float) -> None:
+    """What the filter's own limit finds, and limits that drop 5 % and 10 % of the sound frames."""
+    sound = errors[kinds == "sound"]
+    print(f"{'limit':>24}{'sound dropped':>15}" + "".join(f"{kind:>10}" for kind in KINDS) + f"{'all damaged':>13}")
+    for name, value in (
+        (f"{limit:g} (the filter's)", limit),
+        *((f"{np.quantile(sound, 1 - share):.3f}", float(np.quantile(sound, 1 - share))) for share in (0.05, 0.1)),
+    ):
+        found = [100 * float((errors[kinds == kind] > value).mean()) for kind in KINDS]
+        every = 100 * float((errors[kinds != "sound"] > value).mean())
+        dropped = 100 * float((sound > value).mean())
+        print(f"{name:>24}{dropped:>13.1f} %" + "".join(f"{share:>8.1f} %" for share in found) + f"{every:>11.1f} %")
+    print(f"of {len(sound)} sound frames and {Counter(kinds.tolist())}")
+
+
+if __name__ == "__main__":
+    main()
