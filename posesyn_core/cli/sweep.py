@@ -20,7 +20,11 @@ SHARES = (2, 1.5, 1, 0.75, 0.5)
 @click.command(short_help="List how many frames other thresholds of a filter would keep (Table 5).")
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--filter", "name", help="Which of the run's filters, by name or label.  [default: the first]")
-@click.option("--taus", type=Positives(), help="Thresholds.  [default: 200,160,120,80,40 mm; for other units, shares of the run's own]")
+@click.option(
+    "--taus",
+    type=Positives(),
+    help="Thresholds.  [default: 200,160,120,80,40 mm; for other units, shares of the run's own]",
+)
 @click.pass_obj
 def sweep(registry: Registry, folder: Path, name: str | None, taus: list[float] | None) -> None:
     """List what share of a run's frames each threshold of a filter keeps: for tau, the column "Pass" of the paper's
