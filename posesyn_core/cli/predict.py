@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import evolve, frozen
 
+from posesyn_core.cli.numbers import Positive
 from posesyn_core.components import Kind, PersonDetector, SplitEstimator
 from posesyn_core.engines.batches import load_network
 from posesyn_core.errors import UserError
@@ -17,6 +18,7 @@ from posesyn_core.registry import Registry
 
 if TYPE_CHECKING:
     from posesyn_core.engines.batches import LoadedNetwork
+    from posesyn_core.inference.footage import Film
     from posesyn_core.inference.pictures import Found, Picture
 
 SECTION = "estimator"
@@ -57,9 +59,7 @@ class Box(click.ParamType):
 @click.option("--detector", default="blazepose", show_default=True, help="Person detector.")
 @click.option("--whole-picture", is_flag=True, help="Use no detector: each picture shows one person.")
 @click.option("--stride", default=1, show_default=True, type=click.IntRange(1), help="Use every n-th frame of a video.")
-@click.option(
-    "--smooth", default=0.0, show_default=True, type=click.FloatRange(0), help="Smooth a video's tracks: 0.1 s."
-)
+@click.option("--smooth", type=Positive(), help="Seconds over which a video's tracks are smoothed, e.g. 0.1.")
 @click.option("--out", default="predictions", show_default=True, type=click.Path(path_type=Path), help="Folder.")
 @click.option("--mask-neighbours", is_flag=True, help="Hide other people in the picture from the estimator.")
 @click.option(
@@ -86,7 +86,7 @@ def predict(
     out: Path,
     mask_neighbours: bool,
     formats: tuple[str, ...],
-    smooth: float,
+    smooth: float | None,
 ) -> None:
     """Estimate the people in each PATH: a picture, a folder of pictures, or a video.
 
@@ -119,13 +119,21 @@ def predict(
 
         predicting.pictures(pictures(paths, boxes, keypoints), mask_neighbours)
         return
+    from posesyn_core.inference.footage import open_film
     from posesyn_core.inference.pictures import find_people
 
     found = None if whole_picture else registry.create(Kind.DETECTOR, detector, {}, "--detector")
     films = [path for path in paths if (mimetypes.guess_type(path)[0] or "").startswith("video/")]
     others = [path for path in paths if path not in films]
     for film in films:
-        predicting.film(film, found, stride, smooth)
+        try:
+            opened = open_film(film, stride)
+        except UserError as error:
+            if len(paths) == 1:
+                raise
+            tell(str(error))
+            continue
+        predicting.film(opened, found, smooth or 0.0)
     if others:
         predicting.pictures(_readable(find_people(others, found)), mask_neighbours)
 
@@ -192,12 +200,12 @@ class _Predicting:
         ):
             click.echo(path)
 
-    def film(self, path: Path, detector: PersonDetector | None, stride: int, smooth: float) -> None:
+    def film(self, film: "Film", detector: PersonDetector | None, smooth: float) -> None:
         """Predict a film, and print the files."""
-        from posesyn_core.inference.footage import USUAL, open_film, predict_film
+        from posesyn_core.inference.footage import USUAL, predict_film
 
         for written in predict_film(
-            self.estimator, open_film(path, stride), self.out, detector=detector, network=self.network,
+            self.estimator, film, self.out, detector=detector, network=self.network,
             formats=self.formats or USUAL, smooth=smooth, caption=self.caption,
         ):  # fmt: skip
             click.echo(written)

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from posesyn_core.cli import main
+from posesyn_core.files.films import write_film
+from posesyn_core.files.images import load_image
 from tests.tiny import people
 
 
@@ -76,6 +78,21 @@ def test_people_are_found_and_a_bad_file_does_not_end_it(
     assert code == 0 and whole["box"] == [0, 0, 127, 127]
     code, _, told = output(capsys, str(bad), "--out", str(out), "--set", "weights=random")
     assert code == 2 and "no picture that can be read" in told and "Traceback" not in told
+
+
+def test_a_video_gives_a_film_and_files_of_each_person(
+    capsys: pytest.CaptureFixture[str], photo: Path, tmp_path: Path
+) -> None:
+    clip, bad, out = tmp_path / "clip.mp4", tmp_path / "bad.mp4", tmp_path / "out"
+    write_film(clip, [load_image(photo)] * 4, 10.0)
+    bad.write_bytes(b"no film")
+    options = ("--whole-picture", "--stride", "2", "--out", str(out), "--set", "weights=random")
+    code, said, told = output(capsys, str(bad), str(clip), *options, "--format", "json", "--format", "bvh")
+    assert code == 0 and "bad.mp4' can't be decoded" in told
+    assert [Path(line).name for line in said.splitlines()] == ["clip.overlay.mp4", "clip.json", "clip.0.bvh"]
+    assert "Frames: 2\nFrame Time: 0.20000000\n" in (out / "clip.0.bvh").read_text()
+    code, _, told = output(capsys, str(bad), *options)
+    assert code == 2 and "can't be decoded" in told and "Traceback" not in told
 
 
 @pytest.mark.parametrize(
