@@ -1,4 +1,4 @@
-"""The exchangeable parts: what each must do, and how a plugin describes one.
+"""The exchangeable parts: what each kind must do, and how a plugin describes a component.
 
 A plugin registers :class:`Component` descriptions through the hooks of :mod:`posesyn_core.hookspecs`. A component's
 ``factory`` gets an instance of its ``config`` class (attrs) and returns an object that fits the protocol of its kind.
@@ -45,7 +45,7 @@ Types = tuple[type, ...]
 
 @frozen
 class Component:
-    """One exchangeable part as a plugin describes it: cheap to make, imports nothing heavy.
+    """One exchangeable part as a plugin describes it: cheap to create, imports nothing heavy.
 
     ``weights`` (optional) makes the format of its checkpoint files, for ``posesyn weights``. ``lacks`` (optional) gets
     a config and answers ``posesyn check RECIPE``: a sentence, with where to get it, for each file that the config names
@@ -69,9 +69,9 @@ class Component:
 
 @runtime_checkable
 class PoseEstimator(Protocol):
-    """The smallest target pose estimator (TPE): enough for EEM and filtering, un-accelerated.
+    """The simplest target pose estimator (TPE): enough for EEM and filtering, without engines or training.
 
-    Its estimates are SMPL's 24 joints unless they name another joint set (``PoseEstimate.joint_set``).
+    Its estimates have SMPL's 24 joints unless they name another joint set (``PoseEstimate.joint_set``).
     """
 
     def predict(self, samples: Sequence[Sample]) -> list[PoseEstimate]:
@@ -81,7 +81,7 @@ class PoseEstimator(Protocol):
 
 @runtime_checkable
 class KeypointEstimator(Protocol):
-    """A 2D pose estimator: its joints can stand in for annotations in EEM (Table 7)."""
+    """A 2D pose estimator: its joints can replace annotations in EEM (Table 7)."""
 
     joint_set: str
     """The name of the joint set that it predicts (see ``posesyn_core.geometry.skeletons``)."""
@@ -92,10 +92,11 @@ class KeypointEstimator(Protocol):
 
 
 class KeypointAbilities(Protocol):
-    """What a 2D pose estimator may have beside its protocol."""
+    """Optional abilities of a 2D pose estimator."""
 
     def masks(self, samples: Sequence[Sample]) -> list[np.ndarray]:
-        """Per sample (H, W) float32: how surely each pixel of its upright picture shows the person in its box, 0..1."""
+        """Per sample (H, W) float32: the probability (0..1) that each pixel of its upright picture shows the
+        person in its box."""
         ...
 
 
@@ -113,13 +114,13 @@ class PersonDetector(Protocol):
 
 @runtime_checkable
 class SplitEstimator(Protocol):
-    """A TPE in three parts, so that an engine can replace ``network`` alone."""
+    """A TPE in three parts, so that an engine can run ``network`` alone."""
 
     network: "torch.nn.Module"
     """Tensors in, tensors out (keyword arguments in, dict out), batch first, no data-dependent control flow."""
 
     def preprocess(self, sample: Sample) -> Prepared:
-        """Decode and crop on the CPU; runs in worker threads, must be thread-safe. Tensors without batch axis."""
+        """Decode and crop on the CPU. Runs in worker threads and must be thread-safe. Tensors have no batch axis."""
         ...
 
     def decode(self, outputs: Mapping[str, np.ndarray], contexts: Sequence[Any]) -> list[PoseEstimate]:
@@ -156,17 +157,17 @@ class TrainableEstimator(SplitEstimator, Protocol):
 
 
 class Posing(Protocol):
-    """What estimators, animators, readers and writers may have beside their protocols."""
+    """Optional ability of estimators, animators, readers and writers."""
 
     body: "torch.nn.Module | None"
-    """The :class:`posesyn_core.body.model.Body` that it poses. All of a run must pose that of the trained estimator."""
+    """The :class:`posesyn_core.body.model.Body` that it poses: in a run, always that of the trained estimator."""
 
 
 class EstimatorAbilities(Posing, Protocol):
-    """What an estimator may have beside its protocol, each for itself."""
+    """Optional abilities of an estimator, each independent of the others."""
 
     keep_fp32: tuple[str, ...]
-    """Names of submodules of ``network`` that engines compute in float32 always."""
+    """Names of submodules of ``network`` that engines always compute in float32."""
 
     joint_set: str
     """The joint set that its estimates name, if that is not "smpl24": its training frames come in it too."""
@@ -196,13 +197,13 @@ class EstimatorAbilities(Posing, Protocol):
         ...
 
     training_defaults: TrainingDefaults
-    """The schedule of fine-tunings whose recipe leaves it open."""
+    """The fine-tuning schedule where the recipe leaves it open."""
 
     scratch_defaults: TrainingDefaults
     """That of trainings from scratch, whose mode is always "train"; without it they have ``training_defaults``."""
 
     training_notes: tuple[str, ...]
-    """What its published training has that this one leaves out, for want of a file or so; for the report."""
+    """What this training omits of the published one, for example for lack of a file; shown in the report."""
 
     def reinitialise(self) -> None:
         """Replace what training learns by untrained weights of the same architecture and size.
@@ -214,7 +215,7 @@ class EstimatorAbilities(Posing, Protocol):
 
 @runtime_checkable
 class TrainingAugmenter(Protocol):
-    """Makes the batches of a training online, led by the estimator that is trained (``[finetune.augmenter]``)."""
+    """Makes training batches online, guided by the estimator being trained (``[finetune.augmenter]``)."""
 
     def epoch(
         self, number: int, frames: Sequence[LabelledFrame], estimator: TrainableEstimator, seed: int
@@ -239,7 +240,7 @@ class TrainingAugmenter(Protocol):
 
 
 class AugmenterAbilities(Protocol):
-    """What an augmenter may have beside its protocol."""
+    """Optional abilities of an augmenter."""
 
     def pictures(self) -> Mapping[str, Image]:
         """What it makes of the frames, drawn, by title; asked after a training, for the report."""
@@ -248,7 +249,7 @@ class AugmenterAbilities(Protocol):
 
 @runtime_checkable
 class Captioner(Protocol):
-    """Says in a sentence what the person in the image does."""
+    """Describes in one sentence what the person in the image does."""
 
     def caption(self, samples: Sequence[Sample], estimates: Sequence[PoseEstimate]) -> list[str]: ...
 
@@ -273,7 +274,7 @@ class Animator(Protocol):
 
 
 class AnimatorAbilities(Posing, Protocol):
-    """What an animator may have beside its protocol."""
+    """Optional abilities of an animator."""
 
     draws: bool
     """False for one that draws no person: refused where the estimator looks at pictures."""
@@ -324,7 +325,7 @@ class DatasetReader(Protocol):
 
 
 class ReaderAbilities(Posing, Protocol):
-    """What a reader may have beside its protocol, each for itself."""
+    """Optional abilities of a reader, each independent of the others."""
 
     training_kind: type
     """The class of what ``training_items`` yields: an attrs class of numbers, arrays, bytes and paths."""
