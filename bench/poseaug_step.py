@@ -22,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from posesyn_core.engines.export import export_onnx
 from posesyn_core.inference.predict import exportable
+from posesyn_core.training.adversarial import discriminator_loss
 from posesyn_poseaug import losses
 from posesyn_poseaug.augmentor import Augmentor, Pairs, adam, frozen_in_training, lifter_loss, update
 from posesyn_poseaug.camera import project
@@ -159,7 +160,7 @@ class Official:
                 ((self.d3d, batch.poses, made.pose_ba), (self.d2d, batch.keypoints, flat_rt))
             ):
                 scores = network(real), network(self.pools[at].exchange(fake))
-                self._update(2 + at, network, losses.discriminator_loss(*scores))
+                self._update(2 + at, network, discriminator_loss(*scores))
         self.turn += 1
         _wanting(self.lifter, True)
         return Pairs(made.pose_rt.detach(), flat_rt.detach(), batch.cameras)

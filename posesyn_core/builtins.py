@@ -7,6 +7,7 @@ from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.hookspecs import hookimpl
 from posesyn_core.method.agreement import AgreementConfig, KeypointAgreement
 from posesyn_core.method.filtering import TpeError, TpeErrorConfig
+from posesyn_core.method.wordless import Wordless, WordlessConfig
 
 LICENCE = Licence(code="our own (Apache-2.0)", weights="none", data="yours")
 
@@ -24,6 +25,12 @@ def register_engines() -> list[Component]:
             licence=LICENCE,
         ),
     ]
+
+
+@hookimpl
+def register_captioners() -> list[Component]:
+    summary = "Says 'a person' of everybody: for motion generators that need no text"
+    return [Component(Kind.CAPTIONER, "none", summary, Wordless, WordlessConfig, licence=LICENCE)]
 
 
 @hookimpl

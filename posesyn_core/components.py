@@ -263,6 +263,13 @@ class MotionGenerator(Protocol):
         ...
 
 
+class MotionAbilities(Posing, Protocol):
+    """What a motion generator may have beside its protocol."""
+
+    single_poses: bool
+    """True for one whose motions are single poses, whatever a request says of frames, caption and pose."""
+
+
 @runtime_checkable
 class Animator(Protocol):
     """Draws the reference person moving as planned."""
@@ -387,7 +394,7 @@ class Kind(StrEnum):
     KEYPOINTS = "keypoints", "register_keypoint_estimators", (KeypointEstimator,), (), KeypointAbilities
     DETECTOR = "detector", "register_detectors", (PersonDetector,)
     CAPTIONER = "captioner", "register_captioners", (Captioner,)
-    MOTION = "motion", "register_motion_generators", (MotionGenerator,), (Accelerated,)
+    MOTION = "motion", "register_motion_generators", (MotionGenerator,), (Accelerated,), MotionAbilities
     ANIMATOR = "animator", "register_animators", (Animator,), (Accelerated,), AnimatorAbilities
     FILTER = "filter", "register_filters", (FrameFilter,)
     READER = "reader", "register_readers", (DatasetReader,), (), ReaderAbilities

@@ -221,7 +221,12 @@ class MotionRequest:
 
 @frozen
 class Motion:
-    """A motion synthesised around one hard sample."""
+    """A motion synthesised around one hard sample.
+
+    A generator that knows the rotations of its bodies gives them with ``body_pose``: then no body is fitted to the
+    joints (Eq. 8). With ``global_orient``, which is in the camera's frame already, the orientation is kept, too, and
+    not aligned with the reference's (Eq. 9).
+    """
 
     id: str
     sample_id: str
@@ -230,6 +235,19 @@ class Motion:
     fps: float = 20.0
     seed: int = 0
     provenance: str = ""
+    body_pose: FloatArray | None = array(
+        ("L", 23, 3), "axis-angle of SMPL's joints 1..23 relative to their parents", optional=True
+    )
+    global_orient: FloatArray | None = array(("L", 3), "axis-angle of the root, camera frame", optional=True)
+
+    def __attrs_post_init__(self) -> None:
+        """ValueError if joints and rotations are not of as many frames, or there is an orientation alone."""
+        for name, given in (("body_pose", self.body_pose), ("global_orient", self.global_orient)):
+            if given is not None and len(given) != len(self.joints):
+                wanted = (len(self.joints), *given.shape[1:])
+                raise ValueError(f"{name} must have shape {wanted}, a frame for each of joints, not {given.shape}")
+        if self.global_orient is not None and self.body_pose is None:
+            raise ValueError("global_orient goes with body_pose: joints alone leave the rest of the rotations open")
 
 
 @frozen

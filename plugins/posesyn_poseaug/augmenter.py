@@ -15,6 +15,7 @@ from torch import Tensor
 
 from posesyn_core.components import TrainableEstimator
 from posesyn_core.errors import SampleError, UserError
+from posesyn_core.training.adversarial import linear_rate
 from posesyn_core.values import Image, LabelledFrame
 from posesyn_poseaug.augmentor import Augmentor, Pairs
 from posesyn_poseaug.config import PoseAugConfig
@@ -22,7 +23,6 @@ from posesyn_poseaug.epochs import batches_of, exchange_lengths, gan_epoch
 from posesyn_poseaug.estimator import Lifter
 from posesyn_poseaug.figures import pose_sheet, spread_sheet
 from posesyn_poseaug.poses import PoseSet, read_templates, templates_of
-from posesyn_poseaug.schedules import gan_rate
 from posesyn_poseaug.screen import place, see
 from posesyn_poseaug.skeleton import rooted
 
@@ -75,7 +75,7 @@ class PoseAugmenter:
         if self.config.swap_lengths:
             pairs = exchange_lengths(pairs, self._templates(poses))
             self.exchanged = pairs.poses
-        augmentor.set_rate(gan_rate(min(number + 1, self.config.epochs), self.config.epochs))
+        augmentor.set_rate(linear_rate(min(number + 1, self.config.epochs), self.config.epochs))
         statistics = {name: value.clone() for name, value in estimator.lifter.named_buffers()}
         augmented, _ = gan_epoch(augmentor, estimator.lifter, pairs, number + 1)
         if not estimator.lifter.training:  # its norms stay as they are at inference: undo what augmented poses did

@@ -8,13 +8,13 @@ import torch
 from attrs import frozen
 from torch import Tensor, nn
 
+from posesyn_core.training.adversarial import Pool, accuracies, discriminator_loss
 from posesyn_poseaug import losses
 from posesyn_poseaug.camera import project
 from posesyn_poseaug.config import PoseAugConfig
 from posesyn_poseaug.discriminators import WHOLE_BODY, Discriminator2d, Discriminator3d, Discriminator3dSizes
 from posesyn_poseaug.generator import NOISES, Augmented, Generator, GeneratorSizes
 from posesyn_poseaug.losses import Hardness
-from posesyn_poseaug.pool import Pool
 from posesyn_poseaug.skeleton import PARTS, rooted
 
 Terms = dict[str, Tensor]
@@ -116,7 +116,7 @@ class Augmentor:
                 fake = self.networks()[name](pairs[name][1])
             adversarial = losses.generator_loss(real, fake)
             total = total + weights[name] * adversarial
-            terms |= {f"g_{name}": adversarial, **_named(f"g_{name}", losses.accuracies(real, fake))}
+            terms |= {f"g_{name}": adversarial, **_named(f"g_{name}", accuracies(real, fake))}
         if config.feedback != "none":
             counts = epoch > config.warm_up
             with torch.set_grad_enabled(counts):
@@ -163,9 +163,9 @@ class Augmentor:
         """One step of a discriminator."""
         network = self.networks()[name]
         real_scores, fake_scores = network(real), network(fake)
-        loss = losses.discriminator_loss(real_scores, fake_scores)
+        loss = discriminator_loss(real_scores, fake_scores)
         self._update(name, loss)
-        return {name: loss.detach(), **_named(name, losses.accuracies(real_scores, fake_scores))}
+        return {name: loss.detach(), **_named(name, accuracies(real_scores, fake_scores))}
 
     def _update(self, name: str, loss: Tensor) -> None:
         update(self.networks()[name].parameters(), self.optimisers[name], loss, self.config.max_gradient)

@@ -10,7 +10,7 @@ from attrs import frozen
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from posesyn_poseaug.generator import SLOPE, he_normal
+from posesyn_core.training.adversarial import SLOPE, he_normal
 from posesyn_poseaug.skeleton import BONES, JOINTS, PARTS, bones_of, directions_of, kcs
 
 

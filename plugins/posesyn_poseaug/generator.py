@@ -8,6 +8,7 @@ import torch
 from attrs import frozen
 from torch import Tensor, nn
 
+from posesyn_core.training.adversarial import SLOPE, Stage, he_normal
 from posesyn_poseaug.skeleton import (
     BONES,
     JOINTS,
@@ -20,8 +21,6 @@ from posesyn_poseaug.skeleton import (
     with_ratios,
 )
 
-SLOPE = 0.01
-"""Of the leaky ReLUs."""
 PI = 3.1415
 """The largest rotation per axis: the official literal, not pi."""
 KEPT_BONES = (6, 7)
@@ -38,21 +37,6 @@ class GeneratorSizes:
     noise: int = 48
     stages: int = 2
     largest_ratio: float = 0.2
-
-
-class Stage(nn.Module):
-    """Two layers of linear, norm, leaky ReLU; (N, W) -> (N, W), without a skip connection."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.w1 = nn.Linear(width, width)
-        self.batch_norm1 = nn.BatchNorm1d(width)
-        self.w2 = nn.Linear(width, width)
-        self.batch_norm2 = nn.BatchNorm1d(width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = nn.functional.leaky_relu(self.batch_norm1(self.w1(x)), SLOPE)
-        return nn.functional.leaky_relu(self.batch_norm2(self.w2(x)), SLOPE)
 
 
 class _Process(nn.Module):
@@ -217,10 +201,3 @@ class Generator(nn.Module):
         if "rt" in self.operations:
             pose_rt, turn, root = self.RTprocess(poses, pose_bl, noise_rt_r, noise_rt_t)
         return Augmented(pose_ba, ba_diff, pose_bl, blr, pose_rt, turn, root)
-
-
-def he_normal(network: nn.Module) -> None:
-    """He's initialisation of all linear weights (fan in, gain sqrt 2, as the official code does for every network)."""
-    for module in network.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.kaiming_normal_(module.weight)

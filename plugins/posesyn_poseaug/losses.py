@@ -4,8 +4,6 @@ Where paper and official code differ, the code's is the default: Eq. 9's |1 - ex
 called there, a range about a wanted ratio of part losses is; Eq. 10 thresholds the mean of gamma, the code each entry.
 """
 
-from collections.abc import Mapping
-
 import torch
 from attrs import frozen
 from torch import Tensor
@@ -96,16 +94,3 @@ def generator_loss(real: Tensor, fake: Tensor) -> Tensor:
     """What the generator minimises for scores of one discriminator: labels are swapped for the real half too (it has no
     gradient, only a value)."""
     return 0.5 * ((real**2).mean() + ((fake - 1) ** 2).mean())
-
-
-def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Eq. 12 for one discriminator (LSGAN), halved."""
-    return 0.5 * (((real - 1) ** 2).mean() + (fake**2).mean())
-
-
-def accuracies(real: Tensor, fake: Tensor) -> Mapping[str, Tensor]:
-    """The shares of scores within 0.5 of what they should be."""
-    return {
-        "real_acc": ((real - 1).abs() <= 0.5).to(real).mean(),
-        "fake_acc": (fake.abs() <= 0.5).to(fake).mean(),
-    }

@@ -3,11 +3,6 @@
 DECAY, DECAY_STEPS = 0.96, 100_000
 
 
-def gan_rate(epoch: int, epochs: int) -> float:
-    """The factor of all learning rates in epoch 1, ..., ``epochs`` of PoseAug's training: from 1 down to nearly 0."""
-    return 1 - (epoch - 1) / (epochs + 1)
-
-
 def pretraining_rate(rate: float, step: int) -> float:
     """The learning rate of a lifter's own training from step 1 on: ``rate`` 0.96^(step / 100000), changed at step 1 and
     at multiples of 100000 only."""

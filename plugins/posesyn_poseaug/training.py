@@ -19,13 +19,14 @@ from posesyn_core.files.images import encode_jpeg
 from posesyn_core.files.paths import atomic_path, write_atomic
 from posesyn_core.progress import progress
 from posesyn_core.seeds import seed_of
+from posesyn_core.training.adversarial import linear_rate
 from posesyn_poseaug.augmentor import Augmentor, Pairs, adam, lifter_loss, set_rate, update
 from posesyn_poseaug.config import PoseAugConfig
 from posesyn_poseaug.epochs import batches_of, exchange_lengths, gan_epoch
 from posesyn_poseaug.figures import pose_sheet, spread_sheet
 from posesyn_poseaug.measure import measure
 from posesyn_poseaug.poses import PoseSet, templates_of
-from posesyn_poseaug.schedules import gan_rate, pretraining_rate
+from posesyn_poseaug.schedules import pretraining_rate
 from posesyn_poseaug.weights import save_network
 
 CHECKPOINT, METRICS, WEIGHTS = "checkpoint.pt", "metrics.jsonl", "weights.safetensors"
@@ -85,7 +86,7 @@ class Training:
             return self._augmented_epoch(self.augmentor, self.config, number)
 
     def _augmented_epoch(self, augmentor: Augmentor, config: PoseAugConfig, number: int) -> dict[str, float]:
-        factor = gan_rate(number, self.schedule.epochs)
+        factor = linear_rate(number, self.schedule.epochs)
         augmentor.set_rate(factor)
         original = self.data.pairs
         pairs = Pairs(self.exchanged, original.keypoints, original.cameras)

@@ -58,9 +58,10 @@ def _motions(made: MotionGenerator, requests: Sequence[MotionRequest]) -> list[M
     for request, motion in zip(requests, found, strict=True):
         demand((motion.id, motion.sample_id) == (request.id, request.sample_id), "a motion has another id than asked")
         demand(np.isfinite(motion.joints).all(), "a motion has joints that are not finite")
+        least, most = (1, 1) if getattr(made, "single_poses", False) else (request.min_frames, request.max_frames)
         demand(
-            request.min_frames <= len(motion.joints) <= request.max_frames,
-            f"{len(motion.joints)} frames, where {request.min_frames} to {request.max_frames} were asked for",
+            least <= len(motion.joints) <= most,
+            f"{len(motion.joints)} frames, where {least} to {most} were asked for",
         )
     return found
 

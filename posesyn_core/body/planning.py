@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from attrs import evolve
+from attrs import evolve, frozen
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
@@ -42,7 +42,8 @@ def plan_clips(
     """Lay each motion onto its reference person; all motions are fitted together.
 
     ``estimates`` are the estimator's view of the references and must carry ``smpl``. ``orientation`` is the mode of
-    :func:`posesyn_core.method.orientation.align_orientation`. The pelvis stays where the reference's is (Eq. 10:
+    :func:`posesyn_core.method.orientation.align_orientation`; motions that carry their rotations are not fitted, and
+    those with an orientation of their own keep it. The pelvis stays where the reference's is (Eq. 10:
     ``translation`` "constant"); with "follow" it goes up and down as the motion's, whose heights are scaled like its
     legs, so that who sits down or jumps does so in the picture, too. ``smooth`` is the standard deviation, in frames,
     of a Gaussian over the fitted rotations and the pelvis (:mod:`posesyn_core.body.smoothing`); the first frame is the
@@ -54,19 +55,19 @@ def plan_clips(
         return []
     bodies = [estimate.smpl for estimate in estimates]
     shapes = np.stack([smpl.betas for smpl in bodies if smpl is not None])
-    joints, mask = _padded([motion.joints for motion in motions])
     given = [None] * len(motions) if skeletons is None else skeletons
     rests = [_rest(body, betas, skeleton) for betas, skeleton in zip(shapes, given, strict=True)]
-    numbers = (torch.from_numpy(part) for part in (joints, mask, shapes))
-    fit = fit_smpl(body, *numbers, skeleton=torch.stack(rests))
+    bodies_of = _bodies(body, motions, shapes, rests)
     plans = []
     for at, (motion, reference, estimate) in enumerate(zip(motions, references, estimates, strict=True)):
-        length = len(motion.joints)
         assert estimate.smpl is not None
-        pose = smooth_rotations(fit.body_pose[at, :length].numpy(), smooth)
-        turned = orient_to_camera(smooth_rotations(fit.global_orient[at, :length].numpy(), smooth))
-        global_orient = align_orientation(turned, estimate.smpl.global_orient, orientation)
-        heights = smooth_positions(fit.transl[at, :length].numpy(), smooth)[:, 1]
+        found = bodies_of[at]
+        pose = smooth_rotations(found.body_pose, smooth)
+        global_orient = smooth_rotations(found.global_orient, smooth)
+        if motion.global_orient is None:
+            turned = orient_to_camera(global_orient)
+            global_orient = align_orientation(turned, estimate.smpl.global_orient, orientation)
+        heights = smooth_positions(found.places, smooth)[:, 1]
         transl = _place(heights if translation == "follow" else 0 * heights, estimate.smpl)
         joints3d = _joints(rests[at], global_orient, pose, transl)
         plans.append(
@@ -80,7 +81,7 @@ def plan_clips(
                 camera=estimate.camera,
                 fps=motion.fps,
                 seed=seeds[at],
-                residual_mm=float(fit.residual_mm[at]),
+                residual_mm=found.residual_mm,
                 global_orient=global_orient,
                 body_pose=pose,
                 betas=estimate.smpl.betas,
@@ -90,6 +91,37 @@ def plan_clips(
             )
         )
     return plans
+
+
+@frozen(eq=False)
+class _Found:
+    """The bodies of a motion: rotations (L, ...), the root's in the motion's frame or, where the motion gives it, the
+    camera's; ``places`` (L, 3) of the pelvis, y up."""
+
+    residual_mm: float
+    body_pose: FloatArray
+    global_orient: FloatArray
+    places: FloatArray
+
+
+def _bodies(body: Body, motions: Sequence[Motion], shapes: FloatArray, rests: Sequence[torch.Tensor]) -> list[_Found]:
+    """Those that motions carry, and those fitted to the joints of the others, all together."""
+    found: dict[int, _Found] = {}
+    for at, motion in enumerate(motions):
+        if motion.body_pose is not None:
+            orient = motion.global_orient
+            still = np.zeros((len(motion.joints), 3), np.float32)
+            found[at] = _Found(0.0, motion.body_pose, still if orient is None else orient, motion.joints[:, 0])
+    fitted = [at for at in range(len(motions)) if at not in found]
+    if fitted:
+        joints, mask = _padded([motions[at].joints for at in fitted])
+        numbers = (torch.from_numpy(part) for part in (joints, mask, shapes[fitted]))
+        fit = fit_smpl(body, *numbers, skeleton=torch.stack([rests[at] for at in fitted]))
+        for row, at in enumerate(fitted):
+            columns = (fit.body_pose, fit.global_orient, fit.transl)
+            parts = [column[row, : len(motions[at].joints)].numpy() for column in columns]
+            found[at] = _Found(float(fit.residual_mm[row]), *parts)
+    return [found[at] for at in range(len(motions))]
 
 
 POSED_AT_ONCE = 16

@@ -200,7 +200,14 @@ def _checked(row: Row[ClipPlan], most_mm: float) -> Row[ClipPlan]:
 
 def _thinned(motion: Motion, stride: int, most: int) -> Motion:
     """Every ``stride``-th frame of a motion, ``most`` at most."""
-    return evolve(motion, joints=motion.joints[::stride][:most], fps=motion.fps / stride)
+    chosen = slice(None, stride * most, stride)
+    return evolve(
+        motion,
+        joints=motion.joints[chosen],
+        body_pose=None if motion.body_pose is None else motion.body_pose[chosen],
+        global_orient=None if motion.global_orient is None else motion.global_orient[chosen],
+        fps=motion.fps / stride,
+    )
 
 
 def draw_frames(animator: Animator, plan: ClipPlan) -> Iterator[Image]:

@@ -104,7 +104,7 @@ class Bodies:
 
 def _must_agree(kind: Kind, where: str) -> bool:
     """Whether the body of a component must be the run's: not those of data for mining and tests, nor of EEM alone."""
-    return kind in (Kind.ANIMATOR, Kind.WRITER) or where == "reference" or where.startswith("real.")
+    return kind in (Kind.MOTION, Kind.ANIMATOR, Kind.WRITER) or where == "reference" or where.startswith("real.")
 
 
 def _read(path: Path) -> dict[str, Any] | None:

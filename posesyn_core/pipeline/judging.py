@@ -50,7 +50,7 @@ class Judge:
             stream = iter(frames)
             while batch := list(islice(stream, self.machine.batch_size)):
                 in_flight.append(batch)
-                yield [_as_sample(frame) for frame in batch]
+                yield [as_sample(frame) for frame in batch]
 
         for results in predict(self.estimator, samples(), network=self.network, workers=self.machine.workers):
             yield from judge_batch(self.filter, in_flight.popleft(), results)
@@ -90,7 +90,8 @@ def _fault(frame: LabelledFrame, result: Result) -> str | None:
     return None
 
 
-def _as_sample(frame: LabelledFrame) -> Sample:
+def as_sample(frame: LabelledFrame) -> Sample:
+    """The frame as an estimator is to see it: without its 3D labels."""
     return Sample(
         frame.id,
         frame.image,

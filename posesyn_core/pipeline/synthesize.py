@@ -115,6 +115,8 @@ def motion_fault(motion: Motion) -> str | None:
         return "the motion has no frame"
     if not np.isfinite(motion.joints).all():
         return "the motion has joints that are not finite"
+    if not all(given is None or np.isfinite(given).all() for given in (motion.body_pose, motion.global_orient)):
+        return "the motion has rotations that are not finite"
     limbs = float(np.median(limb_length(motion.joints, "humanml22")))
     if not LEAST_LIMB <= limbs <= LONGEST_LIMB:
         return f"the motion is no person's: limb bones of {limbs:.3g} m on average (other units?)"

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from posesyn_core.geometry.alignment import align
 from posesyn_core.method import metrics
+from posesyn_core.training.adversarial import accuracies, discriminator_loss, linear_rate
 from posesyn_poseaug import camera, formats, losses, skeleton
 from posesyn_poseaug.augmentor import Augmentor, Pairs, adam, frozen_in_training, lifter_loss, update
 from posesyn_poseaug.config import PoseAugConfig
@@ -25,7 +26,7 @@ from posesyn_poseaug.lifters.simplebaseline import SimpleBaseline
 from posesyn_poseaug.lifters.simplebaseline import Sizes as SimpleBaselineSizes
 from posesyn_poseaug.lifters.videopose import VideoPose
 from posesyn_poseaug.measure import flipped, lift
-from posesyn_poseaug.schedules import gan_rate, pretraining_rate
+from posesyn_poseaug.schedules import pretraining_rate
 from posesyn_poseaug.weights import LIFTERS, build
 from tests.packs import Arrays, Claims, arrays, check_claims, manifest_of
 
@@ -443,15 +444,15 @@ def test_adversarial_losses(io: IO, width: int, dtype: torch.dtype, suffix: str,
     z = io("losses")
     real, fake = (torch.from_numpy(z[f"{kind}{width}"]).to(dtype) for kind in ("real", "fake"))
     agree(losses.generator_loss(real, fake), z[f"gen_adv_loss_{width}{suffix}"], tolerance)
-    agree(losses.discriminator_loss(real, fake), z[f"dis_loss_{width}{suffix}"], tolerance)
-    shares = torch.stack(list(losses.accuracies(real, fake).values()))
+    agree(discriminator_loss(real, fake), z[f"dis_loss_{width}{suffix}"], tolerance)
+    shares = torch.stack(list(accuracies(real, fake).values()))
     for kind in ("gen_adv_acc", "dis_acc"):
         agree(shares, z[f"{kind}_{width}{suffix}"], tolerance)
 
 
 def test_schedules(io: IO) -> None:
     z = io("losses")
-    ours = [gan_rate(epoch, 50) for epoch in range(1, 51)]
+    ours = [linear_rate(epoch, 50) for epoch in range(1, 51)]
     agree(np.array(ours), z["gan_lr_multiplier"], 1e-12)
     ours = [pretraining_rate(1e-3, int(step)) for step in z["baseline_lr_steps"]]
     agree(np.array(ours), z["baseline_lr"], 1e-9)
@@ -581,7 +582,7 @@ def test_a_training_iteration(
         agree(gradients[-at], z[f"gradnorm_{name}{suffix}"], outputs, name)
     for recorded, name in LOGS.items():
         agree(done.terms[name], z[f"log_{recorded}{suffix}"], 4 * outputs, recorded)
-    agree(np.float64(gan_rate(1, 50) * PoseAugConfig().learning_rate), z["log_lr_now" + suffix], outputs)
+    agree(np.float64(linear_rate(1, 50) * PoseAugConfig().learning_rate), z["log_lr_now" + suffix], outputs)
     check_weights(pack, done, gradients, weights)
 
 

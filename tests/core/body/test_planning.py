@@ -209,3 +209,44 @@ def clip(rng: np.random.Generator, length: int) -> ClipPlan:
         camera=CAMERA, fps=20, seed=0, residual_mm=0, global_orient=orient, body_pose=pose, betas=np.zeros(10),
         transl=transl, joints3d=joints, joints2d=project(joints, CAMERA.focal_length, CAMERA.principal_point),
     )  # fmt: skip
+
+
+def carried(frames: int, camera: bool) -> Motion:
+    """A motion that knows its rotations: the joints are not even theirs."""
+    rest = BODY.rest_joints(torch.zeros(1, 10))[0, :22].numpy()
+    joints = np.repeat((rest - rest[0] + [0, 1, 0])[None], frames, axis=0).astype(np.float32)
+    pose = np.zeros((frames, 23, 3), np.float32)
+    pose[:, 15, 2] = np.linspace(-1, 1, frames)
+    orient = np.tile(np.float32([2.0, 0.3, 0.1]), (frames, 1)) if camera else None
+    return Motion("carried", "s", "", joints, body_pose=pose, global_orient=orient)
+
+
+@pytest.mark.parametrize("orientation", ["anchored", "literal", "heading"])
+def test_rotations_that_a_motion_carries_are_kept(orientation: str) -> None:
+    reference = posed(20, (0.2, -0.1, 35.0))
+    assert reference.smpl is not None
+    rest = BODY.rest_joints(torch.zeros(1, 10))[0, :22].numpy()
+    fitted = Motion("fitted", "s", "", np.repeat((rest - rest[0] + [0, 1, 0])[None], 3, axis=0).astype(np.float32))
+    motions = [carried(4, camera=True), fitted, carried(1, camera=False)]
+    plans = plan_clips(
+        BODY, motions, [labelled(reference)] * 3, [reference] * 3, names=["a", "b", "c"], seeds=[1, 2, 3],
+        orientation=orientation,  # type: ignore[arg-type]
+    )  # fmt: skip
+    own, _, bare = plans
+    np.testing.assert_array_equal(own.body_pose, motions[0].body_pose)
+    np.testing.assert_allclose(own.global_orient, motions[0].global_orient, atol=1e-6)
+    np.testing.assert_array_equal(bare.body_pose, motions[2].body_pose)
+    off = Rotation.from_rotvec(bare.global_orient[0]) * Rotation.from_rotvec(reference.smpl.global_orient).inv()
+    assert off.magnitude() < 1e-3  # the reference stands upright: all modes give its orientation
+    assert own.residual_mm == bare.residual_mm == 0 and plans[1].residual_mm > 0
+    arrays = (own.global_orient, own.body_pose, np.zeros((4, 10), np.float32), own.transl)
+    joints = BODY.joints(*(torch.from_numpy(np.array(array)) for array in arrays)).numpy()
+    np.testing.assert_allclose(joints, own.joints3d, atol=1e-5)
+
+
+def test_rotations_of_another_length_are_refused() -> None:
+    motion = carried(3, camera=True)
+    with pytest.raises(ValueError, match="body_pose must have shape"):
+        evolve(motion, joints=motion.joints[:2])
+    with pytest.raises(ValueError, match="goes with body_pose"):
+        evolve(motion, body_pose=None)

@@ -18,7 +18,6 @@ from posesyn_core.training.finetune import finetune
 from posesyn_core.values import LabelledFrame
 from posesyn_poseaug.augmenter import PoseAugmenter, camera_numbers, pose_set
 from posesyn_poseaug.camera import project
-from posesyn_poseaug.pool import Pool
 from tests.plugins.posesyn_poseaug.people import CAMERA, SIZE, frames, poses
 from tests.plugins.posesyn_poseaug.test_estimator import make
 
@@ -108,34 +107,6 @@ def test_every_switch(options: dict[str, Any]) -> None:
         for batch in batches:
             assert all(torch.isfinite(value).all() for value in batch.values())
             assert torch.isfinite(lifter.training_loss(batch)["loss"])
-
-
-def one_by_one(pool: list[Tensor], items: Tensor, coins: Tensor, places: Sequence[int]) -> Tensor:
-    """What the exchange with a full pool is to do, done item by item."""
-    given, found = iter(places), []
-    for item, coin in zip(items, coins, strict=True):
-        if coin:
-            at = next(given)
-            found.append(pool[at])
-            pool[at] = item
-        else:
-            found.append(item)
-    return torch.stack(found)
-
-
-def test_the_pool_is_as_if_poses_came_one_by_one() -> None:
-    pool = Pool(5)
-    torch.testing.assert_close(pool.exchange(torch.arange(5.0)), torch.arange(5.0))
-    stored = list(torch.arange(5.0))
-    for turn in range(20):
-        items = 100.0 * (turn + 1) + torch.arange(12.0)
-        torch.manual_seed(turn)
-        found = pool.exchange(items)
-        torch.manual_seed(turn)
-        coins = torch.rand(12) < 0.5
-        places = torch.randint(5, (int(coins.sum()),)).tolist()
-        torch.testing.assert_close(found, one_by_one(stored, items, coins, places))
-        torch.testing.assert_close(pool.items, torch.stack(stored))
 
 
 def test_the_example_of_ones_own_augmenter_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,134 @@
+"""Claim: PoseGen finds poses that the estimator gets more wrong with its feedback than without, and both are plausible.
+
+For each seed a generator is trained twice, with the same draws, on the poses of the rendered world's laboratory against
+the starter estimator, which looks at re-projected people: without feedback and with it (it sets in after half of the
+epochs).
+Then both draw poses of the same people with the same noise. Measured are the estimator's error (mm, over the feedback's
+14 joints), the discriminators' scores (each generator's by its own discriminator and by the other's; 1 = real, and what
+real poses get), and the share of joint angles that are further than 15 degrees beyond the 99.5 % of real ones.
+
+    python bench/posegen.py --folder FOLDER [--seeds 0 1 2] [--epochs 240] [--poses 200]
+
+The trainings go on where they stopped. Prints a table and writes ``posegen.html``, the errors' distributions as a plot.
+"""
+
+import argparse
+import json
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from posesyn_core.components import Kind
+from posesyn_core.files.paths import write_atomic
+from posesyn_core.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from posesyn_core.registry import Registry
+from posesyn_core.report import charts
+from posesyn_core.seeds import rng
+from posesyn_posegen.model import compared, draw_noise, posed
+from posesyn_posegen.training import Training, train
+from posesyn_posegen.views import Views
+
+FEEDBACKS = ("none", "maximise")
+BEYOND = np.radians(15)
+OPTIONS = {
+    "weights": "train", "estimator": "starter", "animator": "reprojection",
+    "real": {"name": "world", "part": "lab", "split": "real", "count": 800, "labels": "3d"},
+    "learning_rate": 1e-3, "channels": 128, "middle": 128, "feedback_every": 4, "feedback_poses": 16,
+}  # fmt: skip
+
+
+def training_of(registry: Registry, seed: int, feedback: str, options: argparse.Namespace) -> Training:
+    settings = {
+        "feedback": feedback, "seed": seed, "epochs": options.epochs, "feedback_from": options.epochs // 2 + 1,
+        "feedback_weight": options.weight,
+    }  # fmt: skip
+    made: Any = registry.create(Kind.MOTION, "posegen", {**OPTIONS, **settings}, "bench")
+    return Training.of(made.config, made.body)
+
+
+def drawn(training: Training, noise: Tensor) -> Tensor:
+    """(N, 24, 3) the poses for that noise, angles within half a turn."""
+    generator = training.gan.generator.eval()
+    with torch.no_grad():
+        return matrix_to_axis_angle(axis_angle_to_matrix(generator(noise)))
+
+
+def errors_of(views: Views, poses: Tensor, seed: int) -> np.ndarray:
+    """(N,) mm: the estimator's mean error on each of the poses that could be drawn, of people drawn by ``seed``."""
+    people = [views.people[at] for at in rng(seed, "people", "bench").integers(len(views.people), size=len(poses))]
+    found = []
+    for at in range(0, len(poses), 32):
+        seen = views.look(poses[at : at + 32], people[at : at + 32])
+        truth = posed(seen.drawn.float(), seen.rest)
+        found.append((compared(seen.predicted, seen.root) - compared(truth, seen.root)).norm(dim=-1).mean(1))
+    errors = 1000 * torch.cat(found).numpy()
+    return errors[np.isfinite(errors)]
+
+
+def outside(poses: Tensor, real: Tensor) -> float:
+    """The share of joint angles that are far beyond the real ones."""
+    angles, own = (each[:, 1:].norm(dim=-1) for each in (poses, real))
+    return float((angles > torch.quantile(own, 0.995, dim=0) + BEYOND).float().mean())
+
+
+def run_seed(
+    seed: int, options: argparse.Namespace, registry: Registry
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The figures of both generators, and the errors on their poses."""
+    trainings = {feedback: training_of(registry, seed, feedback, options) for feedback in FEEDBACKS}
+    for feedback, training in trainings.items():
+        train(training, options.folder / f"seed-{seed}" / f"{feedback}-{options.weight:g}")
+    views, real = trainings["maximise"].views, trainings["none"].data.poses
+    assert views is not None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        noise = draw_noise("normal", options.poses, 32)
+    figures: dict[str, Any] = {}
+    errors: dict[str, np.ndarray] = {}
+    judges = {feedback: training.gan.d3d for feedback, training in trainings.items()}
+    everybody = {**{f: drawn(t, noise) for f, t in trainings.items()}, "real": real[: options.poses]}
+    for name, poses in everybody.items():
+        errors[name] = errors_of(views, poses, seed)
+        with torch.no_grad():
+            scores = {f"score by D of {judge}": float(d3d(poses).mean()) for judge, d3d in judges.items()}
+        figures[name] = {"error_mm": float(errors[name].mean()), **scores, "outside": outside(poses, real)}
+        print(f"seed {seed}, {name}: {json.dumps(figures[name])}", flush=True)
+    return figures, errors
+
+
+def plot(errors: Mapping[str, np.ndarray]) -> str:
+    """Up to which error the tenths of the poses lie, all seeds together."""
+    shares = np.arange(10, 100, 10)
+    series = {name: np.column_stack([np.percentile(values, shares), shares]) for name, values in errors.items()}
+    drawing = charts.lines(series, "error in mm", "% of poses", "the estimator's error on generated poses")
+    css = Path(charts.__file__).with_name("style.css").read_text()
+    return f"<!doctype html><meta charset=utf-8><title>PoseGen</title><style>{css}</style>{drawing}\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, default=240)
+    parser.add_argument("--poses", type=int, default=200)
+    parser.add_argument("--weight", type=float, default=0.1)
+    options = parser.parse_args()
+    registry, pooled, ratios = Registry.discover(), {}, []
+    for seed in options.seeds:
+        figures, errors = run_seed(seed, options, registry)
+        ratios.append(figures["maximise"]["error_mm"] / figures["none"]["error_mm"])
+        print(f"seed {seed}: error with feedback / without: {ratios[-1]:.3f}", flush=True)
+        for name, values in errors.items():
+            pooled[name] = np.concatenate([pooled.get(name, np.empty(0)), values])
+    print(f"mean ratio over {len(ratios)} seeds: {statistics.mean(ratios):.3f}")
+    write_atomic(options.folder / "posegen.html", plot(pooled))
+    print(f"plot: {options.folder / 'posegen.html'}")
+
+
+if __name__ == "__main__":
+    main()
