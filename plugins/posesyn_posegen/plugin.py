@@ -1,8 +1,9 @@
 """What this plugin brings: PoseGen as a motion generator, its filter, and the command that trains it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from posesyn_core.components import Component, Kind, Licence
 from posesyn_core.files.presence import file_faults
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from posesyn_posegen.rejection import Rejection
     from posesyn_posegen.weights import GeneratorWeights
 
+EXPERIMENTS = (*(f"posegen-table{number}" for number in range(1, 8)), "posegen-figure6")
+"""Its paper's tables, and the figure that has a training each."""
 LICENCE = Licence(
     code="our own (Apache-2.0), after the paper; nothing of the authors' repository, which states no licence",
     weights=(
@@ -79,6 +82,17 @@ def register_motion_generators() -> list[Component]:
 def register_filters() -> list[Component]:
     summary = "PoseGen's rejection: keep frames on which the estimator's error is below d (its Eq. 13)"
     return [Component(Kind.FILTER, "posegen_rejection", summary, make_filter, RejectionConfig, licence=LICENCE)]
+
+
+@hookimpl
+def register_experiments() -> dict[str, Callable[[Any, Sequence[int]], Sequence[Any]]]:
+    return {name: partial(_experiment, name) for name in EXPERIMENTS}
+
+
+def _experiment(name: str, laboratory: Any, seeds: Sequence[int]) -> Sequence[Any]:
+    from posesyn_posegen.experiments import do_table
+
+    return do_table(name, laboratory, seeds)
 
 
 @hookimpl

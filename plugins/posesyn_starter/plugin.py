@@ -49,6 +49,10 @@ def _free_world() -> World:
         other=other,
         labeller2d=other,
         labeller3d=other,
+        posegen=(
+            *("motion.epochs=240", "motion.feedback_from=121", "motion.feedback_every=4", "motion.feedback_poses=16"),
+            *("motion.learning_rate=1e-3", "motion.channels=128", "motion.middle=128"),
+        ),
         truth=('dataset.labels="3d"',),
         taus=(1000, 600, 400, 300, 220, 160, 110),
     )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from posesyn_core.authoring.findings import Failure, Finding, check, demand, fails_on
-from posesyn_core.authoring.people import frames, people, pictures, truths
+from posesyn_core.authoring.people import frames, people, people_in, pictures, truths
 from posesyn_core.components import (
     Captioner,
     FrameFilter,
@@ -21,7 +21,7 @@ from posesyn_core.components import (
 )
 from posesyn_core.contracts.results import expect
 from posesyn_core.errors import SampleError
-from posesyn_core.geometry.joints import check_estimate, frame_in, known_joints
+from posesyn_core.geometry.joints import check_estimate, frame_in, known_joints, labelled_frame
 from posesyn_core.geometry.skeletons import joint_set
 from posesyn_core.geometry.units import LONGEST, SHORTEST, limb_length
 from posesyn_core.inference.predict import predict
@@ -36,8 +36,12 @@ RATE = 1e-4
 
 
 def try_estimator(made: PoseEstimator | SplitEstimator, remake: Remake) -> Iterator[Finding]:
-    """Shapes, units, numbers, determinism; then training and saving, if it can be trained."""
-    found = check("estimates", lambda: _estimates(made, people()), lambda them: f"{len(them)} people")
+    """Shapes, units, numbers, determinism; then training and saving, if it can be trained.
+
+    One that looks at 2D joints instead of pictures gets them in its own joint set.
+    """
+    given = _given(made)
+    found = check("estimates", lambda: _estimates(made, given), lambda them: f"{len(them)} people")
     yield found
     if not found.passed:
         return
@@ -45,10 +49,17 @@ def try_estimator(made: PoseEstimator | SplitEstimator, remake: Remake) -> Itera
     yield check("root", lambda: _root_relative(found.value), lambda _: "joints3d are relative to it")
     yield check("units", lambda: _metres(found.value), lambda length: f"limb bones of {1000 * length:.0f} mm")
     yield check("pixels", lambda: _pixels(found.value))
-    yield check("repeats", lambda: _same(found.value, _estimates(made, people())), lambda _: "the same again")
-    yield check("batches", lambda: _same(found.value, _one_by_one(made)), lambda _: "one by one as together")
+    yield check("repeats", lambda: _same(found.value, _estimates(made, given)), lambda _: "the same again")
+    yield check("batches", lambda: _same(found.value, _one_by_one(made, given)), lambda _: "one by one as together")
     if isinstance(made, TrainableEstimator):
         yield from _try_training(made, remake)
+
+
+def _given(made: PoseEstimator | SplitEstimator) -> list[Sample]:
+    """The people as the estimator can look at them."""
+    if getattr(made, "needs_picture", True):
+        return people()
+    return people_in(getattr(made, "joint_set", "smpl24"))
 
 
 def _estimates(made: PoseEstimator | SplitEstimator, samples: Sequence[Sample]) -> list[PoseEstimate]:
@@ -59,8 +70,8 @@ def _estimates(made: PoseEstimator | SplitEstimator, samples: Sequence[Sample]) 
     return estimates
 
 
-def _one_by_one(made: PoseEstimator | SplitEstimator) -> list[PoseEstimate]:
-    return [estimate for person in people() for estimate in _estimates(made, [person])]
+def _one_by_one(made: PoseEstimator | SplitEstimator, given: Sequence[Sample]) -> list[PoseEstimate]:
+    return [estimate for person in given for estimate in _estimates(made, [person])]
 
 
 def _joint_set(estimates: Sequence[PoseEstimate]) -> str:
@@ -120,7 +131,8 @@ def _try_training(made: TrainableEstimator, remake: Remake) -> Iterator[Finding]
 
 def _batch(made: TrainableEstimator) -> dict[str, torch.Tensor]:
     own = getattr(made, "joint_set", "smpl24")
-    inputs = [made.training_inputs(frame_in(frame, own), np.random.default_rng(0)) for frame in frames()]
+    labelled = frames() if getattr(made, "needs_picture", True) else list(map(labelled_frame, people_in(own)))
+    inputs = [made.training_inputs(frame_in(frame, own), np.random.default_rng(0)) for frame in labelled]
     shapes = [{name: np.shape(array) for name, array in item.items()} for item in inputs]
     other = next((shape for shape in shapes if shape != shapes[0]), None)
     if other is not None:
@@ -159,7 +171,7 @@ def _reload(made: TrainableEstimator, remake: Remake) -> None:
         path = Path(folder) / "weights.safetensors"
         made.save(path)
         demand(path.is_file(), "save() wrote no file at the path that it was given")
-        _same(_estimates(made, people()), _estimates(remake(weights=str(path)), people()))
+        _same(_estimates(made, _given(made)), _estimates(remake(weights=str(path)), _given(made)))
 
 
 def try_keypoints(made: KeypointEstimator, remake: Remake) -> Iterator[Finding]:

@@ -41,6 +41,7 @@ TABLES = ("table1", "table2", "table3", "table4", "table5", "table7")
 @click.option(
     "--labeller3d", help="Table 7: the component whose 3D joints replace the annotations; format as for --other."
 )
+@click.option("--nerf", help="Table 1: the animator of PoseGen and Ours-N; format as for --other; default anerf.")
 @click.option("--rows", multiple=True, metavar="TEXT", help="Only rows whose name contains this text; repeatable.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set a recipe key in all runs.")
 @click.pass_obj
@@ -59,6 +60,7 @@ def experiment(
     control: bool,
     labeller2d: str | None,
     labeller3d: str | None,
+    nerf: str | None,
 ) -> None:
     """Do or resume one run for every row of TABLE and every seed, and print the paper's table.
 
@@ -83,6 +85,7 @@ def experiment(
         hybrik=hybrik or base.hybrik,
         labeller2d=labeller2d or base.labeller2d,
         labeller3d=labeller3d or base.labeller3d,
+        nerf=nerf or base.nerf,
     )
     folder = (folder or Path("runs") / table).absolute()
     laboratory = runner.Laboratory(base, folder, registry, tell, settings, rows)
@@ -97,7 +100,7 @@ def experiment(
     if table == "table5":
         chosen = tables.table5(taus or base.taus or tables.PAPER_TAUS)
     elif table == "table1":
-        chosen = tables.table1(laboratory.recipe(0).estimator.name)
+        chosen = tables.table1(laboratory.recipe(0).estimator.name, base.posegen)
     else:
         chosen = {"table3": tables.TABLE3, "table4": tables.TABLE4, "table7": tables.TABLE7}[table]
     results = runner.run_experiment(chosen, laboratory, range(seeds))

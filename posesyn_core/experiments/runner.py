@@ -153,13 +153,35 @@ def _run_row(row: Row, laboratory: Laboratory, references: Mapping[int, Run]) ->
 
 def _filled(row: Row, world: World, reference: Run) -> list[str]:
     """The row's settings with the world's estimators in their braces."""
-    weights = weights_of(reference, REAL_ONLY)
-    names = {name: getattr(world, name) for name in ("other", "hybrik", "labeller2d", "labeller3d")}
-    lacking = [name for name, value in names.items() if not value and any(f"{{{name}}}" in s for s in row.settings)]
+    weights, recipe = weights_of(reference, REAL_ONLY), reference.recipe
+    names = {name: getattr(world, name) for name in ("other", "hybrik", "labeller2d", "labeller3d", "nerf")}
+    lacking = [name for name, value in names.items() if not value and _asks(row, name)]
     if lacking:
-        raise UserError(f"needs --{lacking[0]}: which estimator takes that part")
+        raise UserError(f"needs --{lacking[0]}: which component takes that part")
+    if not recipe.real and _asks(row, "real"):
+        raise UserError("the recipe has no [[real]] data, whose poses it needs")
     filled = {name: value.replace("{real_only}", str(weights)) for name, value in names.items()}
+    filled["estimator"], filled["real"] = inline(recipe.estimator), inline(*recipe.real[:1])
+    hard, frames = reference.require("select")[HARD], reference.require("filter")["frames"]
+    filled["poses"] = str(max(1, round(frames / max(hard, 1))))
     return [setting.format(**filled) for setting in row.settings]
+
+
+def _asks(row: Row, name: str) -> bool:
+    return any(f"{{{name}}}" in setting for setting in row.settings)
+
+
+def inline(*choices: Choice) -> str:
+    """A component with its options as an inline table of TOML, for a setting; "" for none."""
+    return "".join(_toml({"name": choice.name, **choice.options}) for choice in choices)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)  # texts, numbers and truths are written alike
 
 
 def _told(laboratory: Laboratory, row: str, seed: int) -> Tell:

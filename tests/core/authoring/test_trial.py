@@ -7,15 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from attrs import evolve, frozen
 
 from posesyn_core import Component, Kind, PoseEstimate, Verdict, hookimpl
-from posesyn_core.authoring.people import clip, people, truths
+from posesyn_core.authoring.people import clip, people, people_in, truths
 from posesyn_core.authoring.trial import TRIALS, trial
 from posesyn_core.cli import main
 from posesyn_core.contracts.engines import EngineConfig
 from posesyn_core.engines.pytorch import TorchEngine
+from posesyn_core.geometry.joints import labelled_frame
+from posesyn_core.geometry.skeletons import joint_set
 from posesyn_core.registry import Origin, Registry
+from posesyn_core.training.finetune import finetune
 from posesyn_core.values import Image, Motion
 from tests.tiny import folder_data_set
 
@@ -40,15 +44,48 @@ def test_every_kind_has_a_trial() -> None:
         (Kind.ESTIMATOR, "spin"),
         (Kind.ESTIMATOR, "hybrik"),
         (Kind.CAPTIONER, "posecode"),
+        (Kind.CAPTIONER, "none"),
         (Kind.MOTION, "t2mgpt"),
+        (Kind.MOTION, "posegen"),
         (Kind.ANIMATOR, "reprojection"),
         (Kind.FILTER, "tpe_error"),
+        (Kind.FILTER, "posegen_rejection"),
         (Kind.WRITER, "coco"),
         (Kind.ENGINE, "torch"),
     ],
 )
 def test_bundled_components_pass(bundled: Registry, kind: Kind, name: str) -> None:
     assert faults(bundled, kind, name) == {}
+
+
+@pytest.mark.parametrize("name", ["semgcn", "simplebaseline", "stgcn", "videopose"])
+def test_estimators_of_2d_joints_pass(bundled: Registry, name: str, tmp_path: Path) -> None:
+    """Once they have learnt how large people are; before, the trial says so."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        lifter = bundled.create(Kind.ESTIMATOR, name, {"weights": "random", "dropout": 0.0}, "test")
+    taught = [labelled_frame(person) for person in people_in(lifter.joint_set)] * 4
+    finetune(
+        lifter, taught, [], tmp_path, steps=150, batch_size=16, ratio=0.0, learning_rate=1e-2, seed=0, workers=1,
+        mode="train",
+    )  # fmt: skip
+    lifter.save(tmp_path / "lifter.safetensors")
+    assert faults(bundled, Kind.ESTIMATOR, name, weights=str(tmp_path / "lifter.safetensors")) == {}
+
+
+def test_trained_estimators_of_2d_joints_pass(bundled: Registry) -> None:
+    found = {f.check: f for f in trial(bundled, Kind.ESTIMATOR, "videopose", {"weights": "starter"})}
+    assert all(finding.passed for finding in found.values()), found
+    assert "limb bones of" in found["units"].note
+
+
+def test_people_in_another_joint_set_have_all_its_joints() -> None:
+    for person in people_in("h36m16"):
+        assert (person.confidence == 1).all() and np.isfinite(person.keypoints2d).all()
+        assert person.keypoints3d is not None and person.joints3d is None
+        names = joint_set(person.joint_set).joints
+        x, y = person.keypoints2d[names.index("head")] - person.keypoints2d[names.index("thorax")]
+        assert abs(y) + abs(x) > 5  # a joint of its own
 
 
 def test_readers_pass_on_data_and_empty_ones_do_not(bundled: Registry, tmp_path: Path) -> None:

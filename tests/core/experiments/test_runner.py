@@ -1,6 +1,7 @@
 """Experiments on a tiny world: rows share what they can, report what they lack, and the figures are the runs' own."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ from attrs import evolve
 
 from posesyn_core.contracts.worlds import World
 from posesyn_core.errors import UserError
-from posesyn_core.experiments.runner import Laboratory, coverage, run_coverage, run_experiment, spread
+from posesyn_core.experiments.runner import Laboratory, coverage, inline, run_coverage, run_experiment, spread
 from posesyn_core.experiments.tables import TABLE2, TABLE3, Experiment, Row, table1, table5
 from posesyn_core.pipeline.run import Run, open_run
+from posesyn_core.recipe import Choice
 from posesyn_core.registry import Registry
 from tests.tiny import folder_data_set
 
@@ -84,6 +86,36 @@ def test_rows_that_lack_something_say_what(results) -> None:  # type: ignore[no-
     assert not results["a rival"].figures
 
 
+def test_table_1_has_its_rivals(laboratory: Laboratory, results, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    """PoseGen, trained against the estimator, as many pictures as ours has frames; and our motions drawn otherwise."""
+    monkeypatch.setenv("POSESYN_CACHE", str(laboratory.folder / "cache"))
+    small = ("epochs=1", "batch_size=4", "feedback_from=1", "feedback_poses=2", "channels=8", "middle=8")
+    nerf = '{name="reprojection", resolution=64}'
+    rivals = evolve(laboratory, world=evolve(laboratory.world, nerf=nerf), rows=("PoseGen", "Ours-N"))
+    experiment = table1("starter", [*(f"motion.{each}" for each in small), "filter.threshold=9999"])
+    posegen, ours_n = run_experiment(experiment, rivals, [3])
+    assert not posegen.missing and not ours_n.missing
+    assert posegen.figures[3].keys() == ours_n.figures[3].keys() == results["Ours"].figures[3].keys()
+    run, ours = run_of(laboratory, "PoseGen"), run_of(laboratory, "ours")
+    assert run.recipe.motion.options["estimator"] == {"name": ours.recipe.estimator.name}
+    assert run.recipe.motion.options["real"]["part"] == "lab"
+    assert run.require("animate")["frames"] == pytest.approx(ours.require("animate")["frames"], abs=2)
+    assert all(motion.body_pose is not None and len(motion.joints) == 1 for motion in run.motions.values())
+    assert run_of(laboratory, "Ours-N").recipe.animator.options == {"resolution": 64}
+
+
+def test_a_rival_without_real_data_says_so(laboratory: Laboratory, tmp_path: Path) -> None:
+    bare = evolve(laboratory, folder=tmp_path, settings=(*TINY[:-1], "real=[]"), rows=("PoseGen",))
+    (posegen,) = run_experiment(table1("starter"), bare, [3])
+    assert "no [[real]] data" in posegen.missing
+
+
+def test_components_as_inline_tables() -> None:
+    choice = Choice("spin", {"weights": 'a "b"\\c', "real": {"n": [1, 2.5, True]}})
+    assert tomllib.loads(f"it = {inline(choice)}")["it"] == {"name": "spin", **choice.options}
+    assert inline() == ""
+
+
 def test_a_second_call_does_nothing_again(laboratory: Laboratory, results) -> None:  # type: ignore[no-untyped-def]
     before = (laboratory.folder / "seed-3/ours/finetune/posesyn/checkpoint.pt").stat().st_mtime_ns
     again = run_experiment(EXPERIMENT, laboratory, [3])
@@ -129,14 +161,20 @@ def test_published_figures_stand_where_the_paper_has_them() -> None:
     assert table1("hmr2").rows[1].published == {}  # the control is ours
 
 
+MISPRINTS = {("hybrik", "PoseGen", "mpjpe"): (117.9, 117.7), ("hybrik", "PoseGen", "pa_mpjpe"): (79.6, 79.2)}
+"""Table 1 of the paper: means as printed, and of the sets beside them."""
+
+
 @pytest.mark.parametrize("estimator", ["crowdnet", "hybrik", "hmr2"])
 @pytest.mark.parametrize("metric", ["mpjpe", "pa_mpjpe", "pckh"])
 def test_published_means_are_those_of_the_sets(estimator: str, metric: str) -> None:
     for row in (row for row in table1(estimator).rows if row.published):
-        if (estimator, row.name) == ("hybrik", "PoseGen"):
-            continue  # the paper prints 117.9 and 79.6 beside sets whose means are 117.7 and 79.2
         values = [figures[metric] for name, figures in row.published.items() if name != "Mean" and metric in figures]
-        assert np.mean(values) == pytest.approx(row.published["Mean"][metric], abs=0.16)
+        printed = row.published["Mean"][metric]
+        if misprint := MISPRINTS.get((estimator, row.name, metric)):
+            assert (printed, round(float(np.mean(values)), 1)) == misprint
+        else:
+            assert np.mean(values) == pytest.approx(printed, abs=0.16)
 
 
 def test_spread() -> None:
