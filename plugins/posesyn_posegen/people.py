@@ -18,6 +18,7 @@ from posesyn_core.files.paths import existing_file
 from posesyn_core.files.reading import read_npz
 from posesyn_core.geometry.cameras import project
 from posesyn_core.geometry.skeletons import SMPL24, convert
+from posesyn_core.pipeline.people import Reference
 from posesyn_core.values import PoseEstimate, Sample
 from posesyn_posegen.config import PoseGenConfig
 from posesyn_posegen.model import JOINTS, flattened
@@ -27,20 +28,12 @@ TO_CAMERA = {"camera": None, "y": Rotation.from_euler("x", np.pi), "z": Rotation
 
 
 @frozen(eq=False)
-class Person:
-    """A reference person: a picture of somebody, and their body in it."""
-
-    sample: Sample
-    estimate: PoseEstimate
-
-
-@frozen(eq=False)
 class Data:
     """``poses`` (N, 24, 3) axis-angles with the root in the camera's frame; ``people`` to be drawn; ``flat`` (M, 24, 2)
     2D joints of the target data as :func:`posesyn_posegen.model.flattened` has them, or None."""
 
     poses: Tensor
-    people: tuple[Person, ...] = ()
+    people: tuple[Reference, ...] = ()
     flat: Tensor | None = None
 
 
@@ -86,14 +79,14 @@ def _read_poses(config: PoseGenConfig) -> np.ndarray:
     return poses
 
 
-def _people(samples: list[Sample], body: Body, most: int) -> Iterator[Person]:
+def _people(samples: list[Sample], body: Body, most: int) -> Iterator[Reference]:
     """Those whose true body can be drawn, ``most`` of them, evenly from all."""
     able = [person for sample in samples if (person := _person(sample, body)) is not None]
     for at in np.unique(np.linspace(0, len(able) - 1, min(most, len(able))).round().astype(int)) if able else ():
         yield able[at]
 
 
-def _person(sample: Sample, body: Body) -> Person | None:
+def _person(sample: Sample, body: Body) -> Reference | None:
     if sample.smpl is None or sample.camera is None or sample.joints3d is None:
         return None
     smpl, camera = sample.smpl, sample.camera
@@ -101,7 +94,7 @@ def _person(sample: Sample, body: Body) -> Person | None:
     joints = body.joints(*(torch.from_numpy(np.array(each))[None] for each in parameters))[0].numpy()
     seen = project(joints, camera.focal_length, camera.principal_point)
     estimate = PoseEstimate(sample.joints3d, seen, camera, smpl)
-    return Person(sample, estimate) if reference_fault(body, estimate, sample) is None else None
+    return Reference(sample, estimate) if reference_fault(body, estimate, sample) is None else None
 
 
 def _flat(targets: DatasetReader | None) -> Tensor | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from posesyn_core.body.model import Body
-from posesyn_core.body.planning import plan_clips, plan_fault
+from posesyn_core.body.planning import plan_clips, plan_fault, reference_fault
 from posesyn_core.components import Animator, PoseEstimator
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import encode_jpeg
@@ -23,10 +23,11 @@ from posesyn_core.geometry.skeletons import SMPL24, shared_root
 from posesyn_core.inference.predict import Result, predict
 from posesyn_core.method.orientation import camera_to_y_up
 from posesyn_core.pipeline.animate import draw_frames
+from posesyn_core.pipeline.casting import as_reference
 from posesyn_core.pipeline.judging import as_sample, label_frames
+from posesyn_core.pipeline.people import Reference
 from posesyn_core.values import ClipPlan, LabelledFrame, Motion, PoseEstimate
 from posesyn_posegen.model import JOINTS, Direction, feedback_loss, posed
-from posesyn_posegen.people import Person
 
 QUALITY = 95
 """Of the JPEG that the estimator gets, as the pipeline's."""
@@ -44,6 +45,11 @@ class Seen:
     root: tuple[int, ...]
 
 
+def _able(body: Body, people: Sequence[Reference]) -> list[Reference]:
+    """Those who can be animated."""
+    return [p for p in people if reference_fault(body, p.estimate, p.sample, p.skeleton) is None]
+
+
 class Views:
     """An estimator and an animator that tell how wrong the former is about poses; ``camera`` False: the generated
     orientation is left aside for that of the reference people."""
@@ -52,11 +58,13 @@ class Views:
         self,
         estimator: PoseEstimator,
         animator: Animator,
-        people: Sequence[Person],
+        people: Sequence[Reference],
         body: Body,
         direction: Direction,
         camera: bool,
     ) -> None:
+        if hasattr(animator, "actors"):  # it brings its own people
+            people = _able(body, [as_reference(body, actor) for actor in animator.actors()])
         if not people:
             raise UserError("PoseGen's feedback has nobody to draw: 'real' must name people with SMPL's parameters")
         if not getattr(animator, "draws", True) and getattr(estimator, "needs_picture", True):
@@ -78,7 +86,7 @@ class Views:
         self.errors.append(1000 * float(feedback_loss(seen.predicted, joints.detach(), "minimise", seen.root)))
         return loss
 
-    def look(self, poses: Tensor, people: Sequence[Person]) -> Seen:
+    def look(self, poses: Tensor, people: Sequence[Reference]) -> Seen:
         """What the estimator says of poses (K, 24, 3) drawn of those people, one each.
 
         Where it tells rotations, the joints are those of the same skeleton, as in the released code: the error is the
@@ -89,8 +97,7 @@ class Views:
         drawn = [frame for frame in frames if frame is not None]
         (results,) = predict(self.estimator, [[as_sample(frame) for frame in drawn]]) if drawn else ([],)
         waiting = iter(results)
-        betas = torch.from_numpy(np.stack([plan.betas for plan in plans]))
-        rest = self.body.rest_joints(betas).detach()
+        rest = torch.stack([self._rest(person) for person in people])
         predicted = [self._joints(None if f is None else next(waiting), rest[at]) for at, f in enumerate(frames)]
         if drawn and all(np.isnan(joints).all() for joints in predicted):
             refusal = next((str(result) for result in results if isinstance(result, SampleError)), "no joint is known")
@@ -103,7 +110,7 @@ class Views:
         root = shared_root(min(sets), SMPL24.name) if sets else (0,)
         return Seen(torch.from_numpy(np.stack(predicted)), torch.from_numpy(pose), rest, root)
 
-    def _plans(self, poses: Tensor, people: Sequence[Person]) -> list[ClipPlan]:
+    def _plans(self, poses: Tensor, people: Sequence[Reference]) -> list[ClipPlan]:
         turns = poses.detach().numpy().astype(np.float32)
         joints = self.body.pose_joints(axis_angle_to_matrix(poses.detach()), torch.zeros(len(poses), 10)).numpy()
         motions = []
@@ -119,7 +126,15 @@ class Views:
             names=[f"posegen#{at}" for at in range(len(motions))],
             seeds=[0] * len(motions),
             orientation="anchored",
+            skeletons=[person.skeleton for person in people],
         )
+
+    def _rest(self, person: Reference) -> Tensor:
+        """(24, 3): the person's T-pose, of the body or of a skeleton of their own."""
+        if person.skeleton is not None:
+            return torch.from_numpy(np.array(person.skeleton))
+        assert person.estimate.smpl is not None
+        return self.body.rest_joints(torch.from_numpy(np.array(person.estimate.smpl.betas))[None])[0].detach()
 
     def _draw(self, plan: ClipPlan) -> LabelledFrame | None:
         """The drawn pose, as the pipeline would have it; None if it can't be drawn."""

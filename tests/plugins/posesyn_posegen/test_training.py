@@ -83,6 +83,7 @@ def test_the_error_leads_the_generator(tmp_path: Path, weights: Path) -> None:
         *({"prior": "uniform"}, {"prior": "spherical"}, {"judge_root": False}, {"camera": False}),
         *({"rate_rule": "published"}, {"feedback": "none", "estimator": None, "animator": None}, {"targets": WORLD}),
         {"estimator": {"name": "simplebaseline", "weights": "random"}, "animator": "none"},  # looks at no picture
+        {"animator": {"name": "anerf", "weights": "random", "size": 32, "people": 2}},  # brings its own people
     ],
 )
 def test_every_switch(tmp_path: Path, weights: Path, options: dict[str, Any]) -> None:
