@@ -159,4 +159,4 @@ def _resume(training: Training, folder: Path, arguments: Mapping[str, Any]) -> l
     if changed:
         raise UserError(f"{str(folder)!r} holds a training with another {changed[0]}; delete it or use another folder")
     training.gan.load(state)
-    return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()[: state["epochs"]]]
+    return [json.loads(line) for line in (folder / METRICS).read_text(encoding="utf-8").splitlines()[: state["epochs"]]]
