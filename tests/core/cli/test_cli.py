@@ -108,10 +108,10 @@ def test_unknown_commands_and_options_exit_with_2(capsys: pytest.CaptureFixture[
 
 def test_letters_that_the_terminal_lacks_are_no_error(tmp_path: Path) -> None:
     script = "from posesyn_core.cli import main; main(['engine', 'list'])"
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "POSESYN_CACHE": str(tmp_path / "caché")}
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1", "POSESYN_CACHE": str(tmp_path / "猫")}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "cach?" in done.stdout
+    assert f"{tmp_path.name}/?/engines" in done.stdout
 
 
 def test_a_folder_where_a_file_belongs_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
