@@ -1,9 +1,10 @@
 """An estimator on a film: people followed from frame to frame, smoothed on demand, drawn, and written track by track.
 
 For a film: ``<name>.overlay.mp4`` with skeletons and people's numbers; ``<name>.json`` with all figures; and for each
-person followed ``<name>.<track>.glb``, ``.bvh`` or ``.npz``. Estimators see a crop at a time, each with a camera of
-its own; here all bodies are put before one camera, in the middle of the picture, where it sees their joints nearest to
-where the estimator did. So they move in one space.
+person followed ``<name>.<track>.glb``, ``.bvh`` or ``.npz``. Who is seen for a moment only is in the JSON file alone.
+
+Estimators see a crop at a time, each with a camera of its own; here all bodies are put before one camera, in the middle
+of the picture, where it sees their joints nearest to where the estimator did. So they move in one space.
 """
 
 import json
@@ -42,8 +43,8 @@ TOGETHER = 8
 FORMATS = (JSON, *WRITERS)
 """What can be written of a film."""
 USUAL = (JSON, "npz", "glb")
-SHORTEST = 2
-"""Frames of a track that is worth a file."""
+SHORTEST, SHORTEST_SECONDS = 2, 0.25
+"""Frames, and seconds, of a track that is drawn and written: shorter ones are mostly nobody."""
 
 
 @frozen
@@ -120,13 +121,15 @@ def predict_film(
     seen, size = _look(estimator, film, detector, network, workers, body)
     camera = _camera(seen, size)
     tracks = {number: _track(body, members, camera, smooth * film.fps) for number, members in _by_track(seen).items()}
+    least = max(SHORTEST, round(SHORTEST_SECONDS * film.fps))
+    followed = {number: members for number, members in tracks.items() if len(members) >= least}
     base = folder / film.path.stem
     written = [Path(f"{base}.overlay.mp4")]
-    write_film(written[0], _drawn(film, tracks, caption), film.fps)
+    write_film(written[0], _drawn(film, followed, caption), film.fps)
     if JSON in formats:
         written.append(Path(f"{base}.json"))
         write_atomic(written[-1], json.dumps(_description(film, size, tracks)) + "\n")
-    for number, members in tracks.items():
+    for number, members in followed.items():
         movement = _movement(body, f"{film.path.stem}.{number}", film.fps, members)
         for kind in (kind for kind in formats if kind != JSON and movement is not None):
             assert movement is not None

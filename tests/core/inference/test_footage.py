@@ -140,6 +140,22 @@ def test_the_overlay_is_a_film_of_the_same_length_with_people_on_it(clip: Path, 
         assert np.abs(near - 90).max() > 60
 
 
+class Glimpse(TwoWalkers):
+    """One who walks, and somebody else in two frames."""
+
+    def find_people(self, images: Sequence[Image]) -> list[Detections]:
+        at, self.asked = self.asked, self.asked + 1
+        boxes = [self._box(at, -0.6), *([[120.0, 5.0, 150.0, 30.0]] if at in HIDDEN else [])]
+        return [Detections(np.array(boxes), np.full(len(boxes), 0.9))]
+
+
+def test_who_is_seen_for_a_moment_is_in_the_figures_alone(clip: Path, tmp_path: Path) -> None:
+    written = predict_film(Knows(), open_film(clip), tmp_path, detector=Glimpse(), formats=("json", "npz"))
+    assert [path.name for path in written] == ["clip.overlay.mp4", "clip.json", "clip.0.npz"]
+    tracks = json.loads(written[1].read_text())["tracks"]
+    assert [len(track["frames"]) for track in tracks] == [FRAMES, len(HIDDEN)]
+
+
 def test_who_cannot_be_estimated_is_told(clip: Path, tmp_path: Path) -> None:
     files = run(clip, tmp_path, Knows(fails=True))
     assert set(files) == {"clip.overlay.mp4", "clip.json"}
