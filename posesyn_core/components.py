@@ -13,6 +13,9 @@ import numpy as np
 from attrs import frozen
 
 from posesyn_core.contracts.engines import Accelerated, Engine
+from posesyn_core.contracts.labellers import KeypointAbilities as KeypointAbilities
+from posesyn_core.contracts.labellers import KeypointEstimator as KeypointEstimator
+from posesyn_core.contracts.labellers import PersonDetector as PersonDetector
 from posesyn_core.contracts.needs import Licence as Licence  # offered here too, beside what describes a component
 from posesyn_core.contracts.needs import Need as Need
 from posesyn_core.contracts.needs import Resources as Resources
@@ -20,11 +23,9 @@ from posesyn_core.contracts.training import TrainingDefaults
 from posesyn_core.values import (
     Actor,
     ClipPlan,
-    Detections,
     EvaluationProtocol,
     Image,
     Inputs,
-    Keypoints,
     LabelledFrame,
     Motion,
     MotionRequest,
@@ -76,39 +77,6 @@ class PoseEstimator(Protocol):
 
     def predict(self, samples: Sequence[Sample]) -> list[PoseEstimate]:
         """One estimate per sample. SampleError rejects; any other exception rejects the sample with its text."""
-        ...
-
-
-@runtime_checkable
-class KeypointEstimator(Protocol):
-    """A 2D pose estimator: its joints can replace annotations in EEM (Table 7)."""
-
-    joint_set: str
-    """The name of the joint set that it predicts (see ``posesyn_core.geometry.skeletons``)."""
-
-    def detect(self, samples: Sequence[Sample]) -> list[Keypoints]:
-        """The joints of the person in each sample's box. SampleError rejects, as does any other exception."""
-        ...
-
-
-class KeypointAbilities(Protocol):
-    """Optional abilities of a 2D pose estimator."""
-
-    def masks(self, samples: Sequence[Sample]) -> list[np.ndarray]:
-        """Per sample (H, W) float32: the probability (0..1) that each pixel of its upright picture shows the
-        person in its box."""
-        ...
-
-
-@runtime_checkable
-class PersonDetector(Protocol):
-    """Finds the people in pictures that have no annotations."""
-
-    def find_people(self, images: Sequence[Image]) -> list[Detections]:
-        """The people in each upright picture; those of one picture depend on that picture alone.
-
-        SampleError rejects a picture, as does any other exception.
-        """
         ...
 
 

@@ -5,7 +5,7 @@ x right, y down, z away from the camera, in metres. Images are uint8 RGB (H, W, 
 coordinates. A field's shape is checked on construction, and arrays are made read-only.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,49 +14,9 @@ from attrs import Factory, field, frozen
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
-Image = NDArray[np.uint8]
-Shape = tuple[int | str, ...]
-
-
-def array(shape: Shape, doc: str, *, optional: bool = False) -> Any:
-    """An attrs field for a float32 array of ``shape``; letters in the shape stand for any size.
-
-    Integers are checked exactly; a mismatch raises ValueError naming the field. ``doc`` gives unit and frame.
-    """
-    metadata = {"shape": shape, "doc": doc}
-    if optional:
-        return field(default=None, converter=_to_array, validator=_check_shape(shape), metadata=metadata, eq=False)
-    return field(converter=_to_array, validator=_check_shape(shape), metadata=metadata, eq=False)
-
-
-def _to_array(value: Any) -> FloatArray | None:
-    if value is None:
-        return None
-    result = np.array(value, dtype=np.float32)  # always a copy: the caller's array stays writable
-    result.setflags(write=False)
-    return result
-
-
-def _check_shape(shape: Shape) -> Callable[[Any, Any, Any], None]:
-    def check(_instance: Any, attribute: Any, value: FloatArray | None) -> None:
-        if value is None:
-            return
-        agrees = len(shape) == value.ndim and all(
-            isinstance(want, str) or want == got for want, got in zip(shape, value.shape, strict=True)
-        )
-        if not agrees:
-            raise ValueError(f"{attribute.name} must have shape {shape}, not {value.shape}")
-
-    return check
-
-
-def _same_joints(joints2d: FloatArray, **others: FloatArray | None) -> None:
-    """ValueError naming the array that has not as many joints as ``joints2d``."""
-    for name, given in others.items():
-        if given is not None and len(given) != len(joints2d):
-            wanted = (len(joints2d), *given.shape[1:])
-            raise ValueError(f"{name} must have shape {wanted}, of one joint set with joints2d, not {given.shape}")
+from posesyn_core.values.fields import FloatArray as FloatArray
+from posesyn_core.values.fields import Image as Image
+from posesyn_core.values.fields import array, same_joints
 
 
 @frozen
@@ -166,7 +126,7 @@ class PoseEstimate:
 
     def __attrs_post_init__(self) -> None:
         """ValueError if 2D, 3D and confidence are not of as many joints."""
-        _same_joints(self.joints2d, joints3d=self.joints3d, confidence=self.confidence)
+        same_joints(self.joints2d, joints3d=self.joints3d, confidence=self.confidence)
 
 
 @frozen
@@ -322,7 +282,7 @@ class LabelledFrame:
 
     def __attrs_post_init__(self) -> None:
         """ValueError if 2D, 3D and confidences are not of as many joints."""
-        _same_joints(self.joints2d, confidence=self.confidence, joints3d=self.joints3d, confidence3d=self.confidence3d)
+        same_joints(self.joints2d, confidence=self.confidence, joints3d=self.joints3d, confidence3d=self.confidence3d)
 
     def labels3d(self) -> FloatArray:
         """(J, 4): x, y, z of ``joints3d`` and their confidence; all 0 where a joint is unknown."""
