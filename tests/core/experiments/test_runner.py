@@ -41,7 +41,7 @@ EXPERIMENT = Experiment(
         Row("control", variant="real_only"),
         Row("looser", ("filter.tau=20000",)),
         Row("another estimator", ("eem={other}",)),
-        Row("a rival", ('animator="anerf"',)),
+        Row("a rival", ('animator="absent"',)),
         Row("a labeller", ("labeller={labeller2d}",)),
         Row("Ours"),
     ),
@@ -81,7 +81,7 @@ def test_rows_take_over_what_they_share(laboratory: Laboratory, results) -> None
 
 
 def test_rows_that_lack_something_say_what(results) -> None:  # type: ignore[no-untyped-def]
-    assert "posesyn_anerf" in results["a rival"].missing
+    assert "posesyn_absent" in results["a rival"].missing
     assert "--labeller2d" in results["a labeller"].missing
     assert not results["a rival"].figures
 
