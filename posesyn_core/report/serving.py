@@ -6,6 +6,7 @@ Only this machine is served (127.0.0.1), and only the page and what it shows: it
 
 import http.server
 import json
+import time
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
@@ -26,7 +27,8 @@ STATE, PAGE = "/state", "report.html"
 SERVED = {FILES: {".jpg", ".js"}, "animate": {".jpg", ".png"}}
 """What of the run folder is served beside the page: folders, and suffixes of files in them."""
 TYPES = {".jpg": "image/jpeg", ".png": "image/png", ".js": "text/javascript", ".html": "text/html; charset=utf-8"}
-SECONDS = 5
+SECONDS, REST = 5, 4.0
+"""How often an open page asks, and how many times as long as a page takes to write no other is wanted."""
 RELOAD = f"""<script>(() => {{
   const state = () => fetch("{STATE}").then((answer) => answer.json());
   const open = () => document.getElementById("large").open;
@@ -41,7 +43,12 @@ class Live:
 
     run: Run
     shown: str = ""
+    rested: float = 0.0
     lock: Lock = Factory(Lock)
+
+    def told(self) -> str:
+        """The state that open pages compare with; it stays for a while after a page that took long to write."""
+        return self.shown if self.shown and time.monotonic() < self.rested else self.state()
 
     def state(self) -> str:
         """What changes whenever a stage has written something."""
@@ -53,7 +60,9 @@ class Live:
         with self.lock:
             state, path = self.state(), self.run.folder / PAGE
             if state != self.shown or not path.exists():
+                begun = time.monotonic()
                 path, self.shown = write_report(self.run), state
+                self.rested = time.monotonic() + REST * (time.monotonic() - begun)
             return path.read_text(encoding="utf-8").replace("</body>", RELOAD).encode()
 
     def file(self, name: str) -> Path | None:
@@ -78,7 +87,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if not self._asked_here():
             self.send_error(HTTPStatus.FORBIDDEN, "only this machine is served")
         elif name == STATE:
-            self._send(json.dumps(self.live.state()).encode(), "application/json")
+            self._send(json.dumps(self.live.told()).encode(), "application/json")
         elif name in ("/", f"/{PAGE}"):
             try:
                 self._send(self.live.page(), TYPES[".html"])

@@ -2,16 +2,18 @@
 
 import http.client
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Thread
 
+import pytest
 from click.testing import CliRunner
 
 from posesyn_core.cli.view import view
 from posesyn_core.errors import UserError
 from posesyn_core.pipeline.run import Run
-from posesyn_core.report.serving import HOST, server
+from posesyn_core.report.serving import HOST, Live, server
 
 MakeRun = Callable[..., Run]
 Ask = Callable[..., tuple[int, str, bytes]]
@@ -38,7 +40,19 @@ def served(run: Run) -> Iterator[Ask]:
             thread.join()
 
 
-def test_the_page_follows_the_run(make_run: MakeRun) -> None:
+def test_an_open_page_is_not_written_again_and_again(make_run: MakeRun) -> None:
+    run = make_run("score")
+    live = Live(run)
+    live.page()
+    state, live.rested = live.state(), time.monotonic() + 60
+    make_run("filter")
+    assert live.state() != state and live.told() == state
+    live.rested = 0.0
+    assert live.told() == live.state()
+
+
+def test_the_page_follows_the_run(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("posesyn_core.report.serving.REST", 0.0)
     run = make_run("score")
     with served(run) as ask:
         before, state = ask("/")[2].decode(), json.loads(ask("/state")[2])
