@@ -15,6 +15,7 @@ from posesyn_core.cli import (
     doctor,
     engine,
     experiment,
+    fidelity,
     keeping,
     new,
     plugins,
@@ -71,6 +72,7 @@ cli.add_command(doctor.doctor)
 cli.add_command(engine.engine)
 cli.add_command(compare.compare)
 cli.add_command(experiment.experiment)
+cli.add_command(fidelity.fidelity)
 cli.add_command(new.new)
 cli.add_command(plugins.plugins)
 cli.add_command(predict.predict)

@@ -82,6 +82,10 @@ class Export:
     """Data-set files of the kept frames."""
 
     formats: tuple[str, ...] = option(("webdataset", "coco", "spin"), "writer components")
+    most_alike: int = option(
+        0, "write at most so many frames whose poses are closer than alike_mm to each other; 0 = all", least=0
+    )
+    alike_mm: float = option(30.0, "distance of aligned joints below which poses are near-duplicates", above=0)
 
 
 @frozen

@@ -8,6 +8,7 @@ from posesyn_core.components import DatasetWriter, Kind
 from posesyn_core.contracts.results import expect
 from posesyn_core.files.paths import atomic_folder, write_atomic
 from posesyn_core.pipeline.card import card
+from posesyn_core.pipeline.diversity import without_duplicates
 from posesyn_core.pipeline.run import Run
 from posesyn_core.recipe import Choice
 from posesyn_core.values import LabelledFrame
@@ -16,15 +17,20 @@ from posesyn_core.values import LabelledFrame
 def export(run: Run) -> dict[str, Any]:
     """Write ``export/<format>/`` for every format of the recipe, with its card; each folder appears when complete.
 
-    The figures are the kept frames, and how many files each writer made.
+    The figures are the written frames, the near-duplicates that were left out, and how many files each writer made.
     """
     run.require("filter")
-    described = card(run)
-    written: dict[str, Any] = {"frames": sum(1 for _ in kept_frames(run))}
-    for name in run.recipe.export.formats:
+    described, options = card(run), run.recipe.export
+    kept = sum(1 for _ in kept_frames(run))
+    chosen = {frame.id for frame in without_duplicates(run, options.alike_mm, options.most_alike)}
+    written: dict[str, Any] = {"frames": len(chosen)}
+    if len(chosen) < kept:
+        written["near_duplicates"] = kept - len(chosen)
+    for name in options.formats:
         writer: DatasetWriter = run.create(Kind.WRITER, Choice(name), "export")
         with atomic_folder(run.folder / "export" / name) as folder:
-            written[name] = len(expect(writer.write(kept_frames(run), folder), Path, None, writer.write))
+            frames = (frame for frame in kept_frames(run) if frame.id in chosen)
+            written[name] = len(expect(writer.write(frames, folder), Path, None, writer.write))
             for file, text in described.items():
                 write_atomic(folder / file, text)
     return written

@@ -22,7 +22,7 @@ from posesyn_core.method import eem
 from posesyn_core.pipeline.parts import parts
 from posesyn_core.pipeline.run import Run
 from posesyn_core.recipe import unstructure
-from posesyn_core.report import figures, mining, scenes, synthesis, training
+from posesyn_core.report import fidelity, figures, mining, scenes, synthesis, training
 from posesyn_core.report.figures import unit_of
 from posesyn_core.report.large import FILES, Beside
 from posesyn_core.report.summary import summary
@@ -68,6 +68,7 @@ def _page(run: Run, beside: Beside) -> str:
         cards=first,
         clips=synthesis.clips(run, judged, beside),
         passing=synthesis.passing(run, judged),
+        fidelity=fidelity.fidelity(run),
         data=training.data(run),
         crop=eem.CROP,
         unit=unit_of(run),

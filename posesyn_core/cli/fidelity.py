@@ -1,0 +1,53 @@
+"""``posesyn fidelity``: does what was drawn agree with what was planned?"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from posesyn_core.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from posesyn_core.pipeline.fidelity import Fidelity
+
+
+@click.command(short_help="Measure how faithfully animators draw what was planned.")
+@click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--judge", default="blazepose", show_default=True, help="The 2D estimator that looks at the frames.")
+@click.option(
+    "--every", type=click.IntRange(1), default=1, show_default=True, help="Look at every n-th frame of a clip."
+)
+@click.pass_obj
+def fidelity(registry: Registry, folders: tuple[Path, ...], judge: str, every: int) -> None:
+    """Measure, for each RUN, how far drawn limbs are from their labels, how many are lost, how much the person's
+    colours change within a clip, and how sharp the frames are; several runs stand side by side.
+
+    \b
+    posesyn fidelity runs/reprojection runs/champ --judge rtmpose
+
+    Only frames on disk are looked at: those that the filter kept, which flatters the animator, unless the recipe says
+    animate.keep_dropped = true. Distances are in pixels of a 256-pixel crop about the person. The figures are kept in
+    the run's folder and stand in its report.
+    """
+    from posesyn_core.pipeline.fidelity import measure
+    from posesyn_core.pipeline.run import open_run
+
+    _print([measure(open_run(folder, registry), judge, every=every) for folder in folders])
+
+
+def _print(found: "Sequence[Fidelity]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"Label fidelity, by {found[0].judge}: median px of a 256 crop, and share of lost limbs")
+    table.add_column("")
+    for one in found:
+        table.add_column(f"{one.run} ({one.animator})", justify="right")
+    for rows in zip(*(one.parts for one in found), strict=True):
+        table.add_row(rows[0].name, *(f"{part.median:.1f} px, {100 * part.lost:.1f} % lost" for part in rows))
+    table.add_row("identity drift (Lab)", *(f"{one.identity:.1f}" for one in found))
+    table.add_row("sharpness / reference", *(f"{one.sharpness:.2f}" for one in found))
+    table.add_row("frames", *(str(one.frames) for one in found))
+    Console().print(table)
