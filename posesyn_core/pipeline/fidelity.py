@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import cv2
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
@@ -134,8 +135,6 @@ def _crop_scale(frame: LabelledFrame) -> float:
 
 def _colours(image: Image, frame: LabelledFrame) -> Floats:
     """(5, 3) CIE Lab colours in the middles of trunk, thighs and upper arms; NaN where the label has them outside."""
-    import cv2
-
     points, known = labelled_limbs(frame)
     at = limb_names().index
     bones = (("hip", "knee"), ("shoulder", "elbow"))
@@ -159,8 +158,6 @@ def _drift(first: Floats, now: Floats) -> float:
 
 def _sharpness(image: Image, box: NDArray[np.floating]) -> float:
     """The spread of the Laplacian in the 256 crop about a person, as far as it lies in the picture, grey levels."""
-    import cv2
-
     square, matrix = crop(image, box, CROP)
     inside = warp(np.full_like(image, 255), matrix, CROP)[..., 0] == 255
     inside = cv2.erode(inside.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=0) > 0
