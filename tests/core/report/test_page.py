@@ -23,7 +23,7 @@ from posesyn_core.report.synthesis import MOTIONS_PAGE
 from posesyn_core.values import Motion
 
 MakeRun = Callable[..., Run]
-SECTIONS = ("result", "weakness", "mining", "motions", "frames", "passing", "refused", "data", "made-with")
+SECTIONS = ("result", "weakness", "mining", "motions", "frames", "passing", "fidelity", "refused", "data", "made-with")
 SEPARATE = {"td", "th", "li", "p", "h3", "b", "span", "text", "div"}
 VOID = {"meta", "img", "wbr", "br"}
 
