@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from posesyn_core.components import Component, Kind, Licence, Need
+from posesyn_core.components import Component, Kind, Licence, Need, Resources
 from posesyn_core.errors import UserError
 from posesyn_core.files.presence import body_faults, file_faults, folder_faults
 from posesyn_core.files.reading import read_json
@@ -106,6 +106,7 @@ def register_animators() -> list[Component]:
             make_animate,
             WanAnimateConfig,
             needs=(need,),
+            resources=Resources(gpus=1.0, memory_gb=96),
             licence=LICENCE,
             lacks=animate_lacks,
         ),
@@ -116,6 +117,7 @@ def register_animators() -> list[Component]:
             make_vace,
             WanVaceConfig,
             needs=(need,),
+            resources=Resources(gpus=1.0, memory_gb=32),
             licence=LICENCE,
             lacks=vace_lacks,
         ),

@@ -21,7 +21,7 @@ from posesyn_core.geometry.crops import apply_affine, invert_affine, warp
 from posesyn_core.geometry.skeletons import COCO17, convert, joint_set
 from posesyn_core.values import Image, Keypoints, LabelledFrame, PoseEstimate, Sample, Verdict
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating]
 Bools = NDArray[np.bool_]
 
 LIMBS = tuple(at for at, name in enumerate(COCO17.joints) if name.split("_")[-1] not in ("nose", "eye", "ear"))

@@ -33,8 +33,8 @@ def aligned(joints3d: Floats) -> NDArray[np.float32]:
     return (MM * own / np.sqrt(len(_COMPARED))).reshape(len(points), -1).astype(np.float32)
 
 
-def _unit(vectors: Floats) -> Floats:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
+def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9), np.float64)
 
 
 def nearest(poses: Floats, others: Floats) -> NDArray[np.float32]:

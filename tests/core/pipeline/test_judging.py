@@ -22,6 +22,7 @@ from posesyn_core.pipeline import animate, judging
 from posesyn_core.pipeline.order import STAGES, with_engine
 from posesyn_core.pipeline.run import Clip, Run, create_run, fork_run, open_run
 from posesyn_core.pipeline.tables import Table, to_plain
+from posesyn_core.pipeline.thresholds import chosen_filter, errors_by_filter, limit_of
 from posesyn_core.recipe import load_recipe
 from posesyn_core.registry import Origin, Registry
 from posesyn_core.runs.stages import run_stage
@@ -246,6 +247,25 @@ def test_a_filter_may_look_at_pictures_while_they_are_there(mined: Run, tmp_path
     changed = Run(run.folder, load_recipe(run.folder / "recipe.toml", ["filter.least=10.0"]), registry)
     with pytest.raises(UserError, match="can't judge frames that were not kept"):
         run_stage(changed, "filter")
+
+
+def test_a_frame_must_pass_all_filters_and_the_table_has_what_each_says(mined: Run, tmp_path: Path) -> None:
+    both = "filter=[{name='tpe_error', tau=9999.0}, {name='bright', label='light', least=1000.0}]"
+    run = forked(mined, tmp_path / "run", both, "animate.keep_dropped=true", registry=with_bright())
+    assert run_stage(run, "animate")["frames"] > 0
+    assert run_stage(run, "filter")["kept"] == 0
+    verdicts = [row.verdict for row in run.frames.values()]
+    assert all([part.filter for part in verdict.parts] == ["tpe_error", "light"] for verdict in verdicts)
+    assert all([part.keep for part in verdict.parts] == [True, False] for verdict in verdicts)
+    assert all(verdict.error == verdict.parts[0].error for verdict in verdicts)
+    assert all(0 < error < 255 for error in errors_by_filter(run)["light"])
+    with pytest.raises(UserError, match="no threshold"):
+        limit_of(run, chosen_filter(run, "light"))
+
+    shutil.rmtree(run.folder / "filter")
+    lower = ["filter.light.least=1.0"]
+    changed = Run(run.folder, load_recipe(run.folder / "recipe.toml", lower), run.registry)
+    assert run_stage(changed, "filter")["kept"] == len(verdicts)  # judged anew, on the frames that were kept on disk
 
 
 @pytest.mark.parametrize(
