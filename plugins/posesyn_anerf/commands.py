@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
+import numpy as np
 
 from posesyn_anerf.config import TrainingOptions
+from posesyn_anerf.pictures import Pictures, read_h5
 from posesyn_core.errors import UserError
+from posesyn_core.files.paths import write_atomic
 
 if TYPE_CHECKING:
-    from posesyn_anerf.pictures import Pictures
     from posesyn_anerf.weights import Person
 
 Command = Callable[..., None]
@@ -50,9 +52,6 @@ def _pictures(
     data: Path | None, motions: Path | None, body: Path | None, poses: int, size: int, seed: int, between: bool = False
 ) -> "tuple[Pictures, Person]":
     """The pictures to train on or to measure on, and whose they are."""
-    import numpy as np
-
-    from posesyn_anerf.pictures import read_h5
     from posesyn_anerf.studio import UNIT, Motions, draw_pictures
     from posesyn_anerf.weights import Person
     from posesyn_core.body.model import load_body
@@ -120,14 +119,11 @@ def measure_command(
 
     A rendered person is looked at by the cameras of the training, and by others that stand between them.
     """
-    import numpy as np
-
     from posesyn_anerf.measuring import measure
     from posesyn_anerf.rendering import renderer_of
     from posesyn_anerf.training import held_out_poses
     from posesyn_anerf.weights import load_field
     from posesyn_core.files.images import encode_png
-    from posesyn_core.files.paths import write_atomic
 
     renderer = renderer_of(load_field(weights))
     views = {"the training's cameras": False} if data else {"the training's cameras": False, "other cameras": True}

@@ -110,7 +110,7 @@ def measured(run: Run) -> list[Fidelity]:
 
 def _read(path: Path) -> Fidelity:
     try:
-        plain: dict[str, Any] = json.loads(path.read_text())
+        plain: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return Fidelity(**{**plain, "parts": tuple(Part(**part) for part in plain["parts"])})
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{str(path)!r} is damaged: delete it and measure again") from error
