@@ -22,18 +22,18 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.group()
 def anerf() -> None:
-    """Train radiance fields of people (A-NeRF), and measure them."""
+    """Train and measure radiance fields of people (A-NeRF)."""
 
 
 def _source(command: Command) -> Command:
     """Where pictures come from: recorded ones, or the studio."""
     for name, settings in {
-        "--seed-of-poses": {"type": int, "default": 0, "help": "Of the studio's draw of poses."},
+        "--seed-of-poses": {"type": int, "default": 0, "help": "Seed for the choice of poses."},
         "--size": {"type": click.IntRange(16), "default": 160, "help": "Pixels of the studio's pictures."},
         "--poses": {"type": click.IntRange(2), "default": 160, "help": "Poses that the studio draws of the motions."},
         "--body": {"type": _FILE, "help": "SMPL file of the studio's person [default: the free body]."},
         "--motions": {"type": _FILE, "help": "npz of motions (joints, y up): a rendered person performs them."},
-        "--data": {"type": _FILE, "help": "Pictures of somebody: A-NeRF's official data file (.h5)."},
+        "--data": {"type": _FILE, "help": "Pictures of a person: A-NeRF's official data file (.h5)."},
     }.items():
         command = click.option(name, **settings, show_default="default" in settings)(command)  # type: ignore[arg-type]
     return command
@@ -84,9 +84,9 @@ def train_command(
     half: bool,
     **options: Any,
 ) -> None:
-    """Learn the field of one person from pictures by known cameras.
+    """Train a field of one person on pictures from known cameras.
 
-    The defaults are the published ones and want a GPU for a day. Interrupted, the same command goes on.
+    The defaults are the published ones and take a day on a GPU. If interrupted, run the same command again to continue.
     """
     from posesyn_anerf.training import train
 
@@ -115,9 +115,9 @@ def measure_command(
     limit: int,
     sheet: Path | None,
 ) -> None:
-    """Compare a field with pictures of poses that its training held out: PSNR, and the pictures side by side.
+    """Compare a field with pictures of poses held out of its training: PSNR, and the pictures side by side.
 
-    A rendered person is looked at by the cameras of the training, and by others that stand between them.
+    A rendered person is seen by the cameras of the training and by others between them.
     """
     from posesyn_anerf.measuring import measure
     from posesyn_anerf.rendering import renderer_of

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 )
 @click.pass_obj
 def fidelity(registry: Registry, folders: tuple[Path, ...], judge: str, every: int) -> None:
-    """Measure, for each RUN, how far drawn limbs are from their labels, how many are lost, how much the person's
-    colours change within a clip, and how sharp the frames are; several runs stand side by side.
+    """Measure for each RUN how far the drawn limbs are from their labels, how many limbs are missing, how much the
+    person's colours change within a clip, and how sharp the frames are. Several runs are shown side by side.
 
     \b
     posesyn fidelity runs/reprojection runs/champ --judge rtmpose
 
-    Only frames on disk are looked at: those that the filter kept, which flatters the animator, unless the recipe says
-    animate.keep_dropped = true. Distances are in pixels of a 256-pixel crop about the person. The figures are kept in
-    the run's folder and stand in its report.
+    Only frames on disk are measured. Unless the recipe sets animate.keep_dropped = true, these are the frames that the
+    filter kept, which flatters the animator. Distances are in pixels of a 256-pixel crop around the person. The
+    figures are saved in the run's folder and shown in its report.
     """
     from posesyn_core.pipeline.fidelity import measure
     from posesyn_core.pipeline.run import open_run

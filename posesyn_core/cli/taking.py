@@ -10,13 +10,13 @@ from posesyn_core.registry import Registry
 @click.command("export-motion", short_help="Write a run's motions for Blender and others: BVH, GLB, npz.")
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
 @click.option(
-    "--format", "kind", type=click.Choice(("bvh", "glb", "npz")), default="glb", show_default=True, help="Which files."
+    "--format", "kind", type=click.Choice(("bvh", "glb", "npz")), default="glb", show_default=True, help="File format."
 )
 @click.option("--clips", is_flag=True, help="The labelled bodies of the drawn clips instead of the motions.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder; default RUN/motions.")
+@click.option("--out", type=click.Path(path_type=Path), help="Output folder; default RUN/motions.")
 @click.pass_obj
 def export_motion(registry: Registry, folder: Path, kind: str, clips: bool, out: Path | None) -> None:
-    """Write the motions that `posesyn synthesize` made, and print the names of the files.
+    """Export the motions made by `posesyn synthesize`, and print the paths of the files.
 
     \b
     glb   a skinned body with an animation for each motion: Blender, game engines, browsers

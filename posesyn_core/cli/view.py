@@ -12,8 +12,10 @@ from posesyn_core.registry import Registry
 
 @click.command(short_help="Show a run's report in the browser, up to date while the run goes on.")
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--port", type=click.IntRange(0, 65535), default=8018, show_default=True, help="0 takes a free one.")
-@click.option("--no-browser", is_flag=True, help="Open no browser; print the address alone.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8018, show_default=True, help="Port; 0 takes a free one."
+)
+@click.option("--no-browser", is_flag=True, help="Only print the address; open no browser.")
 @click.pass_obj
 def view(registry: Registry, folder: Path, port: int, no_browser: bool) -> None:
     """Serve the report of RUN on this machine and open it. It follows the run; Ctrl+C ends it.
