@@ -98,7 +98,7 @@ def try_animator(made: Animator, remake: Any) -> Iterator[Finding]:
 
 
 def _frames(made: Animator) -> list[Image]:
-    plan = clip()
+    plan = clip(made.actors()[0] if hasattr(made, "actors") else None)
     drawn, wanted = list(draw_frames(made, plan)), load_image(plan.reference.image).shape
     demand(drawn[0].shape == wanted, f"frames of {drawn[0].shape} for a reference of {wanted}")
     return drawn

@@ -7,13 +7,17 @@ import torch
 from attrs import evolve
 
 from posesyn_core.body.model import load_body
+from posesyn_core.body.skinning import rigid_chain
 from posesyn_core.errors import UserError
 from posesyn_core.files.images import load_image
 from posesyn_core.geometry.cameras import project
 from posesyn_core.geometry.joints import labelled_frame
+from posesyn_core.geometry.rotations import axis_angle_to_matrix
 from posesyn_core.geometry.skeletons import convert, joint_set
 from posesyn_core.inference.probe import probe_samples
-from posesyn_core.values import ClipPlan, FloatArray, Image, LabelledFrame, PoseEstimate, Sample
+from posesyn_core.pipeline.casting import as_reference
+from posesyn_core.pipeline.people import Reference
+from posesyn_core.values import Actor, ClipPlan, FloatArray, Image, LabelledFrame, PoseEstimate, Sample
 
 PEOPLE = 4
 FRAMES = 3
@@ -100,22 +104,28 @@ def frames() -> list[LabelledFrame]:
     return [evolve(labelled_frame(person), error_mm=0.0, caption="a person stands") for person in people()]
 
 
-def clip() -> ClipPlan:
-    """The first person raising an arm, in ``FRAMES`` frames."""
-    person, truth = people()[0], truths()[0]
-    assert truth.smpl is not None
-    pose = np.repeat(truth.smpl.body_pose[None], FRAMES, axis=0)
+def clip(actor: Actor | None = None) -> ClipPlan:
+    """The first person, or an animator's own, raising an arm, in ``FRAMES`` frames."""
+    body, first = load_body(), Reference(people()[0], truths()[0])
+    person = first if actor is None else as_reference(body, actor)
+    truth = person.estimate
+    smpl = truth.smpl
+    assert smpl is not None
+    pose = np.repeat(smpl.body_pose[None], FRAMES, axis=0)
     pose[:, 15, 2] += np.linspace(0, 0.6, FRAMES)
-    orient, transl = (np.repeat(part[None], FRAMES, axis=0) for part in (truth.smpl.global_orient, truth.smpl.transl))
-    betas = np.repeat(truth.smpl.betas[None], FRAMES, axis=0)
+    orient, transl = (np.repeat(part[None], FRAMES, axis=0) for part in (smpl.global_orient, smpl.transl))
     with torch.inference_mode():
-        joints = load_body().joints(*(torch.from_numpy(part) for part in (orient, pose, betas, transl))).numpy()
+        rest = body.rest_joints(torch.from_numpy(np.array(smpl.betas))[None])
+        if person.skeleton is not None:
+            rest = torch.from_numpy(np.array(person.skeleton))[None]
+        rotations = axis_angle_to_matrix(torch.from_numpy(np.concatenate([orient[:, None], pose], axis=1)))
+        joints = rigid_chain(rotations, rest)[1].numpy() + transl[:, None]
     return ClipPlan(
         id="trial#0@0",
         motion_id="trial#0",
         sample_id="trial",
         caption="a person raises an arm",
-        reference=person,
+        reference=person.sample,
         reference_estimate=truth,
         camera=truth.camera,
         fps=20.0,
@@ -123,7 +133,7 @@ def clip() -> ClipPlan:
         residual_mm=0.0,
         global_orient=orient,
         body_pose=pose,
-        betas=truth.smpl.betas,
+        betas=smpl.betas,
         transl=transl,
         joints3d=joints,
         joints2d=project(joints, truth.camera.focal_length, truth.camera.principal_point),

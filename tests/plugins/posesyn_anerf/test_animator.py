@@ -15,6 +15,7 @@ from posesyn_anerf.field import Rays, render_rays
 from posesyn_anerf.posing import pose
 from posesyn_anerf.rendering import Renderer, View
 from posesyn_core import Kind, SampleError, UserError
+from posesyn_core.authoring.trial import trial
 from posesyn_core.body.model import load_body
 from posesyn_core.contracts.engines import EngineConfig
 from posesyn_core.engines.pytorch import TorchEngine
@@ -165,8 +166,8 @@ def test_a_skeleton_may_come_from_a_file(tmp_path: Path) -> None:
 
 def test_it_fits_its_protocol() -> None:
     registry = Registry.discover()
-    made = registry.create(Kind.ANIMATOR, "anerf", {"weights": "random"}, "test")
-    assert len(made.actors()) == 8
+    findings = list(trial(registry, Kind.ANIMATOR, "anerf", {"size": SIZE}))
+    assert findings and all(finding.passed for finding in findings), findings
 
 
 @pytest.mark.parametrize("weights", ["random", "starter"])
