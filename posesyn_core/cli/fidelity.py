@@ -34,10 +34,11 @@ def fidelity(registry: Registry, folders: tuple[Path, ...], judge: str, every: i
     from posesyn_core.pipeline.fidelity import measure
     from posesyn_core.pipeline.run import open_run
 
-    _print([measure(open_run(folder, registry), judge, every=every) for folder in folders])
+    print_side_by_side([measure(open_run(folder, registry), judge, every=every) for folder in folders])
 
 
-def _print(found: "Sequence[Fidelity]") -> None:
+def print_side_by_side(found: "Sequence[Fidelity]") -> None:
+    """A column for each run."""
     from rich.console import Console
     from rich.table import Table
 
