@@ -50,8 +50,8 @@ def _free_world() -> World:
         labeller2d=other,
         labeller3d=other,
         posegen=(
-            *("motion.epochs=240", "motion.feedback_from=121", "motion.feedback_every=4", "motion.feedback_poses=16"),
-            *("motion.learning_rate=1e-3", "motion.channels=128", "motion.middle=128"),
+            *("motion.epochs=250", "motion.feedback_from=241", "motion.feedback_every=2", "motion.feedback_poses=10"),
+            *("motion.learning_rate=1e-3", "motion.channels=128", "motion.middle=128", "motion.feedback_weight=2.0"),
         ),
         truth=('dataset.labels="3d"',),
         taus=(1000, 600, 400, 300, 220, 160, 110),

@@ -50,7 +50,7 @@ def _in(person: Sample, name: str) -> Sample:
         person,
         joint_set=name,
         keypoints2d=seen,
-        confidence=np.ones(len(seen)),
+        confidence=np.ones(len(seen), np.float32),
         keypoints3d=joints + place,
         joints3d=None,
         smpl=None,

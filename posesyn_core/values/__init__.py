@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from posesyn_core.values.fields import FloatArray as FloatArray
 from posesyn_core.values.fields import Image as Image
-from posesyn_core.values.fields import array, same_joints
+from posesyn_core.values.fields import array as array
+from posesyn_core.values.fields import same_joints
 
 
 @frozen
