@@ -23,7 +23,7 @@ from tests.plugins.posesyn_champ.conftest import save_folder
 from tests.plugins.posesyn_datasets.readers import test_emdb, test_humman, test_jhmdb, test_lspet, test_panoptic
 from tests.plugins.posesyn_datasets.readers import test_pw3d as test_3dpw
 from tests.plugins.posesyn_hmr2.test_annotations import entry, shard
-from tests.plugins.posesyn_llava.tiny import save_llava
+from tests.plugins.posesyn_llava.tiny import save_original
 from tests.plugins.posesyn_t2mgpt.test_text import save_clip
 
 PHOTO = encode_jpeg(cv2.resize(np.random.default_rng(0).integers(0, 256, (9, 12, 3)).astype(np.uint8), (1920, 1920)))
@@ -126,8 +126,8 @@ def write_hmr2_training(folder: Path, names: list[str]) -> None:
 
 
 def write_generators(data: Path) -> None:
-    """LLaVA, T2M-GPT with CLIP, Champ."""
-    save_llava(data / "llava", as_xtuner=True)
+    """LLaVA in the layout of its own code, T2M-GPT with CLIP, Champ."""
+    save_original(data / "llava")
     save_clip(data / "clip")
     write_t2mgpt(data / "T2M-GPT")
     save_folder(random_networks(), data / "champ")

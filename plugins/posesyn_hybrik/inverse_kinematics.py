@@ -151,7 +151,7 @@ def nearest_rotation(source: Tensor, target: Tensor, horn: Tensor) -> Tensor:
 
 def _unit_trace(matrix: Tensor) -> Tensor:
     """(B, 4, 4) positive matrices, scaled to the trace 1; nothing stays nothing."""
-    trace = matrix.diagonal(dim1=-2, dim2=-1).sum(-1)
+    trace = matrix.flatten(-2)[..., :: matrix.shape[-1] + 1].sum(-1)  # diagonal() is exported with a batch of eyes
     return matrix / trace.clamp_min(torch.finfo(matrix.dtype).tiny)[:, None, None]
 
 

@@ -189,22 +189,32 @@ def bench(
     batches: str,
     seconds: float,
 ) -> None:
-    """Print throughput, latency and the speed-up over eager float32 for every available engine."""
+    """Print throughput, latency and the speed-up over eager float32 for every available engine.
+
+    Then the fastest one at the largest batch whose joints (or tokens) agree with eager float32.
+    """
     from posesyn_core.inference import verification
 
     sizes = verification.batch_sizes(batches)
     options = {"precision": precision, "batch": (1, max(sizes)), **({} if device is None else {"device": device})}
     engines, missing = verification.present_engines(registry, options)
-    networks = verification.subject(registry, name, settings_of(settings)).networks
+    checked = verification.subject(registry, name, settings_of(settings))
+    networks, every = checked.networks, list[verification.Timing]()
     expected = verification.bench_seconds(len(networks), len(engines), sizes, seconds)
     counted = f"{len(engines)} engines, {len(sizes)} batch sizes, {len(networks)} networks, {seconds:g} s each"
     click.echo(f"this takes about {expected:.0f} s ({counted}), and the time to export and compile")
     for network in networks:
         timings, refused = verification.bench(network, engines, sizes, seconds)
         _print_timings(network.name, timings)
+        every += timings
         missing |= refused
     for engine_name, reason in missing.items():
         click.echo(f"without {engine_name}: {reason}")
+    best = verification.recommended(checked, engines, every)
+    if best is None:
+        click.echo("recommended: eager torch; nothing here is both faster and accurate enough")
+    else:
+        click.echo(f"recommended: {best[0]}, {best[1]:.1f} times as fast as eager float32; {best[2].text}")
 
 
 def _print_timings(title: str, timings: "list[Timing]") -> None:

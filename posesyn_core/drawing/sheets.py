@@ -47,17 +47,13 @@ def tile(of: Sample | LabelledFrame, overlays: Sequence[Overlay], side: int) -> 
     return image
 
 
-def worst_cases(
-    samples: Sequence[Sample], estimates: Sequence[PoseEstimate], errors: NDArray[np.floating]
-) -> Image | None:
-    """A sheet of the samples with the largest errors, worst first, with true and predicted skeletons.
+def worst_cases(samples: Sequence[Sample], estimates: Sequence[PoseEstimate]) -> Image | None:
+    """A sheet of samples, worst first, with true and predicted skeletons.
 
-    Samples whose error is not a number, or whose image can't be read, are passed over; None if nothing is left.
+    Samples whose image can't be read are passed over; None if nothing is left.
     """
-    order = [int(at) for at in np.argsort(-np.nan_to_num(errors, nan=-np.inf)) if np.isfinite(errors[at])]
     tiles = []
-    for at in order:
-        sample, estimate = samples[at], estimates[at]
+    for sample, estimate in zip(samples, estimates, strict=True):
         overlays = [
             Overlay(sample.keypoints2d, sample.joint_set, sample.confidence > 0, LABELLED),
             Overlay(estimate.joints2d, estimate.joint_set, known_joints(estimate, 2), PREDICTED),

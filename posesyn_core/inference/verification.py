@@ -252,6 +252,29 @@ def bench_seconds(networks: int, engines: int, sizes: Sequence[int], seconds: fl
     return networks * engines * len(sizes) * seconds
 
 
+def recommended(
+    checked: Subject, engines: Mapping[str, Engine], timings: Sequence[Timing]
+) -> tuple[str, float, Agreement] | None:
+    """The fastest of the timed ``engines`` whose results are eager torch's: its name, how many times as fast as eager
+    float32 it is, and the agreement.
+
+    What counts is the time for a sample in the largest batch, over all of the component's networks; the first engine
+    is eager float32 itself. None if nothing is both faster and right.
+    """
+    largest = max(timing.batch for timing in timings)
+    seconds: dict[str, list[float]] = {}
+    for timing in timings:
+        if timing.batch == largest:
+            seconds.setdefault(timing.engine, []).append(1 / timing.rate)
+    whole = {name: sum(each) for name, each in seconds.items() if len(each) == len(checked.networks)}
+    reference = whole.pop(next(iter(engines)))
+    for name in sorted((name for name in whole if whole[name] < reference), key=whole.__getitem__):
+        agreement = verify(checked, engines[name])
+        if agreement.accepted:
+            return name, reference / whole[name], agreement
+    return None
+
+
 def _round(
     network: ExportableModule, calls: Mapping[str, NetworkCall], size: int, seconds: float, clock: Clock
 ) -> Iterator[Timing]:

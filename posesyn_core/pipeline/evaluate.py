@@ -6,10 +6,12 @@ cases, as a sheet (JPEG) and as numbers (npz).
 
 import statistics
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import attrs
+import numpy as np
 from attrs import evolve, frozen
 
 from posesyn_core.body.model import Body, load_body
@@ -20,6 +22,7 @@ from posesyn_core.errors import UserError
 from posesyn_core.files.images import encode_jpeg
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.files.presence import smpl_file
+from posesyn_core.files.records import Records
 from posesyn_core.pipeline.cases import write_cases
 from posesyn_core.pipeline.entries import Usable
 from posesyn_core.pipeline.finetune import POSESYN, weights_of
@@ -37,13 +40,18 @@ COUNTS = ("samples", "rejected")
 Figures = dict[str, float | int]
 
 
-@frozen
+@frozen(slots=False)
 class TestSet:
-    """One test set: its samples with truth, and how its official evaluation compares."""
+    """One test set: its samples with truth, kept on disk, and how its official evaluation compares."""
 
     label: str
     samples: Sequence[Sample]
     protocol: EvaluationProtocol
+
+    @cached_property
+    def genders(self) -> frozenset[str]:
+        """Of the bodies that the truth has; none if it has no bodies."""
+        return frozenset(sample.smpl.gender for sample in self.samples if sample.smpl is not None)
 
 
 def evaluate(run: Run) -> dict[str, Any]:
@@ -91,8 +99,7 @@ def evaluate(run: Run) -> dict[str, Any]:
 def _notes(run: Run, test_set: TestSet) -> list[str]:
     """What of a set's figures is another protocol than the official one, or flatters the estimator."""
     found = []
-    solid = any(sample.smpl is not None for sample in test_set.samples)
-    if test_set.protocol.regressed and solid and not run.recipe.h36m_regressor:
+    if test_set.protocol.regressed and test_set.genders and not run.recipe.h36m_regressor:
         found.append(
             "SMPL's own joints are compared, not those that Human3.6M's regressor takes from the mesh: another "
             "protocol; set h36m_regressor"
@@ -118,8 +125,11 @@ def test_sets(run: Run, usable: Usable | None = None) -> list[TestSet]:
         if choice.label in (known.label for known in sets):
             raise UserError(f"two test sets are called {choice.label!r}; give one of them another 'label'")
         reader = run.create(Kind.READER, choice, f"test.{at}")
-        samples = [sample for sample in usable.samples(run, reader, choice.label) if _has_truth(sample)]
-        if not samples:
+        samples = Records(Sample, run.folder / "evaluate")
+        for sample in usable.samples(run, reader, choice.label):
+            if _has_truth(sample):
+                samples.append(sample)
+        if not len(samples):
             raise UserError(f"the test set {choice.label!r} has no sample with 3D joints or a head size to measure by")
         sets.append(TestSet(choice.label, samples, getattr(reader, "protocol", EvaluationProtocol())))
     return sets
@@ -166,13 +176,12 @@ def measure_weights(run: Run, options: Mapping[str, Any], sets: Sequence[TestSet
 
 def _body(run: Run, sets: Sequence[TestSet]) -> Body | None:
     """The body that the truth's parameters belong to, if any set has such."""
-    needed = any(sample.smpl is not None for at in sets for sample in at.samples)
-    return run.bodies.body if needed else None
+    return run.bodies.body if any(at.genders for at in sets) else None
 
 
 def _truth_bodies(run: Run, sets: Sequence[TestSet]) -> dict[str, Body]:
     """The bodies of the truth that is given in a gender's own shape space, from beside the recipe's SMPL file."""
-    genders = {sample.smpl.gender for at in sets for sample in at.samples if sample.smpl is not None} - {"neutral"}
+    genders = {gender for at in sets for gender in at.genders} - {"neutral"}
     if run.recipe.body_file is None:
         return {}
     files = {gender: smpl_file(run.recipe.body_file.parent, gender) for gender in sorted(genders)}
@@ -187,15 +196,11 @@ def _truth_bodies(run: Run, sets: Sequence[TestSet]) -> dict[str, Body]:
 
 def _write(folder: Path, test_set: TestSet, found: Evaluation) -> None:
     found.write(folder / f"{test_set.label}.parquet")
-    errors = next((found.values[name] for name in ("mpjpe", "pve") if name in found.values), None)
-    if errors is None and "pckh" in found.values:
-        errors = 100 - found.values["pckh"]
-    if errors is None:
+    if not found.worst:
         return
-    by_id = {sample.id: sample for sample in test_set.samples}
-    samples = [by_id[name] for name in found.ids]
-    write_cases(folder / f"{test_set.label}{WORST}.npz", samples, found.predictions, errors)
-    sheet = worst_cases(samples, found.predictions, errors)
+    errors, samples, estimates = zip(*found.worst, strict=True)
+    write_cases(folder / f"{test_set.label}{WORST}.npz", samples, estimates, np.array(errors))
+    sheet = worst_cases(samples, estimates)
     if sheet is not None:
         write_atomic(folder / f"{test_set.label}{WORST}.jpg", encode_jpeg(sheet))
 

@@ -43,6 +43,23 @@ def weakness(run: Run) -> dict[str, Any] | None:
     }
 
 
+READINGS = {
+    "estimated_2d": (
+        "Errors are against the 2D joints that {} is sure of (0.3 or more), in crop pixels, not against annotations: "
+        "the paper's Table 7 with 2D pseudo-labels, as it is read here."
+    ),
+    "estimated_3d": (
+        "Errors are against the root-relative 3D joints of {}, in mm, weighted as annotations are: the paper's Table 7 "
+        "with 3D pseudo-labels, as it is read here."
+    ),
+}
+"""How Table 7's variants are read, by ``score.labels``."""
+
+
+def _labeller(run: Run) -> str:
+    return "nobody" if run.recipe.labeller is None else run.recipe.labeller.name
+
+
 def _joint_errors(scores: figures.ScoreFigures) -> list[tuple[str, float, float]]:
     """(joint, mean error in the unit of Eq. 1, weight in Eq. 1), worst first; several joint sets are told apart."""
     found = []
@@ -82,6 +99,7 @@ def mined(run: Run, beside: Beside) -> dict[str, Any]:
         "hard_total": len(hard),
         "easy_total": len(easy),
         "random": run.recipe.score.method == "random",
+        "reading": READINGS.get(run.recipe.score.labels, "").format(_labeller(run)),
         "joint_set": (hard or easy)[0].scored.estimate.joint_set if hard or easy else None,
         "masked": run.recipe.neighbours == "masked",
         "groups": [_group_card(run, members) for members in _groups(run, hard)],

@@ -1,6 +1,10 @@
-"""Errors of an estimator on samples with truth, by the protocol of their data set."""
+"""Errors of an estimator on samples with truth, by the protocol of their data set.
 
-from collections.abc import Mapping, Sequence
+Samples are measured part by part, and of a part nothing stays but the numbers and the worst cases.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, tee
 from pathlib import Path
 
 import numpy as np
@@ -25,21 +29,29 @@ PERCENT = ("pck", "auc", "pckh")
 """Metrics of which more is better; all others are errors in mm."""
 CHUNK = 64
 """Meshes that are posed at a time."""
+PART = 1024
+"""Samples that are measured together."""
+WORST = 64
+"""Worst cases that are kept: more than are shown, as pictures may be unreadable by then."""
 
 Found = Sequence[tuple[Sample, PoseEstimate]]
+RANKING: Mapping[str, tuple[float, float]] = {"mpjpe": (0.0, 1.0), "pve": (0.0, 1.0), "pckh": (100.0, -1.0)}
+"""What tells the worst cases, the first one that there is: the error is the first number and the second times that."""
+Ranked = tuple[float, Sample, PoseEstimate]
 
 
 @frozen(eq=False)
 class Evaluation:
     """What was measured: per metric (N,) values of the samples ``ids``, NaN where one can't be had.
 
-    ``predictions`` are the estimates in the same order, ``rejected`` the reasons for the samples that have none.
+    ``rejected`` are the reasons for the samples that have none, ``worst`` the samples with the largest errors (in
+    MPJPE, else PVE, else PCKh), the worst first: each error, the sample, and the estimate.
     """
 
     ids: tuple[str, ...]
     values: Mapping[str, NDArray[np.float64]]
     rejected: Mapping[str, str]
-    predictions: tuple[PoseEstimate, ...] = ()
+    worst: tuple[Ranked, ...] = ()
 
     def summary(self) -> dict[str, float | int]:
         """Means over the samples (errors in mm, shares in percent) and their number; unknown metrics are left out."""
@@ -80,22 +92,55 @@ def evaluate(
     that of ``truth_bodies``, by gender; without it, it has no PVE. ``regressor`` (17, V) takes Human3.6M's joints from
     the vertices, for protocols that compare those (see :func:`load_regressor`).
     """
-    found: list[tuple[Sample, PoseEstimate]] = []
     rejected: dict[str, str] = {}
-    batches = [samples[at : at + batch_size] for at in range(0, len(samples), batch_size)]
-    with progress(label, len(samples)) as shown:
-        for batch, results in zip(batches, predict(estimator, batches, network=network, workers=workers), strict=True):
-            for sample, result in zip(batch, results, strict=True):
-                if isinstance(result, SampleError):
-                    rejected[sample.id] = str(result)
-                else:
-                    found.append((sample, result))
-            shown.advance(len(batch))
+    protocol = protocol or EvaluationProtocol()
     bodies = {} if body is None else {"neutral": body, **(truth_bodies or {})}
-    values = _measure(found, protocol or EvaluationProtocol(), bodies, regressor, len(samples))
-    return Evaluation(
-        tuple(sample.id for sample, _ in found), values, rejected, tuple(estimate for _, estimate in found)
-    )
+    given, paired = tee(samples[at : at + batch_size] for at in range(0, len(samples), batch_size))
+
+    def estimated_ones() -> Iterator[tuple[Sample, PoseEstimate]]:
+        with progress(label, len(samples)) as shown:
+            results = predict(estimator, given, network=network, workers=workers)
+            for batch, found in zip(paired, results, strict=True):
+                for sample, result in zip(batch, found, strict=True):
+                    if isinstance(result, SampleError):
+                        rejected[sample.id] = str(result)
+                    else:
+                        yield sample, result
+                shown.advance(len(batch))
+
+    ids: list[str] = []
+    values: dict[str, NDArray[np.float64]] = {}
+    worst: dict[str, list[Ranked]] = {}
+    pairs = estimated_ones()
+    while part := list(islice(pairs, PART)):
+        measured = _measure(part, protocol, bodies, regressor)
+        _keep_worst(worst, part, measured)
+        values = _joined(values, len(ids), measured, len(part))
+        ids += [sample.id for sample, _ in part]
+    if "nmje" in protocol.metrics and "mpjpe" in values:
+        recall = len(ids) / len(samples)
+        values["nmje"] = values["mpjpe"] * (1 + recall) / (2 * recall)
+    cases = next((worst[name] for name in RANKING if worst.get(name)), [])
+    return Evaluation(tuple(ids), values, rejected, tuple(cases))
+
+
+def _keep_worst(worst: dict[str, list[Ranked]], part: Found, values: Mapping[str, NDArray[np.float64]]) -> None:
+    """Add a part's worst cases to those so far, by each metric that ranks."""
+    for name in RANKING.keys() & values.keys():
+        offset, sign = RANKING[name]
+        errors = offset + sign * values[name]
+        largest = np.argsort(-np.nan_to_num(errors, nan=-np.inf), kind="stable")[:WORST]
+        cases = [(float(errors[at]), *part[at]) for at in largest.tolist() if np.isfinite(errors[at])]
+        worst[name] = sorted([*worst.get(name, []), *cases], key=lambda case: -case[0])[:WORST]
+
+
+def _joined(
+    before: Mapping[str, NDArray[np.float64]], count: int, part: Mapping[str, NDArray[np.float64]], size: int
+) -> dict[str, NDArray[np.float64]]:
+    """The values of ``count`` samples and those of a part of ``size``, by metric; NaN where one could not be had."""
+    names = dict.fromkeys([*before, *part])
+    unknown, new = np.full(count, np.nan), np.full(size, np.nan)
+    return {name: np.concatenate([before.get(name, unknown), part.get(name, new)]) for name in names}
 
 
 def load_regressor(path: Path, body: Body) -> NDArray[np.float32]:
@@ -114,7 +159,6 @@ def _measure(
     protocol: EvaluationProtocol,
     bodies: Mapping[str, Body],
     regressor: NDArray[np.float32] | None,
-    total: int,
 ) -> dict[str, NDArray[np.float64]]:
     """Every metric of the protocol that some sample has the truth for."""
     values: dict[str, NDArray[np.float64]] = {}
@@ -137,9 +181,6 @@ def _measure(
         values["pve"] = meshes.pve
     if any(sample.head_size is not None for sample, _ in found):
         values["pckh"] = pckh([s for s, _ in found], [e for _, e in found], protocol.pckh)
-    if "nmje" in protocol.metrics and "mpjpe" in values:
-        recall = len(found) / total
-        values["nmje"] = values["mpjpe"] * (1 + recall) / (2 * recall)
     return values
 
 

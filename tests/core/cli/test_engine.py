@@ -53,7 +53,8 @@ def test_build_makes_an_engine_ready(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.slow
 def test_bench_prints_a_table_and_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     out = said(capsys, "bench", "spin", "--set", "weights=random", "--batches", "1,2", "--seconds", "0.1")
-    assert re.search(r"takes about 1 s \([234] engines, 2 batch sizes, 1 networks, 0\.1 s each\)", out)
+    assert re.search(r"\nrecommended: (eager torch|\w+, [0-9.]+ times as fast)", out)
+    assert re.search(r"takes about 1 s \([2345] engines, 2 batch sizes, 1 networks, 0\.1 s each\)", out)
     rows = [line.split("│")[1:-1] for line in out.splitlines() if line.startswith("│")]
     assert {cells[0].strip() for cells in rows} >= {"torch", "compile"}
     assert all(float(cells[4]) > 0 for cells in rows)

@@ -15,9 +15,11 @@ from posesyn_core.files.images import load_image
 from posesyn_core.inference.probe import probe_requests, probe_samples
 from posesyn_core.inference.verification import (
     Subject,
+    Timing,
     batch_sizes,
     bench,
     present_engines,
+    recommended,
     subject,
     verify,
     verify_accelerated,
@@ -165,6 +167,21 @@ class Refusing:
 
     def load(self, module: ExportableModule) -> NetworkCall:
         raise UserError("not this one")
+
+
+def test_the_fastest_engine_that_is_right_is_recommended(spin: Subject) -> None:
+    engines = {"torch": TorchEngine(EngineConfig()), "wrong": Off("rotmat", 0.5), "right": Off("cam", 0.0)}
+
+    def timings(**rates: float) -> list[Timing]:
+        slow = [Timing("spin", name, 1, 1.0, 1000.0, 1.0) for name in rates]
+        return [*slow, *(Timing("spin", name, 8, rate, 8000 / rate, rate / 10) for name, rate in rates.items())]
+
+    found = recommended(spin, engines, timings(torch=10, wrong=50, right=30))
+    assert found is not None
+    assert found[:2] == ("right", pytest.approx(3))
+    assert found[2].accepted
+    assert recommended(spin, engines, timings(torch=10, wrong=50, right=9)) is None
+    assert recommended(spin, engines, timings(torch=10)) is None
 
 
 @pytest.mark.parametrize("text", ["", "1,x", "0,4"])

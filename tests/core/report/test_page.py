@@ -385,3 +385,10 @@ def summary_of(page: Page) -> str:
 )
 def test_the_summary_of_a_run_under_way_names_the_next_step(make_run: MakeRun, last: str, told: str) -> None:
     assert told in summary_of(Page(write_report(make_run(last))))
+
+
+@pytest.mark.parametrize(("labels", "told"), [("estimated_2d", "2D joints that"), ("estimated_3d", "root-relative 3D")])
+def test_how_table_7_is_read_is_told(make_run: MakeRun, labels: str, told: str) -> None:
+    page = Page(write_report(make_run(overrides=[f"score.labels={labels}", "labeller=blazepose"])))
+    assert told in page.text("mining") and "blazepose" in page.text("mining")
+    assert "Table 7" not in Page(write_report(make_run())).text("mining")

@@ -230,3 +230,28 @@ def test_nmje_counts_those_who_were_missed(samples: list[Sample]) -> None:
     )
     f1 = 2 * 0.8 / 1.8
     np.testing.assert_allclose(result.values["nmje"], result.values["mpjpe"] / f1)
+
+
+def test_parts_are_measured_as_one(samples: list[Sample], body: Body, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the parts' size; metrics that only some parts have are NaN in the others."""
+    mixed = [evolve(sample, head_size=40.0) if at >= 3 else sample for at, sample in enumerate(samples)]
+    mixed[0] = evolve(mixed[0], smpl=None)
+    whole = evaluate(Oracle(refuses=("s/2",)), mixed, batch_size=2, workers=1, body=body)
+    monkeypatch.setattr("posesyn_core.training.evaluate.PART", 2)
+    parts = evaluate(Oracle(refuses=("s/2",)), mixed, batch_size=2, workers=1, body=body)
+    assert parts.ids == whole.ids and parts.rejected == whole.rejected
+    assert parts.values.keys() == whole.values.keys() >= {"mpjpe", "pve", "pckh"}
+    for name, values in whole.values.items():
+        np.testing.assert_allclose(parts.values[name], values, rtol=1e-6)
+    assert parts.summary() == whole.summary()
+    errors = dict(zip(whole.ids, whole.values["mpjpe"], strict=True))
+    assert [error for error, _, _ in parts.worst] == pytest.approx(sorted(errors.values(), reverse=True))
+    assert [s.id for _, s, _ in parts.worst] == [s.id for _, s, _ in whole.worst]
+
+
+def test_only_the_worst_cases_are_kept(samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("posesyn_core.training.evaluate.PART", 1)
+    monkeypatch.setattr("posesyn_core.training.evaluate.WORST", 2)
+    found = evaluate(Oracle(), samples, batch_size=2, workers=1)
+    assert len(found.worst) == 2 and len(found.ids) == len(samples)
+    assert found.worst[0][1].id == found.ids[int(np.argmax(found.values["mpjpe"]))]
