@@ -31,7 +31,7 @@ def examine(registry: Registry) -> dict[str, list[Finding]]:
     """All findings by section: "machine", "libraries", "files", "components"."""
     return {
         "machine": [_system(), _memory(), gpu(), _compiler()],
-        "libraries": [_torch(), _onnx_runtime(), _tensorrt(), _images(), _video()],
+        "libraries": [_torch(), _onnx_runtime(), _openvino(), _tensorrt(), _images(), _video()],
         "files": [*_bodies(), _weights(registry), _downloads(), _cache()],
         "components": [*_components(registry), *_failures(registry)],
     }
@@ -76,6 +76,18 @@ def _onnx_runtime() -> Finding:
         return Finding("ONNX Runtime", False, f"{library}: pip install 'posesyn[onnx]' (on a GPU: onnxruntime-gpu)")
     providers = ", ".join(name.removesuffix("ExecutionProvider") for name in library.get_available_providers())
     return Finding("ONNX Runtime", True, f"{library.__version__} with {providers}")
+
+
+def _openvino() -> Finding:
+    """With what this processor computes in."""
+    library = _import("openvino")
+    if isinstance(library, str):
+        return Finding("OpenVINO", False, f"{library}: pip install 'posesyn[openvino]'")
+    able = library.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    precisions = ", ".join(name.lower() for name in ("FP32", "BF16", "FP16", "INT8") if name in able)
+    return Finding(
+        "OpenVINO", True, f"{library.__version__.partition('-')[0]}; this processor computes in {precisions}"
+    )
 
 
 def _tensorrt() -> Finding:

@@ -105,6 +105,7 @@ def test_a_plugin_that_failed_is_told() -> None:
     ("subject", "module", "remedy"),
     [
         ("ONNX Runtime", "onnxruntime", "posesyn[onnx]"),
+        ("OpenVINO", "openvino", "posesyn[openvino]"),
         ("TensorRT", "tensorrt", "posesyn[tensorrt]"),
         ("video", "av", "posesyn[video]"),
     ],
@@ -166,3 +167,9 @@ def test_it_fits_on_a_screen(capsys: pytest.CaptureFixture[str], monkeypatch: py
 def test_it_does_not_load_torch() -> None:
     script = "import sys; from posesyn_core.cli import main; main(['doctor']); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+def test_openvino_tells_what_the_processor_computes_in() -> None:
+    pytest.importorskip("openvino")
+    found = finding("OpenVINO")
+    assert found.found and "this processor computes in fp32" in found.detail
