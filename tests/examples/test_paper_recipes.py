@@ -21,7 +21,7 @@ from tests.onnx_graphs import keypoint_graph
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SIZES = (
-    *("machine.device=cpu", "machine.workers=2", "machine.batch_size=8"),
+    *("machine.device=cpu", "machine.workers=2", "machine.processes=1", "machine.batch_size=8"),
     *("score.hard=1", "score.easy=2", "synthesize.max_frames=28", "animate.frame_stride=14"),
     *("animate.max_residual_mm=9999", "filter.tau=99999"),  # of networks that know nothing
     *("animator.width=64", "animator.height=64", "animator.steps=1", "motion.heads=5"),
