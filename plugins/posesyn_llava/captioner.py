@@ -56,7 +56,7 @@ class Llava:
     def answer(self, pictures: Sequence[Image]) -> list[str]:
         """The model's answers, as they are, to the prompt about each of the pictures (H, W, 3)."""
         tokenizer = self.processor.tokenizer
-        bos, image = tokenizer.bos_token or "", getattr(self.processor, "image_token_id", None)
+        bos, placeholder = tokenizer.bos_token or "", getattr(self.processor, "image_token_id", None)
         inputs = self.processor(
             images=[[image] for image in pictures],
             text=[self.prompt] * len(pictures),
@@ -74,7 +74,7 @@ class Llava:
             top_k=None,
             eos_token_id=_ends(self.model, tokenizer),
             pad_token_id=tokenizer.pad_token_id,
-            suppress_tokens=[image] if isinstance(image, int) else None,  # LLaVA's own checkpoints have never seen it
+            suppress_tokens=None if placeholder is None else [placeholder],  # new to LLaVA's own checkpoints
         )
         return tokenizer.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
