@@ -269,7 +269,10 @@ def recommended(
     whole = {name: sum(each) for name, each in seconds.items() if len(each) == len(checked.networks)}
     reference = whole.pop(next(iter(engines)))
     for name in sorted((name for name in whole if whole[name] < reference), key=whole.__getitem__):
-        agreement = verify(checked, engines[name])
+        try:
+            agreement = verify(checked, engines[name])
+        except UserError:  # what it puts out is no pose at all
+            continue
         if agreement.accepted:
             return name, reference / whole[name], agreement
     return None

@@ -391,4 +391,7 @@ def test_the_summary_of_a_run_under_way_names_the_next_step(make_run: MakeRun, l
 def test_how_table_7_is_read_is_told(make_run: MakeRun, labels: str, told: str) -> None:
     page = Page(write_report(make_run(overrides=[f"score.labels={labels}", "labeller=blazepose"])))
     assert told in page.text("mining") and "blazepose" in page.text("mining")
+
+
+def test_a_plain_run_speaks_of_no_variant(make_run: MakeRun) -> None:
     assert "Table 7" not in Page(write_report(make_run())).text("mining")
