@@ -158,7 +158,7 @@ def test_faults_are_found() -> None:
 
 def test_every_component_with_networks_is_tested() -> None:
     """Told by their classes: an estimator in three parts, or what lets its networks be taken over."""
-    without = {"reprojection", "none", "file", "anerf", "wan_animate", "wan_vace"}
+    without = {"reprojection", "none", "file", "anerf", "posegen", "wan_animate", "wan_vace"}
     for kind in (Kind.ESTIMATOR, Kind.MOTION, Kind.ANIMATOR):
         for registered in registry().of_kind(kind):
             name = registered.component.name
