@@ -41,7 +41,7 @@ USES: Mapping[str, Sequence[str]] = {
     "caption": ("captioner", "body"),
     "synthesize": ("motion", "synthesize", "seed", "body"),
     "animate": ("animate", "animator", "reference", "reference_dataset", "score.easy", "estimator", "seed", "body"),
-    "filter": ("filter",),
+    "filter": ("filter", "further_filters"),
     "export": ("export", "body"),
     "finetune": ("finetune", "real", "validation", "estimator", "seed", "body", "neighbours"),
     "evaluate": ("evaluate", "test", "estimator", "h36m_regressor", "body", "neighbours"),
