@@ -55,15 +55,15 @@ def widen(small: Network, large: Network) -> None:
     for at, layer in enumerate(large.pts_linears):
         old = at if at <= skip else at - extra
         if (at > skip and old <= skip) or old >= len(layers):
+            assert isinstance(layer, nn.Linear)
             layer.weight.data[:width, -large.sizes.width :][:, :width] = torch.eye(width)
             continue
-        source = layers[old]
         columns = torch.arange(width)
         if old == 0:
             columns = points
         elif old == skip + 1:
             columns = torch.cat([points, large.sizes.point_values + columns])
-        layer.weight.data[:width, columns], layer.bias.data[:width] = source.weight.data, source.bias.data
+        _copy(layers[old], layer, columns)
     copies = {
         "alpha_linear": torch.arange(width),
         "feature_linear": torch.arange(width),

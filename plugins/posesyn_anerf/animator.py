@@ -135,9 +135,9 @@ class AnerfAnimator:
         seen = project(joints + place, camera.focal_length, camera.principal_point)
         known = person.betas is not None
         betas = person.betas if person.betas is not None else np.zeros(10, np.float32)
-        smpl = SmplParams((tilt * heading).as_rotvec(), np.zeros((23, 3)), betas, place, shape_known=known)
+        smpl = SmplParams((tilt * heading).as_rotvec(), np.zeros((23, 3), np.float32), betas, place, shape_known=known)
         name = f"anerf/{Path(config.weights).stem}/{number:02d}"
-        sample = Sample(name, behind, joint_boxes(seen), "smpl24", seen, np.ones(24), camera=camera)
+        sample = Sample(name, behind, joint_boxes(seen), "smpl24", seen, np.ones(24, np.float32), camera=camera)
         return Actor(sample, smpl, camera, self.skeleton)
 
 

@@ -67,7 +67,7 @@ def pixel_box(
 
 
 def pixel_rays(
-    c2w: Floats, pixels: NDArray[np.integer], focal: Sequence[float], centre: Sequence[float]
+    c2w: Floats, pixels: NDArray[np.integer], focal: Sequence[float] | Floats, centre: Sequence[float] | Floats
 ) -> tuple[Floats, Floats]:
     """Origins and directions (P, 3) of pixels (P, 2: x, y), whole numbers at their centres; depth along them is z."""
     inside = (pixels - np.asarray(centre)) / np.asarray(focal)

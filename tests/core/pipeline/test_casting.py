@@ -18,7 +18,7 @@ from posesyn_core.pipeline.run import Run, create_run
 from posesyn_core.recipe import load_recipe
 from posesyn_core.registry import Origin, Registry
 from posesyn_core.runs.stages import run_stage
-from posesyn_core.values import Actor, Camera, ClipPlan, Image, Sample, SmplParams
+from posesyn_core.values import Actor, Camera, ClipPlan, FloatArray, Image, Sample, SmplParams
 from tests.tiny import folder_data_set
 
 BODY = load_body()
@@ -28,13 +28,13 @@ SIZE = 128
 
 def actor(name: str, longer: float = 1.0, **smpl: Any) -> Actor:
     """Somebody who stands before a camera, whose limbs are ``longer`` than those of the body with ``BETAS``."""
-    skeleton = longer * BODY.rest_joints(torch.from_numpy(BETAS)[None])[0].numpy()
+    skeleton: FloatArray = (longer * BODY.rest_joints(torch.from_numpy(BETAS)[None])[0]).numpy()
     camera = Camera(np.full(2, 1.5 * SIZE), np.full(2, SIZE / 2))
     upright = np.array([np.pi, 0, 0])
     place = np.array([0.0, 0.0, 4.0]) - skeleton[0]
-    person = SmplParams(upright, np.zeros((23, 3)), BETAS, place, **smpl)
+    person = SmplParams(upright, np.zeros((23, 3), np.float32), BETAS, place, **smpl)
     sample = Sample(name, encode_png(np.full((SIZE, SIZE, 3), 90, np.uint8)), np.array([20, 5, 108, 123]), "smpl24",
-                    np.zeros((24, 2)), np.zeros(24))  # fmt: skip
+                    np.zeros((24, 2), np.float32), np.zeros(24, np.float32))  # fmt: skip
     return Actor(sample, person, camera, skeleton)
 
 
