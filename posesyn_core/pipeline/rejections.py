@@ -8,6 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +17,8 @@ from posesyn_core.files.paths import atomic_path
 from posesyn_core.files.reading import read_text
 from posesyn_core.pipeline.order import STAGES
 from posesyn_core.pipeline.run import Run
+from posesyn_core.pipeline.seals import DamagedFile
+from posesyn_core.pipeline.tables import check_remedy
 
 REJECTED_ENTRIES = "rejected.jsonl"
 """In the folder of a stage that reads further data sets: their rejected entries, and training frames not to be read."""
@@ -63,7 +66,19 @@ def _rejections(run: Run) -> Iterator[tuple[str, str, str]]:
     for stage in STAGES:
         path = run.folder / stage / REJECTED_ENTRIES
         if path.is_file():
-            yield from ((stage, *json.loads(line)) for line in read_text(path, "list of rejections").splitlines())
+            for line in read_text(path, "list of rejections").splitlines():
+                yield stage, *_unit_and_reason(path, line)
+
+
+def _unit_and_reason(path: Path, line: str) -> tuple[str, str]:
+    """DamagedFile unless the line holds just these."""
+    try:
+        match json.loads(line):
+            case [str(unit), str(reason)]:
+                return unit, reason
+    except (ValueError, RecursionError):
+        pass
+    raise DamagedFile(path, "is damaged: a line of it is no unit with its reason", check_remedy(path))
 
 
 def _as_table(rows: list[tuple[str, str, str]]) -> pa.Table:

@@ -116,9 +116,16 @@ def test_a_few_strange_things(finished: Finished, capsys: pytest.CaptureFixture[
     assert not faults, "\n".join(faults)
 
 
+def test_a_list_of_rejections_that_is_none_is_told(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
+    path = finished.folder / "evaluate/rejected.jsonl"
+    for harm in (odd_object, nested, null):
+        assert not ends(finished, path, harm, ("report",))
+        assert "rejected.jsonl' is damaged" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_hundreds_of_strange_things(finished: Finished) -> None:
-    faults = attacks(finished, random.Random(4), 400)
+    faults = attacks(finished, random.Random(4), 150)
     assert not faults, "\n".join(faults)
 
 
