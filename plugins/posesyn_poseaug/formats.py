@@ -206,3 +206,5 @@ def _spin_set(arrays: Mapping[str, NDArray], path: Path) -> Arrays:
 def _expect(array: NDArray, shape: tuple[int, ...], name: str, path: Path) -> None:
     if array.shape != shape:
         raise UserError(f"{name!r} in {str(path)!r} has shape {array.shape}, expected {shape}")
+    if array.dtype.kind not in "fiu":
+        raise UserError(f"{name!r} in {str(path)!r} holds {array.dtype}, expected numbers")

@@ -174,3 +174,9 @@ def test_motions_that_do_not_fit_together_are_told(changed: dict[str, np.ndarray
         np.savez(tmp_path / "m.npz", **{**file, **changed})
     with pytest.raises(UserError, match=r"m\.npz' must have joints \(F, 22, 3\)"):
         MocapReader(MocapConfig(str(tmp_path / "m.npz"))).poses()
+
+
+def test_a_test_set_of_something_else_than_numbers_is_told(tmp_path: Path) -> None:
+    np.savez(tmp_path / "t.npz", pose3d=np.full((2, 16, 3), "x"), pose2d=np.zeros((2, 16, 2)))
+    with pytest.raises(UserError, match=r"'pose3d' in .* holds <U1, expected numbers"):
+        read_test_set(tmp_path / "t.npz")
