@@ -12,15 +12,24 @@ from cattrs.gen import make_dict_structure_fn
 from posesyn_core.contracts.options import OptionError
 from posesyn_core.contracts.results import a
 
+SHOWN = 200
+"""Letters of a value that a sentence shows at most."""
+
 Count = int | float
 """A number of things, or below 1 a share of them."""
+
+
+def shown(value: object) -> str:
+    """A value for a sentence about it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def strict_count(value: Any, _: Any) -> Count:
     """A :data:`Count`; TypeError for anything else, broken numbers of things among it."""
     if type(value) is int or (type(value) is float and value < 1):
         return value
-    raise TypeError(f"must be an int, or a share below 1, not {value!r}")
+    raise TypeError(f"must be an int, or a share below 1, not {shown(value)}")
 
 
 def strict_converter() -> cattrs.Converter:
@@ -55,7 +64,7 @@ def _attrs_hook(converter: cattrs.Converter, cls: type) -> Any:
 
     def hook(value: Any, _: Any) -> Any:
         if not isinstance(value, Mapping):
-            raise TypeError(f"must be a section, not {value!r}")
+            raise TypeError(f"must be a section, not {shown(value)}")
         return structure_fields(value, cls)
 
     return hook
@@ -64,14 +73,14 @@ def _attrs_hook(converter: cattrs.Converter, cls: type) -> Any:
 def strictly(value: Any, cls: type) -> Any:
     """The value if it is of exactly this class; else TypeError."""
     if type(value) is not cls:
-        raise TypeError(f"must be {a(cls.__name__)}, not {value!r}")
+        raise TypeError(f"must be {a(cls.__name__)}, not {shown(value)}")
     return value
 
 
 def strictly_float(value: Any) -> float:
     """A number as a float; TypeError for anything else, ValueError for what no float can hold."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"must be a number, not {value!r}")
+        raise TypeError(f"must be a number, not {shown(value)}")
     try:
         return float(value)
     except OverflowError as error:
@@ -80,7 +89,7 @@ def strictly_float(value: Any) -> float:
 
 def _one_of(value: Any, cls: Any) -> Any:
     if value not in get_args(cls):
-        raise ValueError(f"must be one of {', '.join(map(repr, get_args(cls)))}, not {value!r}")
+        raise ValueError(f"must be one of {', '.join(map(repr, get_args(cls)))}, not {shown(value)}")
     return value
 
 
@@ -88,7 +97,7 @@ def strict_tuple(converter: cattrs.Converter, value: Any, cls: Any) -> tuple[Any
     """A list as a tuple of the kind ``cls``; TypeError or ValueError if it is none."""
     kinds = get_args(cls)
     if not isinstance(value, list | tuple):
-        raise TypeError(f"must be a list, not {value!r}")
+        raise TypeError(f"must be a list, not {shown(value)}")
     if len(kinds) == 2 and kinds[1] is Ellipsis:
         return tuple(converter.structure(item, kinds[0]) for item in value)
     if len(kinds) != len(value):

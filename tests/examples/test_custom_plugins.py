@@ -57,7 +57,7 @@ def test_the_retrieving_generator_synthesizes(site: Path, tmp_path: Path) -> Non
     np.savez(recordings, joints=np.repeat(joints, 50, 0), offsets=[0, 50, 100], texts=['["walks"]', '["jumps"]'])
     recipe = tmp_path / "run/recipe.toml"
     recipe.write_text(recipe.read_text().replace('"t2mgpt"', f'"retrieval"\nmotions = "{recordings}"'))
-    assert "2 motions, 0 rejected" in posesyn(site, "synthesize", tmp_path / "run")
+    assert "2 motions, 100 frames, 0 rejected" in posesyn(site, "synthesize", tmp_path / "run")
     for motion, pose in zip(run.motions.values(), joints, strict=True):
         np.testing.assert_allclose(
             motion.joints - motion.joints[:, :1], (pose - pose[:1])[None].repeat(50, 0), atol=1e-5

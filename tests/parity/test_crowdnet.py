@@ -390,6 +390,7 @@ def check_item(
     close(invert_affine(matrix), data[f"{key}bb2img_trans"], 1e-6)
     item = labels(person, view, matrix, regressor, None, fit_check)
     recorded_names = {name.rpartition(".")[2] for name in data if name.startswith(key)}
+    assert item.pop("is_valid_shape") == item["is_valid_fit"]  # ours: official fits always tell the shape
     assert item.keys() == recorded_names - {"img", "img2bb_trans", "bb2img_trans"}
     for name, values in item.items():
         (expected,) = (data[full] for part in ("inputs", "targets", "meta") if (full := f"{key}{part}.{name}") in data)

@@ -249,7 +249,7 @@ def test_an_estimator_in_one_piece_may_refuse_samples(tmp_path: Path) -> None:
         ("score.hrad=3", "did you mean 'hard'"),
         ("score.hard=lots", "must be an int"),
         ("estimator=spn", "did you mean 'spin'"),
-        ("animator=anerf", "posesyn_anerf"),
+        ("animator=magicpose", "posesyn_magicpose"),
         ("estimator.weights=nowhere.pt", "nowhere.pt"),
         ("estimator.wieghts=starter", "did you mean 'weights'"),
         ("score.labels=vitpose", "must be one of"),

@@ -150,7 +150,7 @@ def test_vertices_train_where_they_have_a_weight(estimator: Spin) -> None:
     """They count nothing by default, as published, and are not computed then."""
     item = estimator.training_inputs(frame(), np.random.default_rng(0))
     batch = {name: torch.from_numpy(value[None]) for name, value in item.items()}
-    batch |= {"has_smpl": torch.ones(1), "betas": torch.ones(1, 10)}
+    batch |= {"has_smpl": torch.ones(1), "has_shape": torch.ones(1), "betas": torch.ones(1, 10)}
     weighted = Spin(SpinConfig(weights="random", shape_loss_weight=2.0))
     weighted.network.load_state_dict(estimator.network.state_dict())
     plain, found = estimator.training_loss(batch), weighted.training_loss(batch)
