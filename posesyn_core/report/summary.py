@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from posesyn_core.pipeline.finetune import POSESYN
+from posesyn_core.pipeline.finetune import POSESYN, REAL_ONLY
 from posesyn_core.pipeline.order import STAGES
 from posesyn_core.pipeline.run import HARD, Run
 from posesyn_core.report import figures
@@ -38,6 +38,10 @@ def _next(following: str | None, judged: Sequence[figures.Judged], comparison: C
         return "No 3D test data says whether training helped: name some under test, and evaluate."
     base = next(variant for variant in found.values() if variant.name != POSESYN)
     change = found[POSESYN].mpjpe - base.mpjpe
+    control = found.get(REAL_ONLY, base)
+    if change < 0 and control is not base and control.mpjpe <= found[POSESYN].mpjpe:
+        alone = base.mpjpe - control.mpjpe
+        return f"Training cut the error by {-change:.1f} mm, real data alone by {alone:.1f}: try a stricter filter.tau."
     return _verdict(change, 100 * abs(change) / base.mpjpe, _certain(comparison, base.name))
 
 

@@ -369,6 +369,17 @@ def test_the_summary_says_what_happened_and_what_to_do(make_run: MakeRun, low: f
     assert 10 <= len(text.split()) <= 26
 
 
+def test_the_summary_does_not_credit_the_frames_with_what_real_data_did_alone(make_run: MakeRun) -> None:
+    run = make_run()
+    by_variant = dict(run.summary("evaluate") or {})["variants"]
+    shipped, error = by_variant["shipped"], by_variant["posesyn"]["mpjpe"]
+    alone = {**by_variant["posesyn"], "mpjpe": error - 1}
+    run.finish("evaluate", {"variants": {**by_variant, "shipped": shipped, "real_only": alone}, "differences": {}})
+    run.finish("export", {})
+    said = f"cut the error by {shipped['mpjpe'] - error:.1f} mm, real data alone by {shipped['mpjpe'] - error + 1:.1f}"
+    assert said in summary_of(Page(write_report(run)))
+
+
 def summary_of(page: Page) -> str:
     found = re.search(r'<p class="summary">(.*?)</p>', page.source)
     assert found
