@@ -114,7 +114,7 @@ ESTIMATORS = [
     Row("crowdnet", ".pth.tar", mirror_crowdnet, centre=0.88, rate=1e-3),  # its boxes lose a pixel on the right
     Row("hmr2", ".ckpt", mirror_hmr2),
     Row("hybrik", ".pth", mirror_hybrik, brings_body=True, rate=1e-3),
-    Row("starter", ".safetensors", mirror_starter, brings_body=True, looks_twice=True, rate=3e-3),
+    Row("starter", ".safetensors", mirror_starter, brings_body=True, looks_twice=True, rate=1e-3),
     Row(
         "blazepose",
         ".safetensors",
