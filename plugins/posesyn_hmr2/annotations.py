@@ -12,7 +12,7 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,8 @@ from posesyn_hmr2.people import Person
 SCALE_UNIT = 200.0
 """Pixels of a box of ``scale`` 1 in a shard."""
 IMAGES = ("jpg", "jpeg", "png")
+TAR_MARK = 257
+"""Where a tar says that it is one, which a damaged one may do as well."""
 
 PersonOrRejection = Person | tuple[str, str]
 """A person, or (id, reason) for an entry that can't be used."""
@@ -51,11 +53,12 @@ def read_shard(path: Path, *, lazily: bool = False) -> Iterator[PersonOrRejectio
             for key, members in itertools.groupby(_members(tar, path, lazily), key=lambda member: member[0]):
                 yield from _people(key, {extension: data for _, extension, data in members})
                 keys += 1
+            _expect_end(tar)
     except UserError:
         raise
     except Exception as error:  # whatever a damaged tar leads its reader to
-        known = not_data(head_of(path))
-        if known or not keys:
+        if not keys:
+            known = not_data(head_of(path)[:TAR_MARK])
             raise UserError(f"shard {shown(path)} is no tar file, or damaged: {known or reason_of(error)}") from error
         yield "damage", f"the shard ends early or is damaged after {keys} images: {reason_of(error)}; download it again"
 
@@ -76,6 +79,18 @@ def _members(tar: tarfile.TarFile, path: Path, lazily: bool) -> Iterator[tuple[s
                 raise tarfile.ReadError("unexpected end of data")
             yield name[1], name[2].lower(), data
         tar.members = []  # type: ignore[attr-defined]  # else it keeps a note of every file of the shard
+
+
+def _expect_end(tar: tarfile.TarFile) -> None:
+    """ReadError unless the archive ends as one does, with empty blocks: at a damaged header its reader just stops."""
+    file: IO[bytes] = tar.fileobj  # type: ignore[assignment]
+    file.seek(tar.offset)  # type: ignore[attr-defined]  # of the header that was read last
+    if len(file.read(tarfile.BLOCKSIZE)) < tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("it lacks the mark at the end")
+    file.seek(tar.offset)  # type: ignore[attr-defined]
+    while rest := file.read(tarfile.RECORDSIZE):
+        if any(rest):
+            raise tarfile.ReadError("a header is damaged")
 
 
 def _people(key: str, members: Mapping[str, bytes | FileSlice]) -> Iterator[PersonOrRejection]:

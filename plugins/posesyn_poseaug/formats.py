@@ -18,8 +18,8 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from posesyn_core.errors import UserError
-from posesyn_core.files.reading import read_npz
+from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files.reading import read_npz, reason_of
 from posesyn_core.files.unpickle import load_object
 from posesyn_poseaug.camera import project, to_camera, to_screen
 from posesyn_poseaug.skeleton import JOINTS
@@ -50,6 +50,8 @@ class Arrays:
     subjects: tuple[str, ...]
     actions: tuple[str, ...]
     names: tuple[str, ...]
+    refused: tuple[tuple[str, str], ...] = ()
+    """(name, reason) of the recordings that can't be used."""
 
 
 @frozen(eq=False)
@@ -95,11 +97,14 @@ def _lens(name: str, numbers: Sequence[float]) -> Lens:
 
 def read_h36m(poses: Path, keypoints: Path, subjects: Sequence[str], actions: Sequence[str] = ()) -> Arrays:
     """Human3.6M's poses of those subjects (and actions; none = all), subject by subject, action by action, camera by
-    camera. UserError if a file is malformed or its parts do not belong together."""
+    camera. A recording that is malformed, or in one of the files alone, is refused; UserError if none is left."""
     solid, flat = _positions(poses, "positions_3d"), _positions(keypoints, "positions_2d")
-    parts = list(_recordings(solid, flat, subjects, actions, keypoints))
+    found = list(_recordings(solid, flat, subjects, actions, keypoints))
+    parts = [part for part in found if len(part) == 5]
+    refused = tuple(part for part in found if len(part) == 2)
     if not parts:
-        raise UserError(f"{str(poses)!r} has no recording of {', '.join(subjects)} {' '.join(actions)}".rstrip())
+        why = f": {refused[0][0]}: {refused[0][1]}" if refused else ""
+        raise UserError(f"{str(poses)!r} has no recording of {' '.join([', '.join(subjects), *actions])}{why}")
     counts = [len(part[0]) for part in parts]
     return Arrays(
         np.concatenate([part[0] for part in parts]),
@@ -113,6 +118,7 @@ def read_h36m(poses: Path, keypoints: Path, subjects: Sequence[str], actions: Se
             for part, count in zip(parts, counts, strict=True)
             for frame in range(count)
         ),
+        refused,
     )
 
 
@@ -122,37 +128,55 @@ Recording = tuple[Floats, Floats, View, str, str]
 
 def _recordings(
     solid: Mapping[str, Any], flat: Mapping[str, Any], subjects: Sequence[str], actions: Sequence[str], path: Path
-) -> Iterator[Recording]:
+) -> Iterator[Recording | tuple[str, str]]:
+    """Each recording, or (name, reason)."""
     views = h36m_views()
     for subject in subjects:
         if subject not in solid or subject not in flat or subject not in views:
             raise UserError(f"{str(path)!r}, or the 3D file beside it, has no subject {subject}")
-        for action, films in flat[subject].items():
-            if actions and action.split(" ")[0] not in actions:
+        for action in dict.fromkeys([*flat[subject], *solid[subject]]):
+            if actions and str(action).split(" ")[0] not in actions:
                 continue
-            if action not in solid[subject]:
-                raise UserError(f"{subject} {action} is in {str(path)!r} but not in the 3D file")
-            joints = _h36m_joints(solid[subject][action], f"{subject} {action}")
-            for view, film in zip(views[subject], films, strict=False):
-                keypoints = _without_neck(np.asarray(film, np.float32), f"{str(path)!r}, {subject} {action}")
-                if len(keypoints) < len(joints):
-                    raise UserError(f"{str(path)!r}, {subject} {action}: fewer frames in 2D than in 3D")
-                camera = to_camera(joints, view.orientation, view.translation)
-                screen = to_screen(keypoints[: len(joints)], *view.lens.size)
-                yield camera.astype(np.float32), screen.astype(np.float32), view, subject, action
+            name = f"{subject}/{action}"
+            try:
+                films = flat[subject].get(action, ())
+                joints = _h36m_joints(solid[subject].get(action))
+                if len(films) != len(views[subject]):
+                    raise SampleError(f"it has 2D joints of {len(films)} cameras, not of {len(views[subject])}")
+            except Exception as error:  # whatever a broken entry leads to
+                yield name, reason_of(error)
+                continue
+            for view, film in zip(views[subject], films, strict=True):
+                try:
+                    yield _film(joints, film, view, subject, str(action))
+                except Exception as error:  # as above
+                    yield f"{name}.{view.lens.name}", reason_of(error)
 
 
-def _h36m_joints(given: Any, what: str) -> Floats:
+def _film(joints: Floats, film: Any, view: View, subject: str, action: str) -> Recording:
+    keypoints = _without_neck(np.asarray(film, np.float32))
+    if len(keypoints) < len(joints):
+        raise SampleError(f"it has {len(keypoints)} frames in 2D, but {len(joints)} in 3D")
+    camera = to_camera(joints, view.orientation, view.translation)
+    screen = to_screen(keypoints[: len(joints)], *view.lens.size)
+    return camera.astype(np.float32), screen.astype(np.float32), view, subject, action
+
+
+def _h36m_joints(given: Any) -> Floats:
+    if given is None:
+        raise SampleError("it is in the file of 2D joints, but not in that of 3D joints")
     joints = np.asarray(given, np.float32)
     if joints.ndim != 3 or joints.shape[1:] not in ((32, 3), (JOINTS, 3)):
-        raise UserError(f"{what}: its 3D joints must be (F, 32, 3), not {joints.shape}")
+        raise SampleError(f"its 3D joints must be (F, 32, 3), not {joints.shape}")
+    if not len(joints):
+        raise SampleError("it has no frames")
     return joints[:, list(H36M_ROWS)] if joints.shape[1] == 32 else joints
 
 
-def _without_neck(keypoints: Floats, what: str) -> Floats:
+def _without_neck(keypoints: Floats) -> Floats:
     """(F, 16, 2); VideoPose3D's detectors have 17 joints, of which the neck/nose goes."""
     if keypoints.ndim != 3 or keypoints.shape[1] not in (JOINTS, JOINTS + 1) or keypoints.shape[2] < 2:
-        raise UserError(f"{what}: its 2D joints must be (F, 16 or 17, 2), not {keypoints.shape}")
+        raise SampleError(f"its 2D joints must be (F, 16 or 17, 2), not {keypoints.shape}")
     return np.delete(keypoints, NECK, 1)[..., :2] if keypoints.shape[1] == JOINTS + 1 else keypoints[..., :2]
 
 
@@ -183,15 +207,18 @@ def read_test_set(path: Path) -> Arrays:
 
 
 def _poseaug_set(solid: NDArray, flat: NDArray, path: Path) -> Arrays:
-    _expect(solid, (len(solid), JOINTS, 3), "pose3d", path)
-    _expect(flat, (len(solid), JOINTS, 2), "pose2d", path)
+    count = len(np.atleast_1d(solid))
+    _expect(solid, (count, JOINTS, 3), "pose3d", path)
+    _expect(flat, (count, JOINTS, 2), "pose2d", path)
     names = tuple(f"{number:06d}" for number in range(len(solid)))
     sizes = np.broadcast_to(np.array(SPIN_SIZE), (len(solid), 2))
     return Arrays(solid, flat, None, sizes, ("",) * len(solid), ("",) * len(solid), names)
 
 
 def _spin_set(arrays: Mapping[str, NDArray], path: Path) -> Arrays:
-    count = len(arrays["imgname"])
+    count = arrays["imgname"].size
+    if arrays["imgname"].ndim != 1:
+        raise UserError(f"'imgname' in {str(path)!r} is no list of names")
     _expect(arrays["part"], (count, 24, 3), "part", path)
     _expect(arrays["S"], (count, 24, 4), "S", path)
     names = tuple(str(name) for name in arrays["imgname"])

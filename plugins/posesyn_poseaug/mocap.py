@@ -5,8 +5,9 @@ everything else: anyone, seen from anywhere by any lens. So what is trained on t
 places in the other, and other poses where the motions are told apart by their ``domain``.
 """
 
+import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from posesyn_core.errors import UserError
+from posesyn_core.errors import PoseSynWarning, UserError
 from posesyn_core.files.reading import read_npz
 from posesyn_core.geometry.skeletons import convert
 from posesyn_core.seeds import rng
@@ -22,8 +23,8 @@ from posesyn_core.values import SampleOrRejection
 from posesyn_poseaug.camera import project
 from posesyn_poseaug.config import MocapConfig, motions_file
 from posesyn_poseaug.joints import SMPL16
-from posesyn_poseaug.poses import STUDIO_FOCAL, PoseSet, sample_of
-from posesyn_poseaug.skeleton import LENGTH_GROUPS, with_lengths
+from posesyn_poseaug.poses import SHORTEST, STUDIO_FOCAL, PoseSet, sample_of
+from posesyn_poseaug.skeleton import LENGTH_GROUPS, bones_of, lengths_of, with_lengths
 
 Floats = NDArray[np.float64]
 ACTORS = 5
@@ -32,6 +33,9 @@ ROOM = 1.2
 SIDE = 1000
 """Width and height of the virtual pictures in pixels."""
 HEIGHT = 1.7
+FARTHEST = 1000.0
+"""Metres from the origin: nobody was recorded so far away."""
+UNUSABLE = "has numbers that are not finite, places far from the origin, or bones without length"
 
 
 @frozen
@@ -50,14 +54,24 @@ class MocapReader:
         self.config = config
 
     def samples(self) -> Iterator[SampleOrRejection]:
-        """A sample of every frame and view, without a picture."""
-        found = self.poses()
-        for at, name in enumerate(self._names()):
+        """A sample of every frame and view, without a picture; a motion that can't be used is refused as a whole."""
+        segments, refused = self._segments()
+        yield from ((f"{self._title}/{name}", reason) for name, reason in refused)
+        found = self._poses(segments)
+        for at, name in enumerate(self._names(segments)):
             yield sample_of(found, at, name, SMPL16.name, (SIDE, SIDE))
 
     def poses(self) -> PoseSet:
-        """All frames and views at once."""
-        parts = [self._seen(segment) for segment in self._segments()]
+        """All frames and views at once, but for motions that can't be used, which a warning counts."""
+        segments, refused = self._segments()
+        if refused:
+            warnings.warn(
+                f"{len(refused)} motions of {self._title} are left out: {refused[0][1]}", PoseSynWarning, stacklevel=2
+            )
+        return self._poses(segments)
+
+    def _poses(self, segments: Sequence[Segment]) -> PoseSet:
+        parts = [self._seen(segment) for segment in segments]
         poses, cameras, subjects = (np.concatenate([part[at] for part in parts]) for at in range(3))
         keypoints = project(poses, cameras)
         if self.config.noise:
@@ -70,14 +84,14 @@ class MocapReader:
     def _title(self) -> str:
         return f"mocap/{self.config.domain or 'all'}-{self.config.views}"
 
-    def _names(self) -> Iterator[str]:
-        for segment in self._segments():
+    def _names(self, segments: Sequence[Segment]) -> Iterator[str]:
+        for segment in segments:
             for frame in range(len(segment.joints)):
                 for view in range(self.config.cameras):
                     yield f"{self._title}/{segment.name}/{frame * self.config.stride:04d}-{view}"
 
-    def _segments(self) -> list[Segment]:
-        """Those of the domain, thinned; UserError if there is none."""
+    def _segments(self) -> tuple[list[Segment], list[tuple[str, str]]]:
+        """Those of the domain, thinned, and (name, reason) of those that can't be used; UserError if there is none."""
         path, keys = motions_file(self.config.motions), ("joints", "offsets", "names", "clip", "domain")
         arrays = read_npz(path, "motions file", f"an npz with {', '.join(keys)}", keys)
         if missing := [key for key in keys if key not in arrays]:
@@ -87,7 +101,6 @@ class MocapReader:
         if not (
             joints.shape[1:] == (22, 3)
             and joints.dtype.kind == "f"
-            and np.isfinite(joints).all()
             and clips.shape == domains.shape == (count,)
             and offsets.shape == (count + 1,)
             and offsets.dtype.kind in "iu"
@@ -95,16 +108,20 @@ class MocapReader:
             and 0 <= offsets[0] < offsets[-1] <= len(joints)
         ):
             raise UserError(
-                f"the motions file {str(path)!r} must have joints (F, 22, 3), finite numbers, of N motions, for which "
+                f"the motions file {str(path)!r} must have joints (F, 22, 3), numbers, of N motions, for which "
                 "it has N names, clips and domains, and N + 1 ascending offsets into the frames"
             )
         wanted = [at for at, domain in enumerate(domains) if not self.config.domain or domain == self.config.domain]
         if not wanted:
             raise UserError(f"no motion in {str(path)!r} is of the domain {self.config.domain!r}")
-        return [
+        found = [
             Segment(str(names[at]), str(clips[at]), joints[offsets[at] : offsets[at + 1]][:: self.config.stride])
             for at in wanted
         ]
+        sound = [segment for segment in found if _usable(segment.joints)]
+        if not sound:
+            raise UserError(f"every motion in {str(path)!r} {UNUSABLE}")
+        return sound, [(segment.name, f"it {UNUSABLE}") for segment in found if not _usable(segment.joints)]
 
     def _seen(self, segment: Segment) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.str_]]:
         """Poses (L V, 16, 3) and cameras (L V, 9) of a motion seen by V cameras, and whose they are."""
@@ -117,6 +134,14 @@ class MocapReader:
         turned, cameras = zip(*(view(poses, number, draw) for number in range(config.cameras)), strict=True)
         every = np.stack(turned, 1).reshape(-1, 16, 3), np.stack(cameras, 1).reshape(-1, 9)
         return every[0].astype(np.float32), every[1].astype(np.float32), np.full(len(every[0]), actor)
+
+
+def _usable(joints: NDArray[np.float32]) -> bool:
+    """Whether a motion (L, 22, 3) holds numbers, and no bone without a length that could be given another."""
+    if not (np.isfinite(joints).all() and np.abs(joints).max() < FARTHEST):
+        return False
+    sixteen, _ = convert(joints, None, "humanml22", SMPL16.name)
+    return bool(lengths_of(bones_of(torch.from_numpy(sixteen))).min() > SHORTEST)
 
 
 def _person(clip: str, config: MocapConfig) -> tuple[str, torch.Tensor]:

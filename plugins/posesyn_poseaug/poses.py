@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from attrs import evolve, field, frozen
+from numpy.typing import NDArray
 from torch import Tensor
 
 from posesyn_core.errors import UserError
@@ -14,6 +15,8 @@ from posesyn_core.values import Camera, Sample
 from posesyn_poseaug.camera import CAMERA, to_pixels
 from posesyn_poseaug.skeleton import BONES, JOINTS, LENGTH_GROUPS, bones_of, lengths_of
 
+SHORTEST = NEAREST = 1e-6
+"""Metres: a shorter bone has no direction, a nearer root is not before its camera."""
 STUDIO_FOCAL = 2.29
 """Human3.6M's focal length on the normalised screen, where none is known."""
 
@@ -128,7 +131,7 @@ def check_finite(values: Tensor, what: str) -> None:
 
 def check_bones(poses: Tensor, what: str) -> None:
     """UserError naming the first pose and bone without length: it has no direction, and would make everything NaN."""
-    short = lengths_of(bones_of(poses))[..., 0] < 1e-6
+    short = lengths_of(bones_of(poses))[..., 0] < SHORTEST
     if short.any():
         row, bone = short.nonzero()[0].tolist()
         raise UserError(f"{what}: pose {row} has a bone without length (of joint {bone + 1}); remove that pose")
@@ -136,13 +139,31 @@ def check_bones(poses: Tensor, what: str) -> None:
 
 def check_depths(poses: Tensor, what: str) -> None:
     """UserError naming the first pose whose root is not before the camera."""
-    behind = poses[:, 0, 2] <= 1e-6
+    behind = poses[:, 0, 2] <= NEAREST
     if behind.any():
         row = int(behind.nonzero()[0, 0])
         depth = float(poses[row, 0, 2])
         raise UserError(
             f"{what}: the root of pose {row} is at depth {depth:g} m, not before the camera; remove that pose"
         )
+
+
+def faults(poses: NDArray[Any], keypoints: NDArray[Any], seen: bool) -> list[str]:
+    """(N,) why a pose (16, 3) with its keypoints (16, 2) can't be used, "" if it can: what a :class:`PoseSet` refuses.
+
+    ``seen`` is whether cameras are known, before which poses must then be.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        solid, flat = np.asarray(poses, np.float32), np.asarray(keypoints, np.float32)
+    finite = np.isfinite(solid).all((1, 2)) & np.isfinite(flat).all((1, 2))
+    sound = torch.from_numpy(np.where(finite[:, None, None], solid, np.float32(0)))
+    short = (lengths_of(bones_of(sound))[..., 0] < SHORTEST).any(1).numpy()
+    kinds = {
+        "its joints hold a number that is not finite": ~finite,
+        "it has a bone without length": short,
+        "its root is not before the camera": seen & (solid[:, 0, 2] <= NEAREST),
+    }
+    return [next((reason for reason, rows in kinds.items() if rows[at]), "") for at in range(len(solid))]
 
 
 def templates_of(poses: PoseSet) -> Tensor:

@@ -16,9 +16,14 @@ from posesyn_core.values import Image
 
 if TYPE_CHECKING:
     from av import VideoFrame
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
 
 ODDEST_PIXEL = (0.1, 10.0)
 """Aspect ratios of pixels beyond these are damage."""
+MICROSECONDS = 1e6
+LOOKED_AHEAD = 100_000
+"""Frames behind the end of a film among which a wanted one is looked for."""
 USUAL_RATE = 25.0
 """Frames a second of a file that does not say."""
 
@@ -62,7 +67,8 @@ def decoded(path: Path, wanted: Callable[[int], bool], *, as_stored: bool = Fals
     """(number, RGB image) of the frames whose number is ``wanted``.
 
     As players show them: with square pixels, turned and mirrored as the file says; or as they are stored. SampleError
-    if a frame is larger than any picture may be; FFmpegError and others if the file is no video.
+    if a frame is larger than any picture may be, and at the end of a film that was cut; FFmpegError and others if the
+    file is no video.
     """
     import av
 
@@ -75,10 +81,26 @@ def decoded(path: Path, wanted: Callable[[int], bool], *, as_stored: bool = Fals
             aspect = float(stream.sample_aspect_ratio or 1)
             if stream.codec_context.width * stream.codec_context.height > MAX_PIXELS:
                 raise SampleError(f"its frames have more than {MAX_PIXELS / 1e6:.0f} million pixels")
+            number = -1
             for number, frame in enumerate(container.decode(stream)):
                 if wanted(number):
                     pixels = frame.to_ndarray(format="rgb24")
                     yield number, pixels if as_stored else _as_shown(pixels, aspect, _matrix(frame))
+            _expect_end(container, stream, wanted, number + 1)
+
+
+def _expect_end(
+    container: "InputContainer", stream: "VideoStream", wanted: Callable[[int], bool], decoded: int
+) -> None:
+    """SampleError if a wanted frame is missing of those that the file announces: of a cut file FFmpeg says nothing."""
+    seconds = 0.0
+    if stream.duration and stream.time_base:
+        seconds = float(stream.duration * stream.time_base)
+    elif container.duration and len(container.streams) == 1:
+        seconds = container.duration / MICROSECONDS
+    announced = round(seconds * float(stream.average_rate or 0))
+    if 0 < decoded < announced and any(map(wanted, range(decoded, min(announced, decoded + LOOKED_AHEAD)))):
+        raise SampleError(f"it ends after {decoded} of {announced} frames: is it complete?")
 
 
 def _matrix(frame: "VideoFrame") -> NDArray[np.int32] | None:

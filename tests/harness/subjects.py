@@ -36,6 +36,27 @@ from posesyn_core.registry import Registry
 from posesyn_poseaug.formats import H36M_ROWS
 from tests import onnx_graphs
 from tests.core.files.test_images import HEIC
+from tests.harness.accounts import (
+    Account,
+    boxes,
+    clips,
+    counted,
+    every_fifth,
+    films,
+    images_of,
+    lines,
+    listed,
+    motions,
+    nearest,
+    pickled,
+    posed_frames,
+    poses_of,
+    recordings,
+    rows,
+    scenes,
+    shards,
+    valid_frames,
+)
 from tests.plugins.posesyn_crowdnet import test_annotations as crowdnet
 from tests.plugins.posesyn_crowdnet import test_writer as crowdnet_writer
 from tests.plugins.posesyn_datasets.figures import figure
@@ -72,6 +93,8 @@ class Tried:
     rejected: int = 0
     unread: int = 0
     """Pictures of samples that can't be decoded."""
+    told: tuple[str, ...] = ()
+    """The ids of all samples and rejections."""
 
 
 @frozen
@@ -101,8 +124,8 @@ class Reader:
 
     name: str
     options: Mapping[str, Any]
-    count: Callable[[Path], int | None] | None = None
-    """How many entries the folder's files list, None if they don't say; by default the reader says it."""
+    account: Account | None = None
+    """Holds what is told against what the folder's files list; by default the reader says how many it has."""
 
     def made(self, folder: Path, **more: Any) -> DatasetReader:
         """The reader, with ``more`` options."""
@@ -117,9 +140,10 @@ class Reader:
         """AssertionError if an entry is neither a sample nor a rejection."""
         made = self.made(folder)
         tried = consume(entries(made))
-        listed = len(made) if self.count is None and isinstance(made, Sized) else self.count and self.count(folder)
-        told = tried.samples + tried.rejected
-        assert listed is None or told == listed, f"{listed} entries, but {told} samples and rejections"
+        if self.account is not None:
+            self.account(folder, tried.told)
+        elif isinstance(made, Sized):
+            counted(lambda _: len(made))(folder, tried.told)
         return tried
 
 
@@ -128,45 +152,15 @@ def registry() -> Registry:
     return Registry.discover()
 
 
-def reader(name: str, count: Callable[[Path], int | None] | None = None, **options: Any) -> Reader:
-    return Reader(name, options, count)
-
-
-def listed(pattern: str, *keys: str) -> Callable[[Path], int | None]:
-    """Counts the list that stands under the keys in a JSON file."""
-
-    def count(folder: Path) -> int | None:
-        found = json.loads(next(folder.glob(pattern)).read_bytes())
-        for key in keys:
-            found = found[key]
-        return len(found)
-
-    return _if_it_says(count)
-
-
-def rows(pattern: str, key: str) -> Callable[[Path], int | None]:
-    """Counts the rows of an array in an npz."""
-    return _if_it_says(lambda folder: len(np.load(next(folder.glob(pattern)))[key]))
-
-
-def pickled(pattern: str, of: Callable[[Any], int]) -> Callable[[Path], int | None]:
-    """Counts what pickles hold."""
-    return _if_it_says(lambda folder: sum(of(load_pickle(path)) for path in folder.glob(pattern)))
-
-
-def _if_it_says(count: Callable[[Path], int]) -> Callable[[Path], int | None]:
-    def attempt(folder: Path) -> int | None:
-        try:
-            return count(folder)
-        except Exception:  # a list that is none any more
-            return None
-
-    return attempt
+def reader(name: str, account: Account | None = None, **options: Any) -> Reader:
+    return Reader(name, options, account)
 
 
 def consume(found: Iterable[Any]) -> Tried:
     samples = rejected = unread = 0
+    told = []
     for entry in found:
+        told.append(entry.id if isinstance(entry, Sample) else entry[0])
         if not isinstance(entry, Sample):
             rejected += 1
             json.dumps(entry).encode()
@@ -178,7 +172,7 @@ def consume(found: Iterable[Any]) -> Tried:
                 load_image(entry.image)
             except SampleError:
                 unread += 1
-    return Tried(samples, rejected, unread)
+    return Tried(samples, rejected, unread, tuple(told))
 
 
 def checked(sample: Sample) -> None:
@@ -352,8 +346,20 @@ def _video(root: Path) -> None:
     (root / "boxes.json").write_text(json.dumps({"clip.mp4/000000": [[1, 2, 40, 30]], "film.avi/000000": []}))
 
 
+def _ucf101(root: Path) -> None:
+    for name in ("v_Run_g01_c01", "v_Run_g01_c02"):
+        test_video.write_video(root / f"UCF-101/Run/{name}.avi")
+    (root / "ucfTrainTestlist").mkdir()
+    (root / "ucfTrainTestlist/testlist01.txt").write_text("Run/v_Run_g01_c01.avi\r\nRun/v_Run_g01_c02.avi\r\n")
+
+
+def _deepfashion(root: Path) -> None:
+    _images(root / "Img/img")
+    (root / "Img/img/boxes.json").rename(root / "boxes.json")
+
+
 def _images(root: Path) -> None:
-    root.mkdir(exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
     (root / "a.jpg").write_bytes(PHOTO)
     (root / "b.png").write_bytes(cv2.imencode(".png", np.full((20, 30, 3), 90, np.uint8))[1].tobytes())
     (root / "boxes.json").write_text(json.dumps({"a.jpg": [[1, 2, 40, 30], [5, 5, 70, 50]], "b.png": []}))
@@ -517,11 +523,10 @@ AGORA = pickled(
 )
 
 
-@_if_it_says
-def _boxes(folder: Path) -> int:
-    """A picture without people is a rejection."""
-    boxes = json.loads((folder / "boxes.json").read_bytes())
-    return sum(len(boxes.get(name, [])) or 1 for name in ("a.jpg", "b.png"))
+H36M_CAMERAS = ("54138969", "55011271", "58860488", "60457274")
+H36M_FILM = recordings("human36m/test/S9/S9_Directions_1.60457274/S9_Directions_1.60457274", frames=2)
+VIDEOS = films("video", lambda _: ("clip.mp4", "film.avi"), 3)
+MPI_FILMS = recordings(*(f"mpi_inf_3dhp/train/S1_Seq1_Cam{at}" for at in (0, 1, 2, 4, 5, 6, 7, 8)), frames=2)
 
 
 def _onnx_pose(folder: Path) -> None:
@@ -581,8 +586,11 @@ def _h36m_poses(folder: Path) -> None:
     rng = np.random.default_rng(0)
     solid, flat = np.zeros((6, 32, 3), np.float32), rng.uniform(0, 900, (6, 17, 2)).astype(np.float32)
     solid[:, list(H36M_ROWS)] = people.poses(6)
-    np.savez(folder / "data_3d_h36m.npz", positions_3d=np.array({"S9": {"Walking 1": solid}}, object))
-    np.savez(folder / "data_2d_h36m_gt.npz", positions_2d=np.array({"S9": {"Walking 1": [flat] * 4}}, object))
+    np.savez(folder / "data_3d_h36m.npz", positions_3d=np.array({"S9": {"Walking 1": solid, "Eating": solid}}, object))
+    np.savez(
+        folder / "data_2d_h36m_gt.npz",
+        positions_2d=np.array({"S9": {"Walking 1": [flat] * 4, "Eating": [flat] * 4}}, object),
+    )
 
 
 def subjects() -> Iterator[Subject]:
@@ -607,7 +615,7 @@ def subjects() -> Iterator[Subject]:
     )
     yield Subject("mpii", _mpii, reader("mpii", listed("annot/*.json"), root="{}", box="scale"), ("annot/*",))
     yield Subject("mpii_mat", _mpii_mat, reader("mpii", root="{}"), ("*.mat",))
-    yield Subject("jhmdb", _jhmdb, reader("jhmdb", root="{}"), ("joint_positions/walk/a/*", "splits/*"))
+    yield Subject("jhmdb", _jhmdb, reader("jhmdb", clips, root="{}"), ("joint_positions/walk/a/*", "splits/*"))
     yield Subject(
         "jhmdb_json",
         _jhmdb_json,
@@ -618,53 +626,97 @@ def subjects() -> Iterator[Subject]:
     yield Subject("emdb", _emdb, reader("emdb", EMDB, root="{}", smpl="{}/smpl"), ("P0/*/*.pkl",))
     yield Subject("emdb_flat", _emdb, reader("emdb", EMDB, root="{}"), ("P0/*/*.pkl",))
     yield Subject(
-        "humman", _humman, reader("humman", root="{}", smpl="{}/smpl"), ("p*/cameras.json", "p*/smpl_params/*")
+        "humman",
+        _humman,
+        reader("humman", posed_frames, root="{}", smpl="{}/smpl"),
+        ("p*/cameras.json", "p*/smpl_params/*"),
     )
     yield Subject("3dpw", _pw3d, reader("3dpw", PW3D, root="{}"), ("sequenceFiles/test/*",))
     yield Subject("3dpw_detected", _pw3d, reader("3dpw", PW3D, root="{}", box="detected"), ("sequenceFiles/test/*",))
     yield Subject(
-        "panoptic", _panoptic, reader("panoptic", root="{}", stride=1), ("1*/*.json", "1*/hdPose3d_stage1_coco19/*")
+        "panoptic",
+        _panoptic,
+        reader("panoptic", scenes, root="{}", stride=1),
+        ("1*/*.json", "1*/hdPose3d_stage1_coco19/*"),
     )
     yield Subject("skipose", _skipose, reader("skipose", root="{}"), ("test/labels.h5",))
     yield Subject("lspet", _lspet, reader("lspet", root="{}"), ("joints.mat",))
     yield Subject("muco", _muco, reader("muco", listed("*.json", "annotations"), root="{}"), ("MuCo-3DHP.json",))
-    yield Subject("muco_nearest", _muco, reader("muco", root="{}", nearest=True), ("MuCo-3DHP.json",))
+    yield Subject(
+        "muco_nearest",
+        _muco,
+        reader("muco", nearest, root="{}", nearest=True),
+        ("MuCo-3DHP.json",),
+    )
     yield Subject(
         "human36m_npz", _h36m_npz, reader("human36m", root="{}"), ("annotation_body3d/*.pkl", "annotation_body3d/*/*")
     )
-    yield Subject("human36m", _h36m, reader("human36m", root="{}", subjects=["S9"]),
+    yield Subject("human36m", _h36m, reader("human36m", H36M_FILM, root="{}", subjects=["S9"]),
                   ("S9/MyPoseFeatures/*/Directions 1.60457274.cdf", "S9/Videos/Directions 1.60457274.mp4"))  # fmt: skip
     yield Subject(
-        "mpi_inf_3dhp", _mpi_test, reader("mpi_inf_3dhp", root="{}", subjects=["TS1"]), ("TS1/annot_data.mat",)
+        "mpi_inf_3dhp",
+        _mpi_test,
+        reader(
+            "mpi_inf_3dhp", valid_frames("mpi_inf_3dhp/test/TS1", "TS1/annot_data.mat"), root="{}", subjects=["TS1"]
+        ),
+        ("TS1/annot_data.mat",),
     )
-    yield Subject("mpi_inf_3dhp_train", _mpi_train, reader("mpi_inf_3dhp", root="{}", split="train", subjects=["S1"]),
-                  ("S1/Seq1/annot.mat", "S1/Seq1/imageSequence/video_0.avi"))  # fmt: skip
-    yield Subject("video", _video, reader("video", root="{}", stride=3), ("clip.mp4", "film.avi"))
-    yield Subject("video_boxes", _video, reader("video", root="{}", stride=3, boxes="{}/boxes.json"), ("boxes.json",))
+    yield Subject(
+        "mpi_inf_3dhp_train",
+        _mpi_train,
+        reader("mpi_inf_3dhp", MPI_FILMS, root="{}", split="train", subjects=["S1"]),
+        ("S1/Seq1/annot.mat", "S1/Seq1/imageSequence/video_0.avi"),
+    )
+    yield Subject("video", _video, reader("video", VIDEOS, root="{}", stride=3), ("clip.mp4", "film.avi"))
+    yield Subject(
+        "video_boxes", _video, reader("video", VIDEOS, root="{}", stride=3, boxes="{}/boxes.json"), ("boxes.json",)
+    )
+    yield Subject(
+        "ucf101",
+        _ucf101,
+        reader("ucf101", films("ucf101", lines("ucf*/*.txt"), 3), root="{}", stride=3, split="testlist01"),
+        ("UCF-101/*/*.avi", "ucfTrainTestlist/*.txt"),
+    )
+    yield Subject(
+        "deepfashion",
+        _deepfashion,
+        reader("deepfashion", boxes("deepfashion", ("a.jpg", "b.png")), root="{}", boxes="{}/boxes.json"),
+        ("boxes.json", "Img/img/*"),
+    )
     yield Subject("images", _images, reader("images", root="{}"), ("a.jpg", "b.png"))
-    yield Subject("images_boxes", _images, reader("images", _boxes, root="{}", boxes="{}/boxes.json"), ("boxes.json",))
+    yield Subject(
+        "images_boxes",
+        _images,
+        reader("images", boxes("images", ("a.jpg", "b.png")), root="{}", boxes="{}/boxes.json"),
+        ("boxes.json",),
+    )
     yield Subject(
         "hybrik",
         _hybrik,
         reader("hybrik", listed("a.json", "annotations"), annotations="{}/a.json", body="free"),
         ("a.json",),
     )
-    for part, write, count in (
+    for part, write, account in (
         ("mscoco", _crowdnet_mscoco, listed("MSCOCO/annotations/person*.json", "annotations")),
         ("mpii", _crowdnet_mpii, listed("MPII/data/annotations/train.json", "annotations")),
-        ("muco", _crowdnet_muco, None),
-        ("human36m", _crowdnet_human36m, None),
+        ("muco", _crowdnet_muco, listed("MuCo/data/MuCo-3DHP.json", "annotations", of=images_of)),
+        ("human36m", _crowdnet_human36m, every_fifth),
     ):
-        yield Subject(f"crowdnet_{part}", write, reader("crowdnet", count, root="{}", part=part), ("**/*.json",))
+        yield Subject(f"crowdnet_{part}", write, reader("crowdnet", account, root="{}", part=part), ("**/*.json",))
     yield Subject("onnx_pose", _onnx_pose, _read_onnx_pose, ("*.onnx",))
     yield Subject("onnx_detector", _onnx_detector, _read_onnx_detector, ("*.onnx",))
     yield Subject("poses", _poses, reader("poses", rows("a.npz", "pose3d"), file="{}/a.npz"), ("a.npz",))
     yield Subject("poses_spin", _poses_spin, reader("poses", rows("a.npz", "S"), file="{}/a.npz"), ("a.npz",))
-    yield Subject("mocap", _mocap, reader("mocap", motions="{}/a.npz", cameras=2, stride=10), ("*.npz",))
     yield Subject(
-        "h36m_poses", _h36m_poses, reader("h36m_poses", root="{}", keypoints="gt", subjects=["S9"]), ("*.npz",)
+        "mocap", _mocap, reader("mocap", motions(2, 10), motions="{}/a.npz", cameras=2, stride=10), ("*.npz",)
     )
-    yield Subject("hmr2_tar", _hmr2_tar, reader("hmr2", path="{}/s.tar"), ("s.tar",))
+    yield Subject(
+        "h36m_poses",
+        _h36m_poses,
+        reader("h36m_poses", poses_of("S9", H36M_CAMERAS), root="{}", keypoints="gt", subjects=["S9"]),
+        ("*.npz",),
+    )
+    yield Subject("hmr2_tar", _hmr2_tar, reader("hmr2", shards, path="{}/s.tar"), ("s.tar",))
     yield Subject("hmr2_npz", _hmr2_npz, reader("hmr2", rows("e.npz", "imgname"), path="{}/e.npz"), ("e.npz",))
 
 

@@ -46,6 +46,8 @@ FIRST_PIXEL = 1.0
 HEADS_PER_FACE = 2.0
 """Head sizes (neck to head top) per distance from neck to face."""
 FLAGS = {"train": "1", "test": "2"}
+KNOWN_FLAGS = ("0", "1", "2")
+"""0 is neither, as in HMDB's lists."""
 
 
 @define
@@ -78,7 +80,9 @@ class JhmdbReader:
         if self.config.annotations:
             yield from build_each(_json_entries(root / self.config.annotations, self.config.split), self._sample)
         else:
-            for clip in self._clips:
+            clips, broken = self._clips
+            yield from broken
+            for clip in clips:
                 try:
                     yield from build_each(self._frames(clip), self._sample)
                 except (UserError, SampleError) as error:  # of one clip among hundreds
@@ -93,8 +97,8 @@ class JhmdbReader:
             _ = self._clips
 
     @cached_property
-    def _clips(self) -> list[str]:
-        """``<action>/<clip>`` of the split."""
+    def _clips(self) -> tuple[list[str], list[tuple[str, str]]]:
+        """``<action>/<clip>`` of the split, and (id, reason) of lines that say neither this split nor another."""
         root, fold = self.config.root, self.config.fold
         expect_layout(root, ["joint_positions", "Rename_Images", self.config.splits], "jhmdb", SOURCE)
         folder = root / self.config.splits
@@ -105,12 +109,18 @@ class JhmdbReader:
         ]
         if not lists:
             raise UserError(f"{str(folder)!r} has no lists <action>_test_split{fold}.txt; {SOURCE}")
-        return [
-            f"{action}/{name.removesuffix('.avi')}"
-            for path, action in lists
-            for name, _, flag in (line.strip().rpartition(" ") for line in read_text(path, "split list").splitlines())
-            if flag == FLAGS[self.config.split]
-        ]
+        clips, broken = [], []
+        for path, action in lists:
+            for number, line in enumerate(read_text(path, "split list").splitlines(), 1):
+                name, _, flag = line.strip().rpartition(" ")
+                if flag == FLAGS[self.config.split]:
+                    clips.append(f"{action}/{name.removesuffix('.avi')}")
+                elif line.strip() and flag not in KNOWN_FLAGS:
+                    reason = f"line {number} of {path.name} is not '<clip>.avi <1 or 2>'"
+                    broken.append((f"jhmdb/{self.config.split}/{action}/line-{number}", reason))
+        if not clips and not broken:
+            raise UserError(f"the lists in {str(folder)!r} name no clip of the split {self.config.split!r}; {SOURCE}")
+        return clips, broken
 
     def _frames(self, clip: str) -> Iterator[tuple[str, tuple[str, Floats]]]:
         path = inside(
@@ -118,6 +128,8 @@ class JhmdbReader:
         )
         variables = read_mat(path, ["pos_img"], EXPECTED)
         joints = expect_shape(variables["pos_img"], (2, len(JHMDB15), None), "pos_img", path).transpose(2, 1, 0)
+        if not len(joints):
+            raise SampleError("it has no frames")
         for at in range(0, len(joints), self.config.stride):
             name = f"{clip}/{at + 1:05d}"
             yield f"jhmdb/{self.config.split}/{name}", (f"Rename_Images/{name}.png", joints[at])

@@ -81,6 +81,8 @@ def samples(recording: Recording, wanted: NDArray[np.intp], prefix: str) -> Iter
     ends early.
     """
     try:
+        if not len(wanted):
+            raise SampleError("it has no frame that counts")
         camera = fitted_camera(recording.joints, recording.labels[..., :2])
     except SampleError as error:
         yield f"{prefix}/{recording.name}", str(error)

@@ -131,15 +131,23 @@ def people(
 
 
 def _boxed(dataset: str, pictures: Iterable[PictureOrRejection], listed: Boxes | None) -> Iterator[SampleOrRejection]:
-    """The people ``listed``, or without a list the whole pictures."""
+    """The people ``listed``, or without a list the whole pictures; (id, reason) for those of no picture at the end."""
+    known, films = set[str](), set[str]()
     for picture in pictures:
         if not isinstance(picture, Picture):
+            known.add(picture[0].removeprefix(f"{dataset}/"))
             yield picture
         elif listed is None:
             yield from _samples(dataset, picture, [[0, 0, picture.size[0] - 1, picture.size[1] - 1]], "")
         else:
+            known.add(picture.name)
+            films.add(picture.film)
             found = listed.get(picture.name, [])
             yield from _samples(dataset, picture, found, "the box file has nobody in this picture")
+    for name in listed or ():
+        film = name.rpartition("/")[0]  # of which not every frame is taken
+        if not (name in known or film in known or (film and film in films)):
+            yield f"{dataset}/{name}", "the box file has people of this picture, but there is no such picture"
 
 
 def _read_boxes(path: Path | None) -> Boxes | None:

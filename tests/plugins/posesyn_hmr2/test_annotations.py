@@ -130,6 +130,29 @@ def test_a_broken_shard_is_named(tmp_path: Path) -> None:
         list(read_shard(tmp_path / "none.tar"))
 
 
+@pytest.mark.parametrize("harm", ["header", "cut", "hole"])
+def test_a_shard_that_is_damaged_further_on_costs_what_it_lost(tmp_path: Path, harm: str) -> None:
+    """Damage at a header, or an end where another image would begin, goes unnoticed by readers of tars."""
+    content = {}
+    for at in range(3):
+        content |= {f"a/{at:04d}.png": PICTURE, f"a/{at:04d}.data.pyd": pickle.dumps([entry()])}
+    path = shard(tmp_path / "s.tar", content)
+    with tarfile.open(path) as tar:
+        second = tar.getmembers()[2].offset
+    data = bytearray(path.read_bytes())
+    if harm == "cut":
+        del data[second:]
+    else:
+        data[second : second + 1024] = bytes(1024) if harm == "hole" else b"?" * 1024
+    path.write_bytes(data)
+    for lazily in (False, True):
+        person, damage = read_shard(path, lazily=lazily)
+        assert isinstance(person, Person)
+        assert isinstance(damage, tuple)
+        assert damage[0] == "damage"
+        assert "the shard ends early or is damaged after 1 images" in damage[1]
+
+
 def evaluation_set(path: Path, **changes: Any) -> Path:
     arrays = {
         "imgname": np.array(["0.png", "../outside.png"]),

@@ -7,14 +7,14 @@ import pytest
 import torch
 from attrs import evolve
 
-from posesyn_core.errors import UserError
+from posesyn_core.errors import PoseSynWarning, UserError
 from posesyn_core.values import Sample
 from posesyn_poseaug.camera import project
-from posesyn_poseaug.config import MocapConfig, PosesConfig
-from posesyn_poseaug.formats import read_h36m, read_test_set
+from posesyn_poseaug.config import H36mPosesConfig, MocapConfig, PosesConfig
+from posesyn_poseaug.formats import H36M_ROWS, read_h36m, read_test_set
 from posesyn_poseaug.mocap import MocapReader
 from posesyn_poseaug.poses import PoseSet, read_templates, templates_of
-from posesyn_poseaug.readers import Poses
+from posesyn_poseaug.readers import H36mPoses, Poses
 from posesyn_poseaug.screen import see
 from posesyn_poseaug.skeleton import bones_of, lengths_of
 from tests.plugins.posesyn_poseaug.motions import write_motions
@@ -89,11 +89,60 @@ def test_broken_rows_of_a_test_set_are_refused(tmp_path: Path) -> None:
     entries = list(reader.samples())
     assert entries[2] == ("test_3dhp/000002", "its joints hold a number that is not finite")
     assert [type(entry) for entry in entries] == [Sample, Sample, tuple, Sample]
-    assert len(reader.poses()) == 3
+    with pytest.warns(PoseSynWarning, match="1 poses or recordings of test_3dhp can't be used"):
+        assert len(reader.poses()) == 3
     sample = entries[3]
     assert isinstance(sample, Sample)
     seen = see(sample.keypoints2d, sample.confidence > 0, sample.joint_set, "h36m16", sample.image, sample.camera)
     np.testing.assert_allclose(seen.screen, flat[3], atol=1e-6)
+
+
+def test_rows_that_no_lifter_can_take_are_refused(tmp_path: Path) -> None:
+    solid = poses(4).astype(np.float64)
+    solid[1, 5] = solid[1, 4]
+    solid[3] = 1e300
+    np.savez(tmp_path / "t.npz", pose3d=solid, pose2d=np.zeros((4, 16, 2)))
+    entries = list(Poses(PosesConfig(tmp_path / "t.npz")).samples())
+    assert entries[1] == ("t/000001", "it has a bone without length")
+    assert entries[3] == ("t/000003", "its joints hold a number that is not finite")
+
+
+def write_h36m(root: Path, **changes: object) -> H36mPosesConfig:
+    """Two recordings of S9, of two frames each; ``changes`` of the actions in the file of 2D joints, None = none."""
+    solid, flat = np.zeros((2, 32, 3), np.float32), np.full((2, 16, 2), 400, np.float32)
+    solid[:, list(H36M_ROWS)] = poses(2)
+    films = {action: [flat] * 4 for action in ("Eating", "Walking 1")} | changes
+    films = {action: film for action, film in films.items() if film is not None}
+    np.savez(root / "data_3d_h36m.npz", positions_3d=np.array({"S9": {"Eating": solid, "Walking 1": solid}}, object))
+    np.savez(root / "data_2d_h36m_gt.npz", positions_2d=np.array({"S9": films}, object))
+    return H36mPosesConfig(root, keypoints="gt", subjects=("S9",))
+
+
+@pytest.mark.parametrize(
+    ("film", "names", "reason"),
+    [
+        (None, ["Eating"], "it has 2D joints of 0 cameras, not of 4"),
+        ([np.zeros((2, 16, 2))] * 3, ["Eating"], "it has 2D joints of 3 cameras, not of 4"),
+        ("nothing", ["Eating"], "it has 2D joints of 7 cameras, not of 4"),
+        (
+            [np.zeros((2, 16, 2))] * 3 + [np.zeros((1, 16, 2))],
+            ["Eating.60457274"],
+            "it has 1 frames in 2D, but 2 in 3D",
+        ),
+        ([np.zeros((2, 15, 2))] + [np.zeros((2, 16, 2))] * 3, ["Eating.54138969"], "must be (F, 16 or 17, 2)"),
+    ],
+)
+def test_a_broken_recording_of_human36m_costs_itself(
+    film: object, names: list[str], reason: str, tmp_path: Path
+) -> None:
+    reader = H36mPoses(write_h36m(tmp_path, Eating=film))
+    entries = list(reader.samples())
+    refused = [entry for entry in entries if not isinstance(entry, Sample)]
+    assert [name for name, _ in refused] == [f"h36m/gt/S9/{name}" for name in names]
+    assert reason in refused[0][1]
+    assert len(entries) - len(refused) == (8 if names == ["Eating"] else 14)
+    with pytest.warns(PoseSynWarning, match="can't be used and are left out"):
+        assert len(reader.poses()) == len(entries) - len(refused)
 
 
 def test_files_of_another_kind_are_told(tmp_path: Path) -> None:
@@ -154,6 +203,21 @@ def test_samples_are_the_arrays(motions: Path) -> None:
         assert isinstance(sample, Sample)
         seen = see(sample.keypoints2d, sample.confidence > 0, sample.joint_set, "smpl16", sample.image, sample.camera)
         np.testing.assert_allclose(seen.screen, found.keypoints[at], atol=1e-5)
+
+
+def test_a_motion_that_can_not_be_used_costs_itself(tmp_path: Path) -> None:
+    with np.load(write_motions(tmp_path / "good.npz", segments=2)) as file:
+        joints = file["joints"].copy()
+        joints[5, 3, 1] = np.nan
+        np.savez(tmp_path / "m.npz", **{**file, "joints": joints})
+    reader = MocapReader(MocapConfig(str(tmp_path / "m.npz"), cameras=2))
+    refused, *samples = reader.samples()
+    assert isinstance(refused, tuple)
+    assert refused[0] == "mocap/all-lab/clip0_s00"
+    assert "not finite" in refused[1]
+    assert len(samples) == 40
+    with pytest.warns(PoseSynWarning, match="1 motions of mocap/all-lab are left out"):
+        assert len(reader.poses()) == 40
 
 
 def test_no_such_motions(motions: Path, tmp_path: Path) -> None:

@@ -58,6 +58,14 @@ def test_people_come_from_the_box_file(root: Path, tmp_path: Path, photo: bytes)
     assert unlisted == ("images/c.jpg", "the box file has nobody in this picture")
 
 
+def test_people_of_no_picture_are_refused(root: Path, tmp_path: Path, photo: bytes) -> None:
+    root.mkdir()
+    (root / "a.jpg").write_bytes(photo)
+    (tmp_path / "boxes.json").write_text(json.dumps({"A.jpg": [[1, 2, 30, 40]], "a.jpg": [[1, 2, 30, 40]]}))
+    _, strange = read(root, tmp_path / "boxes.json")
+    assert strange == ("images/A.jpg", "the box file has people of this picture, but there is no such picture")
+
+
 def test_a_broken_picture_is_refused_and_the_next_one_read(root: Path, photo: bytes) -> None:
     root.mkdir()
     (root / "a.jpg").write_bytes(b"no picture")

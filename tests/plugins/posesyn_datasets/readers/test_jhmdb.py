@@ -102,6 +102,19 @@ def test_what_is_missing_or_wrong_is_said(root: Path) -> None:
         read(root, annotations="a.json")
 
 
+def test_lines_of_no_split_and_clips_without_frames_are_refused(root: Path) -> None:
+    write(root, {"walk/a": clip(), "walk/b": clip()[..., :0]}, {"walk/a": 2, "walk/b": 2})
+    path = root / "splits/walk_test_split1.txt"
+    path.write_text(f"unused.avi 0\nc.avi two\n\n{path.read_text()}")
+    line, *frames, empty = read(root)
+    assert line == ("jhmdb/test/walk/line-2", "line 2 of walk_test_split1.txt is not '<clip>.avi <1 or 2>'")
+    assert len(frames) == 3
+    assert empty == ("jhmdb/test/walk/b", "it has no frames")
+    path.write_text("a.avi 1\n")
+    with pytest.raises(UserError, match="name no clip of the split 'test'"):
+        read(root)
+
+
 def test_the_protocol_is_the_papers() -> None:
     assert JhmdbReader(JhmdbConfig(Path())).protocol.pckh == 0.6
 

@@ -56,6 +56,30 @@ def test_frames_are_sampled_at_the_stride_without_labels(root: Path) -> None:
         drawn(sample)
 
 
+@pytest.mark.parametrize("suffix", [".avi", ".mkv"])
+def test_a_film_that_was_cut_is_told(root: Path, suffix: str) -> None:
+    """Where the cut is at the end of a frame, FFmpeg says nothing."""
+    path = root / f"a{suffix}"
+    write_video(path, frames=8)
+    with av.open(str(path)) as container:
+        places = [packet.pos for packet in container.demux(video=0) if packet.pos]
+    path.write_bytes(path.read_bytes()[: places[4]])
+    *frames, told = read(root, stride=1)
+    assert 3 <= len(frames) <= 5
+    assert isinstance(told, tuple)
+    assert told[0] == f"video/a{suffix}"
+    assert "the video can't be decoded after frame" in told[1]
+    assert isinstance(read(root, stride=8)[-1], Sample)  # no frame that is taken was lost
+
+
+def test_boxes_of_no_film_are_refused(root: Path, tmp_path: Path) -> None:
+    write_video(root / "a.avi", frames=2)
+    boxes = {"a.avi/000000": [[1, 2, 30, 40]], "a.avi/000001": [[1, 2, 30, 40]], "b.avi/000000": [[1, 2, 30, 40]]}
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    _, strange = read(root, boxes=tmp_path / "boxes.json")
+    assert strange == ("video/b.avi/000000", "the box file has people of this picture, but there is no such picture")
+
+
 class Swaps:
     """A detector of two people who come nearer, told in another order in every other frame."""
 
