@@ -84,10 +84,10 @@ def _members(tar: tarfile.TarFile, path: Path, lazily: bool) -> Iterator[tuple[s
 def _expect_end(tar: tarfile.TarFile) -> None:
     """ReadError unless the archive ends as one does, with empty blocks: at a damaged header its reader just stops."""
     file: IO[bytes] = tar.fileobj  # type: ignore[assignment]
-    file.seek(tar.offset)  # type: ignore[attr-defined]  # of the header that was read last
+    file.seek(tar.offset)  # of the header that was read last
     if len(file.read(tarfile.BLOCKSIZE)) < tarfile.BLOCKSIZE:
         raise tarfile.ReadError("it lacks the mark at the end")
-    file.seek(tar.offset)  # type: ignore[attr-defined]
+    file.seek(tar.offset)
     while rest := file.read(tarfile.RECORDSIZE):
         if any(rest):
             raise tarfile.ReadError("a header is damaged")

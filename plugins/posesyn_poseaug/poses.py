@@ -155,13 +155,13 @@ def faults(poses: NDArray[Any], keypoints: NDArray[Any], seen: bool) -> list[str
     """
     with np.errstate(over="ignore", invalid="ignore"):
         solid, flat = np.asarray(poses, np.float32), np.asarray(keypoints, np.float32)
-    finite = np.isfinite(solid).all((1, 2)) & np.isfinite(flat).all((1, 2))
+    finite = np.array([np.isfinite(part).all((1, 2)) for part in (solid, flat)]).all(0)
     sound = torch.from_numpy(np.where(finite[:, None, None], solid, np.float32(0)))
     short = (lengths_of(bones_of(sound))[..., 0] < SHORTEST).any(1).numpy()
-    kinds = {
+    kinds: dict[str, NDArray[np.bool_]] = {
         "its joints hold a number that is not finite": ~finite,
         "it has a bone without length": short,
-        "its root is not before the camera": seen & (solid[:, 0, 2] <= NEAREST),
+        "its root is not before the camera": np.logical_and(seen, solid[:, 0, 2] <= NEAREST),
     }
     return [next((reason for reason, rows in kinds.items() if rows[at]), "") for at in range(len(solid))]
 
