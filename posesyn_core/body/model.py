@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from posesyn_core.body.parts import PART_NAMES, part_labels
 from posesyn_core.body.skinning import pose_feature, rigid_chain, skin
+from posesyn_core.body.with_hands import JOINTS as SMPLH_JOINTS
+from posesyn_core.body.with_hands import without_fingers
 from posesyn_core.errors import UserError
 from posesyn_core.files.paths import atomic_path, existing_file
 from posesyn_core.files.reading import read_npz
@@ -190,8 +192,9 @@ def load_body(path: Path | None = None, *, gender: str = "neutral") -> Body:
     """The free body, or the user's SMPL model from ``path``.
 
     ``path`` is an official ``.pkl`` (read without chumpy by ``posesyn_core.files.unpickle``) or an ``.npz`` with the
-    same names. Only the first ten of its shape directions are used. ``gender`` labels the body; each gender of SMPL is
-    a file of its own, the free body is neutral. UserError for a missing file or one that does not hold an SMPL model.
+    same names; SMPL-H's fingers follow its hands (see ``posesyn_core.body.with_hands``). Only the first ten of its
+    shape directions are used. ``gender`` labels the body; each gender of SMPL is a file of its own, the free body is
+    neutral. UserError for a missing file or one that holds neither SMPL nor SMPL-H.
     """
     if path is None:
         return Body(_free_arrays(), gender, "free")
@@ -232,7 +235,7 @@ def _read_arrays(path: Path) -> dict[str, Any]:
     if path.suffix == ".pkl":
         content = load_pickle(path)
         return content if isinstance(content, dict) else {}
-    return read_npz(path, "body model", "SMPL's file as an .npz of plain arrays")
+    return read_npz(path, "body model", "SMPL's file as an .npz of plain arrays", (*_NEEDED, "posedirs"))
 
 
 def _checked(path: Path, content: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -242,19 +245,28 @@ def _checked(path: Path, content: dict[str, Any]) -> dict[str, np.ndarray]:
         raise UserError(f"body model {str(path)!r} is not an SMPL model: it lacks {', '.join(missing)}")
     arrays = {name: _dense(content[name]) for name in (*_NEEDED, "posedirs") if name in content}
     arrays["shapedirs"] = arrays["shapedirs"][..., :10]
+    if arrays["kintree_table"].shape == (2, SMPLH_JOINTS):
+        arrays = without_fingers(path, _shaped(path, arrays, SMPLH_JOINTS))
+    arrays = _shaped(path, arrays, len(SMPL24))
+    if arrays["kintree_table"][0, 1:].tolist() != list(SMPL24.parents[1:]):
+        raise UserError(f"body model {str(path)!r}: its kintree_table is not that of SMPL's 24 joints")
+    return arrays
+
+
+def _shaped(path: Path, arrays: dict[str, np.ndarray], joints: int) -> dict[str, np.ndarray]:
+    """The arrays, if they have the shapes of a body of so many joints; UserError names the first that has not."""
     vertex_count = len(arrays["v_template"])
     expected = {
-        "v_template": (vertex_count, 3), "shapedirs": (vertex_count, 3, 10), "J_regressor": (24, vertex_count),
-        "weights": (vertex_count, 24), "kintree_table": (2, 24), "posedirs": (vertex_count, 3, 207),
+        "v_template": (vertex_count, 3), "shapedirs": (vertex_count, 3, 10), "J_regressor": (joints, vertex_count),
+        "weights": (vertex_count, joints), "kintree_table": (2, joints),
+        "posedirs": (vertex_count, 3, 9 * (joints - 1)),
     }  # fmt: skip
     for name, shape in expected.items():
         if name in arrays and arrays[name].shape != shape:
             raise UserError(
-                f"body model {str(path)!r}: {name} has shape {arrays[name].shape}, SMPL's is {shape}; "
-                "use an SMPL file (not SMPL-X or SMPL-H)"
+                f"body model {str(path)!r}: {name} has shape {arrays[name].shape}, expected is {shape}; "
+                "use a file of SMPL or SMPL-H (not SMPL-X, whose betas are of its own)"
             )
-    if arrays["kintree_table"][0, 1:].tolist() != list(SMPL24.parents[1:]):
-        raise UserError(f"body model {str(path)!r}: its kintree_table is not that of SMPL's 24 joints")
     return arrays
 
 
