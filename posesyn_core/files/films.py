@@ -81,26 +81,54 @@ def decoded(path: Path, wanted: Callable[[int], bool], *, as_stored: bool = Fals
             aspect = float(stream.sample_aspect_ratio or 1)
             if stream.codec_context.width * stream.codec_context.height > MAX_PIXELS:
                 raise SampleError(f"its frames have more than {MAX_PIXELS / 1e6:.0f} million pixels")
-            number = -1
+            shown = _Shown(stream)
             for number, frame in enumerate(container.decode(stream)):
+                shown.add(frame)
                 if wanted(number):
                     pixels = frame.to_ndarray(format="rgb24")
                     yield number, pixels if as_stored else _as_shown(pixels, aspect, _matrix(frame))
-            _expect_end(container, stream, wanted, number + 1)
+            missing = shown.missing(_end(container, stream))
+            if any(map(wanted, range(shown.count, shown.count + min(missing, LOOKED_AHEAD)))):
+                raise SampleError(
+                    f"it ends after {shown.count} of some {shown.count + missing} frames: is it complete?"
+                )
 
 
-def _expect_end(
-    container: "InputContainer", stream: "VideoStream", wanted: Callable[[int], bool], decoded: int
-) -> None:
-    """SampleError if a wanted frame is missing of those that the file announces: of a cut file FFmpeg says nothing."""
-    seconds = 0.0
+class _Shown:
+    """What was decoded of a film: how many frames, when the last one is shown, and the longest wait for a frame."""
+
+    def __init__(self, stream: "VideoStream") -> None:
+        self.count = 0
+        self.last = 0.0
+        self.longest = 0.0
+        self.usual = 1 / float(stream.average_rate or USUAL_RATE)
+
+    def add(self, frame: "VideoFrame") -> None:
+        """One frame more."""
+        if frame.time is not None:
+            if self.count:
+                self.longest = max(self.longest, frame.time - self.last)
+            self.last = frame.time
+        self.count += 1
+
+    def missing(self, end: float | None) -> int:
+        """How many frames should have come until ``end`` (seconds): of a cut file FFmpeg says nothing.
+
+        Films whose frames are shown for unequal times announce no number of frames that could be trusted: the last one
+        may be shown for as long as any other was.
+        """
+        if end is None or not self.count:
+            return 0
+        return max(0, round((end - self.last) / (self.longest or self.usual)) - 1)
+
+
+def _end(container: "InputContainer", stream: "VideoStream") -> float | None:
+    """The second at which the film ends, as the file announces it; None if it does not."""
     if stream.duration and stream.time_base:
-        seconds = float(stream.duration * stream.time_base)
-    elif container.duration and len(container.streams) == 1:
-        seconds = container.duration / MICROSECONDS
-    announced = round(seconds * float(stream.average_rate or 0))
-    if 0 < decoded < announced and any(map(wanted, range(decoded, min(announced, decoded + LOOKED_AHEAD)))):
-        raise SampleError(f"it ends after {decoded} of {announced} frames: is it complete?")
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    if container.duration and len(container.streams) == 1:
+        return ((container.start_time or 0) + container.duration) / MICROSECONDS
+    return None
 
 
 def _matrix(frame: "VideoFrame") -> NDArray[np.int32] | None:

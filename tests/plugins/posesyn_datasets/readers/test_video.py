@@ -72,6 +72,23 @@ def test_a_film_that_was_cut_is_told(root: Path, suffix: str) -> None:
     assert isinstance(read(root, stride=8)[-1], Sample)  # no frame that is taken was lost
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+def test_a_film_whose_frames_are_shown_for_unequal_times_is_complete(root: Path, suffix: str) -> None:
+    """As telephones and recorders of screens write them: its length and its rate tell more frames than there are."""
+    root.mkdir(parents=True, exist_ok=True)
+    with av.open(str(root / f"a{suffix}"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(12):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 10 * number, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = number + 2 * (number // 3), Fraction(1, 30)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    found = read(root, stride=1)
+    assert len(found) == 12
+    assert all(isinstance(one, Sample) for one in found)
+
+
 def test_boxes_of_no_film_are_refused(root: Path, tmp_path: Path) -> None:
     write_video(root / "a.avi", frames=2)
     boxes = {"a.avi/000000": [[1, 2, 30, 40]], "a.avi/000001": [[1, 2, 30, 40]], "b.avi/000000": [[1, 2, 30, 40]]}
