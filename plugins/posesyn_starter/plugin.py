@@ -1,6 +1,6 @@
 """What this plugin brings; the work is done in the modules that the factories import."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,11 @@ import click
 from posesyn_core.cli.running import execute, recipe_options
 from posesyn_core.components import Component, Kind, Licence
 from posesyn_core.contracts.worlds import World
+from posesyn_core.errors import UserError
 from posesyn_core.hookspecs import hookimpl
 from posesyn_core.recipe import load_recipe
 from posesyn_core.registry import Registry
+from posesyn_core.runs.photographs import recipe_of
 from posesyn_starter.config import WorldConfig
 from posesyn_starter.posecodes import PosecodeCaptioner, PosecodeConfig
 
@@ -20,6 +22,9 @@ LICENCE = Licence(
     weights="none",
     data="yours",
 )
+
+PHOTOGRAPHS = ("score.hard=0.5", "score.easy=0.5", "finetune.steps=80", "finetune.real_only=false")
+"""What makes ``posesyn run FOLDER`` short enough for a demo."""
 
 
 @hookimpl
@@ -64,18 +69,57 @@ def register_commands(cli: click.Group) -> None:
 
 
 @click.command(short_help="Run the whole loop with free components, in minutes.")
-@click.option("--run", "folder", type=click.Path(path_type=Path), help="Run folder; default runs/demo.")
+@click.option("--run", "folder", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True)
+@click.option(
+    "--photographs",
+    type=click.Path(exists=True, path_type=Path),
+    help="Also photographs without annotations, in a second run, RUN-photographs: a folder, a picture or a video.",
+)
 @recipe_options
 @click.pass_obj
-def demo(registry: Registry, folder: Path | None, settings: tuple[str, ...], restart: str | None, yes: bool) -> None:
+def demo(
+    registry: Registry,
+    folder: Path,
+    photographs: Path | None,
+    settings: tuple[str, ...],
+    restart: str | None,
+    yes: bool,
+) -> None:
     """Improve a small pose estimator on a rendered world, with nothing to download and no GPU.
 
     All stages run with real components: images are scored; the hardest are captioned and expanded into motions; people
     from easy images are animated with them; the frames are filtered and exported; then the estimator is fine-tuned and
     evaluated before and after. report.html in the run folder shows everything. An interrupted demo continues when you
     start it again.
+
+    With --photographs the same is done with yours. picture.jpg in the run folder shows hard images, what the estimator
+    saw, the frames made for them, and what it sees after training.
     """
     execute(registry, load_recipe(Path(__file__).with_name("demo.toml"), settings), folder, restart, yes)
+    shown = [folder]
+    if photographs is not None:
+        own = tuple(setting for setting in settings if setting.startswith(("machine.", "executor.")))
+        shown.insert(0, folder.with_name(f"{folder.name}-photographs"))
+        execute(registry, recipe_of(photographs, (*PHOTOGRAPHS, *own)), shown[0], restart, yes)
+    _draw(registry, shown, folder / "picture.jpg")
+    if photographs is None:
+        click.echo("with your own photographs beside it: posesyn demo --photographs FOLDER")
+
+
+def _draw(registry: Registry, runs: Sequence[Path], target: Path) -> None:
+    """The picture of the runs, if there is a row to show: tau may have kept nothing."""
+    from posesyn_core.files.images import encode_jpeg
+    from posesyn_core.files.paths import write_atomic
+    from posesyn_core.pipeline.run import open_run
+    from posesyn_core.report.picture import picture
+
+    try:
+        drawn = picture([open_run(run, registry) for run in runs])
+    except UserError as error:
+        click.echo(str(error))
+        return
+    write_atomic(target, encode_jpeg(drawn))
+    click.echo(f"picture: {target}")
 
 
 def _world(config: WorldConfig) -> Any:

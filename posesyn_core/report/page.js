@@ -1,4 +1,4 @@
-// The report's page: large pictures with their skeletons, motions page by page, and scenes to turn in 3D.
+// The report's page: large pictures with their skeletons, motions and clips page by page, and scenes to turn in 3D.
 "use strict";
 (() => {
   const dialog = document.getElementById("large");

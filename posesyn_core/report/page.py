@@ -6,9 +6,10 @@ opens on a click (large pictures, further pages of motions) lies beside it, in `
 folders, and is read when it is looked at; without them the page is whole but for that.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import tomli_w
@@ -46,14 +47,8 @@ def _page(run: Run, beside: Beside) -> str:
     judged = list(figures.judged_frames(run))
     body, rejected = scenes.run_body(run), figures.rejections(run)
     comparison = training.comparison(run, body)
-    motions = synthesis.motions(run, body)
     shared = {"missing": {stage: not table.parts() for stage, table in run.tables().items()}, "colours": colours()}
-    first: Sequence[synthesis.MotionCard] = ()
-    for number, cards in enumerate(motions["pages"]):
-        if number == 0:
-            first = cards
-        else:
-            beside.page("motions", number, template("motions.html").render(cards=cards, **shared))
+    motions, clips = synthesis.motions(run, body), synthesis.clips(run, judged, beside)
     return template("report.html").render(
         name=run.recipe.name,
         seed=run.recipe.seed,
@@ -65,8 +60,9 @@ def _page(run: Run, beside: Beside) -> str:
         comparison=comparison,
         mining=mining.mined(run, beside),
         motions=motions,
-        cards=first,
-        clips=synthesis.clips(run, judged, beside),
+        motions_cards=_first_page("motions", motions["pages"], beside, shared),
+        clips=clips,
+        clips_cards=_first_page("clips", clips["pages"], beside, shared),
         passing=synthesis.passing(run, judged),
         fidelity=fidelity.fidelity(run),
         data=training.data(run),
@@ -79,6 +75,17 @@ def _page(run: Run, beside: Beside) -> str:
         script=Markup((HERE / "page.js").read_text(encoding="utf-8")),
         **shared,
     )
+
+
+def _first_page(name: str, pages: Iterable[Sequence[Any]], beside: Beside, shared: Mapping[str, Any]) -> Sequence[Any]:
+    """The cards of the first page of "motions" or "clips"; the other pages are written beside the report."""
+    first: Sequence[Any] = ()
+    for number, cards in enumerate(pages):
+        if number == 0:
+            first = cards
+        else:
+            beside.page(name, number, template(f"{name}.html").render({f"{name}_cards": cards, **shared}))
+    return first
 
 
 @cache

@@ -19,7 +19,9 @@ from posesyn_core.report.pictures import Card, Picture, person
 from posesyn_core.report.scenes import clip_scene, fitted_poses, motion_scene
 from posesyn_core.values import FloatArray, Motion, Sample, ScoredSample
 
-MOTIONS_PAGE, MOTIONS_MOST, CLIPS_SHOWN, FRAMES_SHOWN = 12, 600, 12, 3
+MOTIONS_PAGE, MOTIONS_MOST = 12, 600
+CLIPS_PAGE, CLIPS_MOST, FRAMES_SHOWN = 12, 600, 3
+"""On a page, on all pages, and of a clip's frames: kept ones, and dropped ones."""
 
 
 @frozen
@@ -38,7 +40,7 @@ class MotionCard:
 class ClipCard:
     """A clip: the photograph that it is made for, its reference person, frames that were kept, and that were not.
 
-    ``scene`` is what can be turned, as JSON.
+    ``unwritten`` says that dropped frames are not on disk; ``scene`` is what can be turned, as JSON.
     """
 
     hard: Card | None
@@ -48,6 +50,7 @@ class ClipCard:
     note: str
     kept: Sequence[Card]
     dropped: Sequence[Card]
+    unwritten: bool
     scene: str
 
 
@@ -95,24 +98,32 @@ def _motion_card(selected: Selected, caption: str, motions: Sequence[Motion], fi
 
 
 def clips(run: Run, judged: Sequence[figures.Judged], beside: Beside) -> dict[str, Any]:
-    """Clips spread evenly over all, each with some kept and some dropped frames."""
+    """Clips in ``pages`` of cards, spread evenly over all if there are too many for that."""
     by_clip = {clip: list(frames) for clip, frames in groupby(judged, key=lambda frame: frame.clip)}
-    names = spread(list(by_clip), CLIPS_SHOWN)
+    names = spread(list(by_clip), CLIPS_MOST)
+    pages = (
+        _clip_page(run, {name: by_clip[name] for name in names[at : at + CLIPS_PAGE]}, beside)
+        for at in range(0, len(names), CLIPS_PAGE)
+    )
+    shape = (run.summary("animate") or {}).get("shape", "")
+    count = -(-len(names) // CLIPS_PAGE)
+    return {"pages": pages, "count": count, "shown": len(names), "total": len(by_clip), "shape": shape}
+
+
+def _clip_page(run: Run, judged: Mapping[str, Sequence[figures.Judged]], beside: Beside) -> list[ClipCard]:
+    """A card for each clip, with some of its kept and some of its dropped frames."""
     chosen = {
-        name: [spread([f for f in by_clip[name] if f.keep is keep], FRAMES_SHOWN) for keep in (True, False)]
-        for name in names
+        name: [spread([f for f in frames if f.keep is keep], FRAMES_SHOWN) for keep in (True, False)]
+        for name, frames in judged.items()
     }
-    clips = run.clips.pick(names)
+    clips = run.clips.pick(judged)
     frames = run.frames.pick(f.unit for groups in chosen.values() for group in groups for f in group)
     hard = run.scored.pick(clip.plan.sample_id for clip in clips.values())
-    cards, left_out = [], False
-    for name in names:
+    cards = []
+    for name, (kept, dropped) in chosen.items():
         plan = clips[name].plan
-        kept, dropped = ([frames[frame.unit] for frame in group] for group in chosen[name])
-        there = [frame for frame in dropped if _on_disk(frame)]
-        left_out = left_out or len(there) < len(dropped)
-        passed = sum(frame.keep for frame in by_clip[name])
-        note = f"{passed} of {len(by_clip[name])} frames kept; joints -> SMPL residual {plan.residual_mm:.1f} mm"
+        there = [frame for frame in (frames[one.unit] for one in dropped) if _on_disk(frame)]
+        passed = sum(frame.keep for frame in judged[name])
         real = _real_panel(beside, hard.get(plan.sample_id))
         cards.append(
             ClipCard(
@@ -120,14 +131,14 @@ def clips(run: Run, judged: Sequence[figures.Judged], beside: Beside) -> dict[st
                 reference=_reference_card(plan.reference, beside),
                 title=name,
                 caption=plan.caption,
-                note=note,
-                kept=[_frame_card(frame, beside, real) for frame in kept],
+                note=f"{passed} of {len(judged[name])} frames kept; joints -> SMPL residual {plan.residual_mm:.1f} mm",
+                kept=[_frame_card(frames[one.unit], beside, real) for one in kept],
                 dropped=[_frame_card(frame, beside, real) for frame in there],
+                unwritten=len(there) < len(dropped),
                 scene=json.dumps(clip_scene(plan)),
             )
         )
-    shape = (run.summary("animate") or {}).get("shape", "")
-    return {"cards": cards, "total": len(by_clip), "left_out": left_out, "shape": shape}
+    return cards
 
 
 def _real_panel(beside: Beside, scored: ScoredSample | None) -> Panel | None:

@@ -14,12 +14,12 @@ from attrs import evolve
 
 from posesyn_core.drawing.sheets import COLUMNS, TILE
 from posesyn_core.drawing.truth import write_truth_sheet
-from posesyn_core.files.images import decode_image
+from posesyn_core.files.images import decode_image, encode_jpeg
 from posesyn_core.pipeline.run import HARD, Captioned, Run, Selected
 from posesyn_core.pipeline.tables import Row
 from posesyn_core.report.mining import HARD_SHOWN
 from posesyn_core.report.page import write_report
-from posesyn_core.report.synthesis import MOTIONS_PAGE
+from posesyn_core.report.synthesis import CLIPS_PAGE, MOTIONS_PAGE
 from posesyn_core.values import Motion
 
 MakeRun = Callable[..., Run]
@@ -347,6 +347,27 @@ def test_motions_stand_page_by_page_and_can_be_turned(make_run: MakeRun, standin
     points = np.frombuffer(base64.b64decode(moving["points"]), "<i2").reshape(moving["frames"], 22, 3) / 1000
     np.testing.assert_allclose(points[:, 20, 1], standing(30)[::2, 20, 1], atol=1e-3)
     assert moving["fps"] == 10
+
+
+def test_five_hundred_clips_stand_page_by_page_in_a_small_file(make_run: MakeRun) -> None:
+    run, count = make_run(), 500
+    clip, frames = next(run.clips.values()), list(run.frames.values())[:6]
+    noise = np.random.default_rng(0).integers(0, 255, (96, 96, 3), np.uint8)
+    for frame in frames:  # noise: no picture is larger
+        assert isinstance(frame.frame.image, Path)
+        frame.frame.image.write_bytes(encode_jpeg(noise))
+    plans = [evolve(clip.plan, id=f"{at:03d}@0") for at in range(count)]
+    run.clips.write_part(0, [Row(plan.id, evolve(clip, plan=plan)) for plan in plans])
+    run.frames.write_part(
+        0, [Row(f"{plan.id}/{one.index}", evolve(one, clip=plan.id)) for plan in plans for one in frames]
+    )
+    page = Page(write_report(run))
+    pages = -(-count // CLIPS_PAGE)
+    assert f"page 1 of {pages}" in page.text("frames") and len(page.find("blockquote", "frames")) == CLIPS_PAGE
+    assert (run.folder / "report.html").stat().st_size < 5e6
+    files = [(run.folder / "report.files" / f"clips-{number}.js").read_text() for number in range(1, pages)]
+    assert sum(file.count("blockquote>") for file in files) == 2 * (count - CLIPS_PAGE)
+    assert "499@0" in files[-1] and not (run.folder / "report.files" / f"clips-{pages}.js").exists()
 
 
 @pytest.mark.parametrize(
