@@ -23,8 +23,11 @@ LICENCE = Licence(
     data="yours",
 )
 
-PHOTOGRAPHS = ("score.hard=0.5", "score.easy=0.5", "finetune.steps=80", "finetune.real_only=false")
-"""What makes ``posesyn run FOLDER`` short enough for a demo."""
+PHOTOGRAPHS = (
+    *("score.hard=0.5", "score.easy=0.5", "finetune.steps=80", "finetune.real_only=false"),
+    "dataset.detector.min_score=0.7",
+)
+"""What makes ``posesyn run FOLDER`` short enough for a demo: few steps, and people whom the detector is sure of."""
 
 
 @hookimpl

@@ -17,13 +17,16 @@ RECIPE = Path(__file__).with_name("photographs.toml")
 def recipe_of(path: Path, settings: Sequence[str] = ()) -> Recipe:
     """The whole loop on a picture, a folder of pictures, or a video, with ``settings`` (section.key=value) on top.
 
-    The people found are mined and, with the labeller's 2D joints, trained on. UserError for a file of another kind.
+    The people found are mined and, with the labeller's 2D joints, trained on: what is set of ``dataset`` holds for
+    both. UserError for a file of another kind.
     """
     data = tomllib.loads(RECIPE.read_text(encoding="utf-8"))
     data["name"] = path.absolute().stem or "photographs"
     data["dataset"] |= {"name": _reader(path), "root": str(path.absolute())}
     data["real"].append(data["dataset"])
-    return parse_recipe(tomli_w.dumps(data), settings, str(RECIPE))
+    trained_on = f"real.{data['dataset']['name']}."
+    copied = [trained_on + setting.removeprefix("dataset.") for setting in settings if setting.startswith("dataset.")]
+    return parse_recipe(tomli_w.dumps(data), (*copied, *settings), str(RECIPE))
 
 
 def _reader(path: Path) -> str:

@@ -31,6 +31,12 @@ def test_pictures_are_mined_and_trained_on(tmp_path: Path, registry: Registry) -
     create_run(tmp_path / "run", recipe, registry).check()
 
 
+def test_what_is_set_of_the_people_holds_for_training_on_them_too(tmp_path: Path) -> None:
+    recipe = recipe_of(tmp_path, ["dataset.detector.min_score=0.7", "real.images.detector.tiles=1"])
+    assert recipe.dataset.options["detector"] == {"name": "blazepose", "min_score": 0.7}
+    assert recipe.real[1].options["detector"] == {"name": "blazepose", "min_score": 0.7, "tiles": 1}
+
+
 def test_a_video_and_something_else(tmp_path: Path) -> None:
     assert recipe_of(tmp_path / "clip.mp4").dataset.name == "video"
     assert recipe_of(tmp_path / "photo.JPG").dataset.name == "images"
