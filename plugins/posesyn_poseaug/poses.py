@@ -155,7 +155,7 @@ def faults(poses: NDArray[Any], keypoints: NDArray[Any], seen: bool) -> list[str
     """
     with np.errstate(over="ignore", invalid="ignore"):
         solid, flat = np.asarray(poses, np.float32), np.asarray(keypoints, np.float32)
-    finite = np.array([np.isfinite(part).all((1, 2)) for part in (solid, flat)]).all(0)
+    finite: NDArray[np.bool_] = np.asarray([np.isfinite(part).all((1, 2)) for part in (solid, flat)]).min(0)
     sound = torch.from_numpy(np.where(finite[:, None, None], solid, np.float32(0)))
     short = (lengths_of(bones_of(sound))[..., 0] < SHORTEST).any(1).numpy()
     kinds: dict[str, NDArray[np.bool_]] = {

@@ -32,6 +32,8 @@ _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 _PNG = b"\x89PNG\r\n\x1a\n"
 _CHUNK = struct.Struct(">I4s")
 _CHECKSUM = 4
+_TURNED = "posesyn_orientation"
+"""Under which the orientation of a HEIC picture is kept with its header."""
 _HEAD = 1 << 18
 """So many first bytes tell how a JPEG is stored."""
 
@@ -94,6 +96,8 @@ def _open(data: bytes) -> PIL.Image.Image:
         raise SampleError(f"the image has more than {MAX_PIXELS / 1e6:.0f} million pixels")
     if header.format == "PNG":
         header.info["exif"] = _png_exif(data)
+    if header.format == heic.FORMAT:
+        header.info[_TURNED] = heic.orientation_of(data)
     return header
 
 
@@ -119,6 +123,9 @@ def _png_exif(data: bytes) -> bytes:
 
 def _storage(header: PIL.Image.Image) -> Storage:
     """How the picture is stored. An orientation that can't be read is upright."""
+    if header.format == heic.FORMAT:  # whose size is the upright one
+        turned = Storage(header.info[_TURNED], *header.size)
+        return Storage(turned.orientation, *turned.upright_size)
     try:
         exif = header.getexif() if header.format != "PNG" else _exif(header.info["exif"])
         tag = upright.known(exif.get(upright.TAG))

@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -127,17 +128,47 @@ HEIC = Path(__file__).with_name("heic")
 
 
 @pytest.mark.parametrize(
-    ("name", "seen"),
-    [("upright", lambda a: a), ("turned", lambda a: np.rot90(a, 1)), ("mirrored", lambda a: a[:, ::-1])],
+    ("name", "orientation", "seen"),
+    [("upright", 1, lambda a: a), ("turned", 8, lambda a: np.rot90(a, 1)), ("mirrored", 2, lambda a: a[:, ::-1])],
 )
-def test_heic_is_read_as_it_is_meant_to_be_seen(picture: np.ndarray, name: str, seen: Any) -> None:
+def test_heic_is_read_as_it_is_meant_to_be_seen(picture: np.ndarray, name: str, orientation: int, seen: Any) -> None:
     pytest.importorskip("pi_heif")
     path, wanted = HEIC / f"{name}.heic", seen(picture).astype(int)
     decoded = load_image(path)
     assert decoded.shape == wanted.shape and np.abs(decoded - wanted).mean() < 4
-    size = wanted.shape[1::-1]
-    assert storage_of(path) == Storage(1, *size) and upright_size(path.read_bytes()) == size
+    assert storage_of(path) == Storage(orientation, *picture.shape[1::-1])
+    assert upright_size(path.read_bytes()) == wanted.shape[1::-1]
     assert np.abs(decode_image(as_jpeg(path.read_bytes())).astype(int) - wanted).mean() < 6
+
+
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("order", [b"irot", b"imir", b"irotimir", b"imirirot"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_heic_tells_how_its_pixels_are_turned(picture: np.ndarray, turns: int, order: bytes, axis: int) -> None:
+    """Whatever the file asks its decoder to do, in whatever order, brings the stored picture onto the upright one."""
+    pytest.importorskip("pi_heif")
+    values = {b"irot": turns, b"imir": axis}
+    data = turned_heic([(order[at : at + 4], values[order[at : at + 4]]) for at in range(0, len(order), 4)])
+    seen = decode_image(data).astype(int)
+    storage = storage_of(data)
+    assert (storage.width, storage.height) == picture.shape[1::-1] and storage.upright_size == seen.shape[1::-1]
+    assert np.abs(storage.pixels(picture).astype(int) - seen).mean() < 4
+
+
+def turned_heic(steps: list[tuple[bytes, int]]) -> bytes:
+    """``picture`` with these properties in place of the one quarter of turned.heic."""
+    data = (HEIC / "turned.heic").read_bytes()
+    boxes = b"".join(struct.pack(">I4sB", 9, kind, value) for kind, value in steps)
+    listed = bytes(0x80 | 6 + at for at in range(len(steps)))
+    more = 9 * (len(steps) - 1), len(steps) - 1
+    for name, size, change in (
+        (b"meta", 456, sum(more)), (b"iprp", 263, sum(more)), (b"ipco", 230, more[0]), (b"ipma", 25, more[1]),
+    ):  # fmt: skip
+        data = data.replace(struct.pack(">I4s", size, name), struct.pack(">I4s", size + change, name))
+    data = data.replace(struct.pack(">I4sB", 9, b"irot", 1), boxes)
+    data = data.replace(bytes.fromhex("06810203058486"), bytes([5 + len(steps)]) + bytes.fromhex("8102030584") + listed)
+    place = struct.pack(">I", 0x1EC)  # of the pixels, in iloc
+    return data.replace(place, struct.pack(">I", 0x1EC + sum(more)))
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
