@@ -224,6 +224,9 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), where: str = "recipe"
         _override(data, override)
     if isinstance(filters := data.get("filter"), list) and filters:
         data["filter"], data["further_filters"] = filters[0], filters[1:]
+        for further in filters[1:]:
+            if isinstance(further, dict):
+                further.setdefault("name", _DEFAULTS["filter"])
     if isinstance(section := data.get("reference"), dict) and "dataset" in section:
         data["reference_dataset"] = section.pop("dataset")
         data |= {} if section else {"reference": None}
@@ -231,9 +234,6 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), where: str = "recipe"
         section = data.get(attribute.name)
         if isinstance(attribute.default, Choice) and isinstance(section, dict):
             section.setdefault("name", attribute.default.name)
-    for further in data.get("further_filters", ()):
-        if isinstance(further, dict):
-            further.setdefault("name", _DEFAULTS["filter"])
     return structure(data, Recipe, where)
 
 

@@ -20,5 +20,5 @@ class FileConfig:
         "a program to start for each clip, which is given the clip's folder as its last argument; '' = none",
         program=True,
     )
-    timeout: float = option(3600.0, "seconds that the program may take for one clip", above=0)
+    timeout: float = option(3600.0, "seconds that the program may take for one clip", above=0, most=1e6)
     body: str = option("", "the SMPL file (.npz or official .pkl) of the plan's bodies; empty = the free body")

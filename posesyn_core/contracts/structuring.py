@@ -112,7 +112,7 @@ def explain(error: BaseException, path: str = "") -> str:
         known = [attribute.name for attribute in attrs.fields(error.cl)]
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
-        return f"unknown key {path + name!r}; {hint}"
+        return f"unknown key {shown(path + name)}; {hint}"
     if isinstance(error, cattrs.BaseValidationError):
         first = error.exceptions[0]
         note = next((n for n in getattr(first, "__notes__", ()) if isinstance(n, cattrs.AttributeValidationNote)), None)

@@ -20,6 +20,8 @@ from posesyn_core.files.pickled import Known, Made, Refused, known
 from posesyn_core.files.reading import check_packing, read_file, reason_of
 from posesyn_core.files.sniffing import HEAD, ZIP, not_data
 
+LONGEST_NUMBER = 4096
+"""Bits of a whole number."""
 DEEPEST = 100
 """Levels of nesting."""
 UNFOLDING = 8
@@ -119,6 +121,8 @@ class _Values:
     def plain(self, part: Any) -> Any:
         """The value of a part: containers anew, with everything in them made."""
         if part is None or isinstance(part, int | float | str | bytes | bytearray):
+            if isinstance(part, int) and part.bit_length() > LONGEST_NUMBER:
+                raise Refused(f"it has a whole number of {part.bit_length()} bits")
             self._spend(1 + (len(part) // 8 if isinstance(part, str | bytes | bytearray) else 0))
             return part
         if id(part) not in self._made:

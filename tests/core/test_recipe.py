@@ -151,6 +151,20 @@ def test_several_filters_are_a_list_of_sections() -> None:
     assert unstructure(parse_recipe(MINIMAL))["filter"] == {"name": "tpe_error"}
 
 
+@pytest.mark.parametrize("value", ["5", "nan", "true", '"x"', "[1]", "{}", "1979-05-27"])
+@pytest.mark.parametrize("key", ["filter", "further_filters", "real", "test", "reference_dataset", "validation"])
+def test_what_is_no_section_is_one_sentence(key: str, value: str) -> None:
+    if (key, value) not in {("filter", "{}")} and (value != '"x"' or key == "further_filters"):
+        with pytest.raises(UserError, match=r"^recipe: .*'"):
+            parse_recipe(f"{key} = {value}\n" + MINIMAL)
+
+
+def test_a_name_without_an_end_is_cut() -> None:
+    with pytest.raises(UserError) as caught:
+        parse_recipe(MINIMAL, ["x" * 5000 + "=1"])
+    assert len(str(caught.value)) < 1000
+
+
 def test_a_setting_names_one_of_several_filters() -> None:
     recipe = parse_recipe(TWO_FILTERS, ["filter.keypoint_agreement.limit=0.2", "filter.tpe_error.tau=70"])
     assert [choice.options for choice in recipe.filters] == [{"tau": 70}, {"judge": "blazepose", "limit": 0.2}]

@@ -17,6 +17,8 @@ from posesyn_core.files.paths import existing_file, shown
 from posesyn_core.files.reading import MOST_UNPACKED, reading, reason_of
 
 WHAT = "annotation file"
+MOST_LINKS = 16
+"""Links of an HDF5 file that lead from one to the next."""
 _ALWAYS_UNPACKED = 1 << 28
 """Bytes that a data set may unpack to however small it is stored."""
 
@@ -75,10 +77,23 @@ def load_hdf5(path: Path, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:
         return {key: _dataset(file, key, h5py) for key in keys if file.get(key, getlink=True) is not None}
 
 
+def _within(file: Any, group: Any, path: str, h5py: Any, links: int = MOST_LINKS) -> Any:
+    """What stands at a path below a group, by links within the file: no other file is as much as opened."""
+    for name in filter(None, path.split("/")):
+        link = group.get(name, getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            raise UserError(f"{path!r} in {shown(file.filename)} is a link into another file, which is not followed")
+        if not isinstance(link, h5py.SoftLink):
+            group = group[name]
+        elif links:
+            group = _within(file, file if link.path.startswith("/") else group, link.path, h5py, links - 1)
+        else:
+            raise ValueError(f"{path!r} is a link that leads nowhere")
+    return group
+
+
 def _dataset(file: Any, key: str, h5py: Any) -> NDArray[Any]:
-    if isinstance(file.get(key, getlink=True), h5py.ExternalLink):
-        raise UserError(f"{key!r} in {shown(file.filename)} is a link into another file, which is not followed")
-    data = file[key]
+    data = _within(file, file, key, h5py)
     if not isinstance(data, h5py.Dataset) or data.dtype.kind not in "biuf":
         raise ValueError(f"{key!r} is no array of numbers")
     if data.external or data.is_virtual or data.file.filename != file.filename:

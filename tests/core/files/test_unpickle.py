@@ -222,6 +222,7 @@ _LAUGHS = b"](K\x00K\x00e" + b"".join(b"q%c0](h%ch%ce" % (at, at, at) for at in 
         _called("builtins", "range", (3 * 10**8,)) + b".",
         b"cbuiltins\ntuple\n" + _called("builtins", "range", (3 * 10**8,)) + b"\x85R.",
         b"\x80\x05\x96" + struct.pack("<Q", 1 << 33) + b".",
+        b"\x80\x02\x8b" + struct.pack("<i", 1_000_000) + b"\x7f" * 1_000_000 + b".",  # a number without an end
         b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b".",
         b"]r\xff\xff\xff\x7f.",  # a memo of two thousand million entries: harmless here, and refused nowhere else
         # Nesting and repeated references.

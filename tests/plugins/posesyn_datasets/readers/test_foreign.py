@@ -1,5 +1,6 @@
 """MATLAB's and HDF5's files that are damaged, or lead elsewhere."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,15 @@ def test_nothing_outside_the_file_is_read(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "secret.h5", "w") as file:
         file["x"] = np.arange(4)
     (tmp_path / "raw").write_bytes(bytes(32))
+    os.mkfifo(tmp_path / "pipe")  # whoever opens it waits
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:
         file["link"] = h5py.ExternalLink("secret.h5", "/x")
         file["soft"] = h5py.SoftLink("/link")
+        file["pipe"] = h5py.ExternalLink("pipe", "/x")
+        file["deep"] = h5py.SoftLink("/pipe/x")
+        file["circle"] = h5py.SoftLink("/circle")
+        file["inner"], file["within"] = np.arange(3), h5py.SoftLink("/inner")
         file.create_dataset("stored", (4,), "f8", external=[(str(tmp_path / "raw"), 0, 32)])
         layout = h5py.VirtualLayout((4,), "i8")
         layout[:] = h5py.VirtualSource(str(tmp_path / "secret.h5"), "x", (4,))
@@ -34,11 +40,13 @@ def test_nothing_outside_the_file_is_read(tmp_path: Path) -> None:
         file.create_group("group")
         file["text"] = "abc"
     for key, reason in {
-        "link": "another file", "soft": "another file", "stored": "another file", "virtual": "another file",
+        "link": "another file", "soft": "another file", "deep": "another file", "circle": "leads nowhere",
+        "stored": "another file", "virtual": "another file",
         "group": "no array of numbers", "text": "no array of numbers", "gone": "lacks 'gone'",
     }.items():  # fmt: skip
         with pytest.raises(UserError, match=rf"a\.h5.*{reason}|{reason}"):
             read_hdf5(path, [key], "arrays")
+    assert read_hdf5(path, ["within"], "arrays")["within"].tolist() == [0, 1, 2]
 
 
 def test_an_array_that_unpacks_to_far_more_than_it_is_is_refused(tmp_path: Path) -> None:
