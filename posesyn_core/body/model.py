@@ -4,6 +4,7 @@ Skinning is that of ``posesyn_core.body.skinning``. Coordinates in the rest pose
 hand at +x. Rotations of joints are relative to the parent joint; joint order and kinematic tree are SMPL's.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -21,13 +22,15 @@ from posesyn_core.body.with_hands import JOINTS as SMPLH_JOINTS
 from posesyn_core.body.with_hands import without_fingers
 from posesyn_core.errors import UserError
 from posesyn_core.files.paths import atomic_path, existing_file
-from posesyn_core.files.reading import read_npz
+from posesyn_core.files.reading import read_npz, reading
 from posesyn_core.files.unpickle import load_pickle
 from posesyn_core.geometry.skeletons import SMPL24
 
 FREE_BODY = Path(__file__).with_name("free_body.npz")
 ShapeSpace = Literal["free", "smpl"]
 """Whose shape coefficients the ``betas`` are: the free body's, or SMPL's."""
+LARGEST_DENSE = 1 << 26
+"""Numbers of a sparse matrix in full; SMPL-H's regressor has 358,280."""
 _NEEDED = ("v_template", "shapedirs", "J_regressor", "kintree_table", "weights", "f")
 
 
@@ -243,11 +246,20 @@ def _checked(path: Path, content: dict[str, Any]) -> dict[str, np.ndarray]:
     missing = [name for name in _NEEDED if name not in content]
     if missing:
         raise UserError(f"body model {str(path)!r} is not an SMPL model: it lacks {', '.join(missing)}")
-    arrays = {name: _dense(content[name]) for name in (*_NEEDED, "posedirs") if name in content}
-    arrays["shapedirs"] = arrays["shapedirs"][..., :10]
+    with reading(path, "body model", "SMPL's arrays of numbers"):
+        arrays = {name: _dense(content[name]) for name in (*_NEEDED, "posedirs") if name in content}
+        arrays["shapedirs"] = arrays["shapedirs"][..., :10]
     if arrays["kintree_table"].shape == (2, SMPLH_JOINTS):
         arrays = without_fingers(path, _shaped(path, arrays, SMPLH_JOINTS))
     arrays = _shaped(path, arrays, len(SMPL24))
+    for name, values in arrays.items():
+        if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+            raise UserError(
+                f"body model {str(path)!r}: {name} has values that are no finite numbers; get the file again"
+            )
+    faces = arrays["f"]
+    if faces.dtype.kind == "f" or faces.min(initial=0) < 0 or faces.max(initial=0) >= len(arrays["v_template"]):
+        raise UserError(f"body model {str(path)!r}: f names vertices that there are not; get the file again")
     if arrays["kintree_table"][0, 1:].tolist() != list(SMPL24.parents[1:]):
         raise UserError(f"body model {str(path)!r}: its kintree_table is not that of SMPL's 24 joints")
     return arrays
@@ -255,11 +267,11 @@ def _checked(path: Path, content: dict[str, Any]) -> dict[str, np.ndarray]:
 
 def _shaped(path: Path, arrays: dict[str, np.ndarray], joints: int) -> dict[str, np.ndarray]:
     """The arrays, if they have the shapes of a body of so many joints; UserError names the first that has not."""
-    vertex_count = len(arrays["v_template"])
+    vertex_count, face_count = len(np.atleast_1d(arrays["v_template"])), len(np.atleast_1d(arrays["f"]))
     expected = {
         "v_template": (vertex_count, 3), "shapedirs": (vertex_count, 3, 10), "J_regressor": (joints, vertex_count),
         "weights": (vertex_count, joints), "kintree_table": (2, joints),
-        "posedirs": (vertex_count, 3, 9 * (joints - 1)),
+        "posedirs": (vertex_count, 3, 9 * (joints - 1)), "f": (face_count, 3),
     }  # fmt: skip
     for name, shape in expected.items():
         if name in arrays and arrays[name].shape != shape:
@@ -272,4 +284,6 @@ def _shaped(path: Path, arrays: dict[str, np.ndarray], joints: int) -> dict[str,
 
 def _dense(value: Any) -> np.ndarray:
     """The array in C's order: a product's rounding depends on the order, and files of either kind must agree."""
+    if hasattr(value, "toarray") and math.prod(value.shape) > LARGEST_DENSE:
+        raise ValueError(f"a sparse matrix of {value.shape}")
     return np.ascontiguousarray(value.toarray() if hasattr(value, "toarray") else value)

@@ -29,6 +29,8 @@ from posesyn_core.files.reading import reading, reason_of
 from posesyn_core.files.sniffing import ZIP, head_of, is_safetensors, not_data
 
 Sizes = TypeVar("Sizes")
+ALWAYS_EXPANDED = 1 << 26
+"""Bytes that a tensor may have whose numbers are stored once and repeated."""
 SHOWN = 3
 """How many names of a kind a sentence lists."""
 
@@ -181,7 +183,20 @@ def read_state_dict(path: Path, *keys: str) -> dict[str, Tensor]:
     if not tensors or not state or not all(isinstance(name, str) for name in state):
         under = " or ".join(repr(name) for name in keys)
         raise UserError(f"weights {str(path)!r} hold no state dict{f' under {under}' if under else ''}")
+    for name, tensor in state.items():
+        if fault := _tensor_fault(tensor):
+            raise UserError(f"weights {str(path)!r} can't be used: {name} {fault}")
     return {name.removeprefix("module."): _widened(tensor) for name, tensor in state.items()}
+
+
+def _tensor_fault(tensor: Tensor) -> str:
+    """Why a tensor is no array of weights; "" if it is one."""
+    plain = tensor.layout == torch.strided and not (tensor.is_quantized or tensor.is_meta or tensor.is_complex())
+    if not plain:
+        return "is no plain array of numbers (sparse, quantized, complex, or without values)"
+    if tensor.numel() * tensor.element_size() > max(tensor.untyped_storage().nbytes(), ALWAYS_EXPANDED):
+        return f"says to be of the shape {tuple(tensor.shape)}, for which the file has too little"
+    return ""
 
 
 def _widened(tensor: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from scipy import sparse
 
 from posesyn_core import Sample
-from posesyn_core.body.model import FREE_BODY
+from posesyn_core.body.model import FREE_BODY, load_body
 from posesyn_core.components import DatasetReader, Kind
 from posesyn_core.contracts.entries import entries
 from posesyn_core.errors import SampleError
@@ -35,6 +35,7 @@ from posesyn_core.recipe import load_recipe
 from posesyn_core.registry import Registry
 from posesyn_poseaug.formats import H36M_ROWS
 from tests import onnx_graphs
+from tests.core.body.test_model import small_body
 from tests.core.files.test_images import HEIC
 from tests.harness.accounts import (
     Account,
@@ -476,6 +477,18 @@ def _read_weights(folder: Path) -> Tried:
     return Tried(done)
 
 
+def _bodies(folder: Path) -> None:
+    np.savez(folder / "a.npz", **small_body())
+    (folder / "b.pkl").write_bytes(pickle.dumps({**small_body(), "bs_style": "lbs"}, 2))
+
+
+def _read_bodies(folder: Path) -> Tried:
+    zero = torch.zeros(1, 3), torch.zeros(1, 23, 3), torch.zeros(1, 10)
+    for path in sorted(folder.iterdir()):
+        assert torch.isfinite(load_body(path).forward(*zero).vertices).all(), "vertices not finite"
+    return Tried(2)
+
+
 def _pickles(folder: Path) -> None:
     rng = np.random.default_rng(0)
     model = {"v_template": rng.normal(size=(20, 3)), "J_regressor": sparse.csc_matrix(rng.normal(size=(4, 20))),
@@ -598,6 +611,7 @@ def subjects() -> Iterator[Subject]:
     yield Subject("picture", _pictures, _each_picture, ("*",))
     yield Subject("recipe", _recipe, recipe_checker(), ("recipe.toml",))
     yield Subject("weights", _weights, _read_weights, ("*",))
+    yield Subject("body", _bodies, _read_bodies, ("*",))
     yield Subject("pickle", _pickles, _read_pickles, ("*",))
     yield Subject("arrays", _arrays, _read_arrays, ("*",))
     yield Subject("captions", _captions, _read_captions, ("*",))

@@ -3,6 +3,7 @@
 import io
 import pickle
 import warnings
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -189,6 +190,48 @@ def test_a_file_that_is_not_smpl_is_refused(
     np.savez(path, **arrays)
     with pytest.raises(UserError, match=message):
         load_body(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "harm", "complaint"),
+    [
+        *((name, lambda a: np.where(np.arange(a.size).reshape(a.shape) == 7, np.nan, a), "no finite numbers")
+          for name in ("v_template", "shapedirs", "J_regressor", "weights")),
+        ("posedirs", lambda a: np.full((20, 3, 207), np.inf), "posedirs .*no finite numbers"),
+        ("weights", lambda a: np.full(a.shape, "x"), "weights .*no finite numbers"),
+        ("f", lambda a: a.astype(int) + 19, "f names vertices that there are not"),
+        ("f", lambda a: a.astype(int) - 5, "f names vertices that there are not"),
+        ("f", lambda a: np.zeros(0), r"f has shape \(0,\)"),
+        ("v_template", lambda a: np.array(3.0), r"v_template has shape \(1,\)"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("suffix", ["npz", "pkl"])
+def test_a_damaged_body_is_refused(
+    tmp_path: Path, name: str, harm: Callable[[np.ndarray], np.ndarray], complaint: str, suffix: str
+) -> None:
+    arrays = small_body()
+    arrays[name] = harm(arrays.get(name, np.zeros(0)))
+    path = tmp_path / f"body.{suffix}"
+    np.savez(path, **arrays) if suffix == "npz" else path.write_bytes(pickle.dumps(arrays))
+    with pytest.raises(UserError, match=rf"body\.{suffix}.*{complaint}"):
+        load_body(path)
+
+
+def test_a_sparse_matrix_that_would_take_all_memory_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "body.pkl"
+    path.write_bytes(pickle.dumps({**small_body(), "J_regressor": sparse.csc_matrix((40_000, 40_000))}))
+    with pytest.raises(UserError, match=r"body\.pkl.*a sparse matrix of \(40000, 40000\)"):
+        load_body(path)
+
+
+def small_body() -> dict[str, np.ndarray]:
+    """SMPL's arrays of a body with 20 vertices."""
+    rng = np.random.default_rng(0)
+    return {
+        "v_template": rng.normal(size=(20, 3)), "shapedirs": rng.normal(size=(20, 3, 10)),
+        "J_regressor": np.full((24, 20), 0.05), "weights": np.full((20, 24), 1 / 24),
+        "kintree_table": np.array([SMPL24.parents, range(24)]), "f": np.arange(18).reshape(6, 3),
+    }  # fmt: skip
 
 
 def test_unreadable_files_are_named(tmp_path: Path) -> None:

@@ -128,6 +128,21 @@ def test_a_truncated_file_is_named(tmp_path: Path, network: nn.Sequential, name:
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("tensor", "reason"),
+    [
+        (torch.zeros(1).expand(1 << 38), "for which the file has too little"),
+        (torch.eye(3).to_sparse(), "no plain array"),
+        (torch.zeros(3, dtype=torch.complex64), "no plain array"),
+        (torch.zeros(3, device="meta"), "no plain array"),
+    ],
+)
+def test_tensors_that_are_no_weights_are_refused(tmp_path: Path, tensor: torch.Tensor, reason: str) -> None:
+    torch.save({"a": torch.zeros(2), "b": tensor}, tmp_path / "w.pt")
+    with pytest.raises(UserError, match=rf"w\.pt' can't be used: b .*{reason}"):
+        read_state_dict(tmp_path / "w.pt")
+
+
 def test_files_of_other_kinds_are_refused(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "list.pt")
     torch.save({"model": {"a": 3}}, tmp_path / "numbers.pt")
