@@ -43,7 +43,7 @@ TOOLS = {
 """Programs other than posesyn that documents may name."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs of a fresh environment: python, pip, posesyn; what is installed here is installed there too."""
     folder = tmp_path_factory.mktemp("fresh") / ".venv"
