@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.paths import existing_file, shown
-from posesyn_core.files.reading import reason_of
+from posesyn_core.files.reading import reading, reason_of
 from posesyn_core.files.sniffing import head_of, not_data
 
 LARGEST = 4096
@@ -48,7 +48,8 @@ class Pictures:
 
 def picture_input(session: "InferenceSession", path: Path) -> Pictures:
     """The only input of the network, colour pictures (B, 3, height, width). UserError if it has others."""
-    shapes = {given.name: given.shape for given in session.get_inputs()}
+    with reading(path, "network"):  # names that are no text
+        shapes = {given.name: given.shape for given in session.get_inputs()}
     sizes: list[Any] = next(iter(shapes.values()), [])
     numbers = [size if isinstance(size, int) else None for size in sizes]
     possible = len(shapes) == 1 and len(sizes) == 4 and numbers[1] in (3, None)

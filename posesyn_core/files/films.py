@@ -24,6 +24,8 @@ ODDEST_PIXEL = (0.1, 10.0)
 MICROSECONDS = 1e6
 LOOKED_AHEAD = 100_000
 """Frames behind the end of a film among which a wanted one is looked for."""
+SLOWEST_RATE = 1 / 60
+"""Frames a second; fewer are damage."""
 USUAL_RATE = 25.0
 """Frames a second of a file that does not say."""
 
@@ -101,7 +103,7 @@ class _Shown:
         self.count = 0
         self.last = 0.0
         self.longest = 0.0
-        self.usual = 1 / float(stream.average_rate or USUAL_RATE)
+        self.usual = 1 / (_rate(stream) or USUAL_RATE)
 
     def add(self, frame: "VideoFrame") -> None:
         """One frame more."""
@@ -122,10 +124,21 @@ class _Shown:
         return max(0, round((end - self.last) / (self.longest or self.usual)) - 1)
 
 
+def _rate(stream: "VideoStream") -> float | None:
+    """Frames a second, if the file says a number that can be."""
+    rate = float(stream.average_rate or 0)
+    return rate if rate >= SLOWEST_RATE else None
+
+
 def _end(container: "InputContainer", stream: "VideoStream") -> float | None:
-    """The second at which the film ends, as the file announces it; None if it does not."""
+    """The second at which the film ends, as the file announces it; None if it does not.
+
+    AVI, whose frames are shown for equal times, says it twice.
+    """
     if stream.duration and stream.time_base:
-        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+        rate = _rate(stream) if container.format.name == "avi" else None
+        length = max(float(stream.duration * stream.time_base), stream.frames / rate if rate else 0)
+        return float((stream.start_time or 0) * stream.time_base) + length
     if container.duration and len(container.streams) == 1:
         return ((container.start_time or 0) + container.duration) / MICROSECONDS
     return None

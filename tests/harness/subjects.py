@@ -528,7 +528,10 @@ def _read_captions(folder: Path) -> Tried:
     return Tried(sum(len(FileCaptions(FileCaptionsConfig(folder / name)).captions) for name in ("c.csv", "c.json")))
 
 
-PW3D = pickled("sequenceFiles/test/*.pkl", lambda data: sum(len(poses) for poses in data["poses"]))
+PW3D = pickled(
+    "sequenceFiles/test/*.pkl",
+    lambda data: sum(int(np.count_nonzero(np.asarray(valid, float))) for valid in data["campose_valid"]),
+)
 EMDB = pickled("P0/*/*.pkl", lambda data: int(np.count_nonzero(data["good_frames_mask"])))
 AGORA = pickled(
     "validation_SMPL/SMPL/*.pkl",

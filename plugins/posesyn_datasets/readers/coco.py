@@ -172,6 +172,8 @@ def _kind(category: Entry, joint_set: str, path: Path) -> Naming | str:
     if not names:
         people = name.lower() == PERSON
         return unnamed(joint_set or COCO17.name) if people else f"not a person, but of the category {name!r}"
+    if not (isinstance(names, list) and all(isinstance(joint, str) for joint in names)):
+        raise UserError(f"annotation file {str(path)!r}: the 'keypoints' of the category {name!r} are no list of names")
     try:
         return naming(names, COCO17.name, wanted=joint_set)
     except UserError as error:

@@ -159,3 +159,14 @@ def test_real_people_stand_where_the_labels_say(shared: Path) -> None:
         assert ((labelled >= 0) & (labelled < (width, height))).all()
         slack = 0.1 * (sample.box[2:] - sample.box[:2])  # real annotators draw joints a little outside the box
         assert ((labelled >= sample.box[:2] - slack) & (labelled <= sample.box[2:] + slack)).all()
+
+
+@pytest.mark.parametrize("names", [True, 3, "nose", [1, 2], {"nose": 0}])
+def test_names_of_joints_that_are_none_are_told(root: Path, names: Any) -> None:
+    write(root, [annotation(1)])
+    path = root / "annotations/person_keypoints_train2017.json"
+    document = json.loads(path.read_text())
+    document["categories"] = [{"id": 1, "name": "person", "keypoints": names}]
+    path.write_text(json.dumps(document))
+    with pytest.raises(UserError, match="'keypoints' of the category 'person' are no list of names"):
+        read(root)

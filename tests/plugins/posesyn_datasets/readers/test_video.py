@@ -89,6 +89,18 @@ def test_a_film_whose_frames_are_shown_for_unequal_times_is_complete(root: Path,
     assert all(isinstance(one, Sample) for one in found)
 
 
+def test_a_film_whose_rate_is_damaged_is_told(root: Path) -> None:
+    """Its header says one frame in days; the length and the frames that are left say that most were lost."""
+    path = root / "a.avi"
+    write_video(path)
+    with av.open(str(path)) as container:
+        places = [packet.pos for packet in container.demux(video=0) if packet.pos]
+    data = path.read_bytes()[: places[1]]
+    rate = data.index(b"strh") + 8 + 20
+    path.write_bytes(data[:rate] + struct.pack("<II", 1 << 24, 1) + data[rate + 8 :])
+    assert isinstance(read(root, stride=3)[-1], tuple)
+
+
 def test_boxes_of_no_film_are_refused(root: Path, tmp_path: Path) -> None:
     write_video(root / "a.avi", frames=2)
     boxes = {"a.avi/000000": [[1, 2, 30, 40]], "a.avi/000001": [[1, 2, 30, 40]], "b.avi/000000": [[1, 2, 30, 40]]}
