@@ -107,12 +107,12 @@ def wan_order(keypoints: Numbers, scores: Numbers) -> tuple[Numbers, Numbers]:
 def draw_wan_pose(keypoints: Numbers, scores: Numbers, size: tuple[int, int], *, head: bool = True) -> Image:
     """One person's skeleton on black, RGB (H, W, 3).
 
-    ``keypoints`` (20, 2) in pixels and their ``scores`` (20,) are in the order of :func:`wan_order`. Without ``head``,
-    nose, eyes and ears are left out.
+    ``keypoints`` (20, 2) in pixels and their ``scores`` (20,) are in the order of :func:`wan_order`. Points that are
+    not finite are not seen. Without ``head``, nose, eyes and ears are left out.
     """
     canvas = np.zeros((*size, 3), np.uint8)
     width = max(int(min(size) / 200) - 1, 1)
-    drawn = scores >= WAN_CONFIDENT
+    drawn = (scores >= WAN_CONFIDENT) & np.isfinite(keypoints).all(axis=-1)
     if not head:
         drawn = drawn & ~np.isin(np.arange(len(drawn)), _WAN_HEAD)
     for colour, (start, end) in zip(_WAN_COLOURS, _WAN_LIMBS, strict=False):

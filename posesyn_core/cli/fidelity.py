@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from posesyn_core.recipe import Choice, settings_of
 from posesyn_core.registry import Registry
 
 if TYPE_CHECKING:
@@ -17,15 +18,18 @@ if TYPE_CHECKING:
 @click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--judge", default="blazepose", show_default=True, help="The 2D estimator that looks at the frames.")
 @click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set an option of the judge: model=rtmpose-l.onnx"
+)
+@click.option(
     "--every", type=click.IntRange(1), default=1, show_default=True, help="Look at every n-th frame of a clip."
 )
 @click.pass_obj
-def fidelity(registry: Registry, folders: tuple[Path, ...], judge: str, every: int) -> None:
+def fidelity(registry: Registry, folders: tuple[Path, ...], judge: str, settings: tuple[str, ...], every: int) -> None:
     """Measure for each RUN how far the drawn limbs are from their labels, how many limbs are missing, how much the
     person's colours change within a clip, and how sharp the frames are. Several runs are shown side by side.
 
     \b
-    posesyn fidelity runs/reprojection runs/champ --judge rtmpose
+    posesyn fidelity runs/reprojection runs/champ --judge rtmpose --set model=rtmpose-l.onnx
 
     Only frames on disk are measured. Unless the recipe sets animate.keep_dropped = true, these are the frames that the
     filter kept, which flatters the animator. Distances are in pixels of a 256-pixel crop around the person. The
@@ -34,7 +38,8 @@ def fidelity(registry: Registry, folders: tuple[Path, ...], judge: str, every: i
     from posesyn_core.pipeline.fidelity import measure
     from posesyn_core.pipeline.run import open_run
 
-    print_side_by_side([measure(open_run(folder, registry), judge, every=every) for folder in folders])
+    chosen = Choice(judge, settings_of(settings))
+    print_side_by_side([measure(open_run(folder, registry), chosen, every=every) for folder in folders])
 
 
 def print_side_by_side(found: "Sequence[Fidelity]") -> None:

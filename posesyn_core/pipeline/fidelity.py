@@ -66,13 +66,14 @@ class Fidelity:
     sharpness: float
 
 
-def measure(run: Run, judge: str, *, every: int = 1, limit: float = AgreementConfig().limit) -> Fidelity:
+def measure(run: Run, judge: str | Choice, *, every: int = 1, limit: float = AgreementConfig().limit) -> Fidelity:
     """Look at every ``every``-th frame on disk and keep the figures in the run's folder.
 
     UserError for a run without frames on disk and a judge that is not a 2D estimator.
     """
     run.require("animate")
-    estimator: KeypointEstimator = run.create(Kind.KEYPOINTS, Choice(judge), "judge")
+    chosen = Choice(judge) if isinstance(judge, str) else judge
+    estimator: KeypointEstimator = run.create(Kind.KEYPOINTS, chosen, "judge")
     looker = KeypointAgreement(AgreementConfig(judge=estimator, limit=limit, looks=1))
     distances, counted, lost, drifts, sharps = [], [], [], [], []
     for clip in run.clips.values():
@@ -96,10 +97,10 @@ def measure(run: Run, judge: str, *, every: int = 1, limit: float = AgreementCon
         raise UserError(f"no frame of {str(run.folder)!r} is on disk and can be looked at")
     parts = tuple(_parts(np.array(distances), np.array(counted), np.array(lost)))
     found_all = Fidelity(
-        run.folder.name, run.recipe.animator.name, judge, len(distances), limit, parts,
+        run.folder.name, run.recipe.animator.name, chosen.label, len(distances), limit, parts,
         float(np.nanmean(drifts)) if np.isfinite(drifts).any() else float("nan"), float(np.median(sharps)),
     )  # fmt: skip
-    write_atomic(run.folder / FOLDER / f"{judge}.json", json.dumps(attrs.asdict(found_all), indent=1) + "\n")
+    write_atomic(run.folder / FOLDER / f"{chosen.label}.json", json.dumps(attrs.asdict(found_all), indent=1) + "\n")
     return found_all
 
 

@@ -78,7 +78,7 @@ def test_faithful_frames_are_told_from_others(
 
     told = section(faithful)
     assert told["measured"] == [good] and told["diversity"].frames == FRAMES and "<svg" in told["map"]
-    main(["fidelity", str(faithful.folder), str(mirrored.folder), "--every", "2"])
+    main(["fidelity", str(faithful.folder), str(mirrored.folder), "--every", "2", "--set", "weights=lite"])
     printed = capsys.readouterr().out
     assert "faithful" in printed and "mirrored" in printed and "wrists" in printed
 
