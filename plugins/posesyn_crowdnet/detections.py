@@ -11,7 +11,7 @@ form is what the official demo reads; which of the people is the sample's is dec
 """
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -42,17 +42,21 @@ class Detections:
 
     def has(self, sample: Sample) -> bool:
         """Whether the file says anything of the sample, or of its image."""
-        return sample.id in self.found or (isinstance(sample.image, Path) and sample.image.name in self.found)
+        return sample.id in self.found or _file_name(sample) in self.found
 
     def joints(self, sample: Sample) -> tuple[Floats, Names]:
         """The sample's joints (J, 3: x, y, confidence) and their names. SampleError if there are none of it."""
         if sample.id in self.found:
             return _person(self.found[sample.id])
-        name = sample.image.name if isinstance(sample.image, Path) else ""
+        name = _file_name(sample)
         if name not in self.found:
             where = f"nor of the image {name!r}" if name else "and its image has no file name"
             raise SampleError(f"the detections have nothing of sample {sample.id!r}, {where}")
         return _same_person(sample, [_person(rows) for rows in self.found[name]])
+
+
+def _file_name(sample: Sample) -> str:
+    return "" if isinstance(sample.image, bytes) else PurePosixPath(sample.image.name).name
 
 
 def shipped_joints(detected: Detected) -> tuple[Floats, Names]:

@@ -1,7 +1,6 @@
 """One annotated person, as all of 3DCrowdNet's training data looks before it is augmented."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from attrs import field, frozen
@@ -9,7 +8,7 @@ from numpy.typing import NDArray
 
 from posesyn_core.geometry.joints import frame_in
 from posesyn_core.geometry.skeletons import SMPL24
-from posesyn_core.values import Camera, LabelledFrame, Sample, SmplParams
+from posesyn_core.values import Camera, EncodedImage, LabelledFrame, Sample, SmplParams
 from posesyn_crowdnet.crops import Floats, as_xywh
 from posesyn_crowdnet.joints import COCO, DETECTED, HUMAN36M, MPII, MUCO, SUPERSET, Names
 
@@ -55,7 +54,7 @@ class Person:
     """
 
     id: str
-    image: Path | bytes
+    image: EncodedImage
     width: int
     height: int
     box: Floats

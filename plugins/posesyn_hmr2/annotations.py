@@ -10,6 +10,7 @@ import itertools
 import re
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -18,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files import reading
-from posesyn_core.files.locating import Pictures
+from posesyn_core.files import reading, remote
+from posesyn_core.files.locating import Pictures, PicturesAt
 from posesyn_core.files.paths import existing_file, shown
 from posesyn_core.files.reading import reason_of
 from posesyn_core.files.sniffing import head_of, not_data
 from posesyn_core.files.unpickle import read_pickle
-from posesyn_core.values import FileSlice, FloatArray
+from posesyn_core.values import FileSlice, FloatArray, Url
 from posesyn_hmr2.joints import NAMES, OPENPOSE
 from posesyn_hmr2.people import Person
 
@@ -41,36 +42,47 @@ _MEMBER = re.compile(r"((?:.*/)?[^./][^.]*)\.([^/]+)")  # as webdataset splits a
 _KINEMATIC = slice(1, 15)  # OpenPose's joints of the body, whose 3D confidence the official npz reader sets to 0
 
 
-def read_shard(path: Path, *, lazily: bool = False) -> Iterator[PersonOrRejection]:
+def read_shard(path: Path | Url, *, lazily: bool = False) -> Iterator[PersonOrRejection]:
     """The people of a shard in order; a shard that ends early, or is damaged, is (its name, reason) where it does.
 
-    ``lazily`` leaves the images in the shard, to be read from there when they are needed. UserError if the file is no
-    tar.
+    ``lazily`` leaves the images in the shard, to be read from there when they are needed. A shard at an address is read
+    once, from its beginning to its end. UserError if the file is no tar.
     """
     keys = 0
     try:
-        with tarfile.open(existing_file(path, "shard"), "r:" if lazily else "r") as tar:
+        with _opened(path, lazily) as tar:
             for key, members in itertools.groupby(_members(tar, path, lazily), key=lambda member: member[0]):
                 yield from _people(key, {extension: data for _, extension, data in members})
                 keys += 1
-            _expect_end(tar)
+            _expect_end(tar, again=isinstance(path, Path))
     except UserError:
         raise
     except Exception as error:  # whatever a damaged tar leads its reader to
         if not keys:
-            known = not_data(head_of(path)[:TAR_MARK])
-            raise UserError(f"shard {shown(path)} is no tar file, or damaged: {known or reason_of(error)}") from error
+            known = "" if isinstance(path, Url) else not_data(head_of(path)[:TAR_MARK])
+            where = repr(str(path)) if isinstance(path, Url) else shown(path)
+            raise UserError(f"shard {where} is no tar file, or damaged: {known or reason_of(error)}") from error
         yield "damage", f"the shard ends early or is damaged after {keys} images: {reason_of(error)}; download it again"
 
 
-def _members(tar: tarfile.TarFile, path: Path, lazily: bool) -> Iterator[tuple[str, str, bytes | FileSlice]]:
+@contextmanager
+def _opened(path: Path | Url, lazily: bool) -> Iterator[tarfile.TarFile]:
+    if isinstance(path, Url):
+        with remote.streaming(path) as stream, tarfile.open(fileobj=stream, mode="r|" if lazily else "r|*") as tar:
+            yield tar
+    else:
+        with tarfile.open(existing_file(path, "shard"), "r:" if lazily else "r") as tar:
+            yield tar
+
+
+def _members(tar: tarfile.TarFile, path: Path | Url, lazily: bool) -> Iterator[tuple[str, str, bytes | FileSlice]]:
     """Key, extension and content of each file, in order."""
     for member in tar:
         name = _MEMBER.fullmatch(member.name)
         if name is None or not member.isfile():
             continue
         if lazily and name[2].lower() in IMAGES:
-            if member.offset_data + member.size > path.stat().st_size:
+            if isinstance(path, Path) and member.offset_data + member.size > path.stat().st_size:
                 raise tarfile.ReadError("unexpected end of data")
             yield name[1], name[2].lower(), FileSlice(path, member.offset_data, member.size)
         elif (stream := tar.extractfile(member)) is not None:
@@ -81,13 +93,19 @@ def _members(tar: tarfile.TarFile, path: Path, lazily: bool) -> Iterator[tuple[s
         tar.members = []  # type: ignore[attr-defined]  # else it keeps a note of every file of the shard
 
 
-def _expect_end(tar: tarfile.TarFile) -> None:
-    """ReadError unless the archive ends as one does, with empty blocks: at a damaged header its reader just stops."""
+def _expect_end(tar: tarfile.TarFile, again: bool) -> None:
+    """ReadError unless the archive ends as one does, with empty blocks: at a damaged header its reader just stops.
+
+    Only a file can be read ``again`` from that header on; of a stream the rest is looked at.
+    """
     file: IO[bytes] = tar.fileobj  # type: ignore[assignment]
-    file.seek(tar.offset)  # of the header that was read last
-    if len(file.read(tarfile.BLOCKSIZE)) < tarfile.BLOCKSIZE:
+    if again:
+        file.seek(tar.offset)  # of the header that was read last
+        file.read(tarfile.BLOCKSIZE)
+    if file.tell() < tar.offset + tarfile.BLOCKSIZE:
         raise tarfile.ReadError("it lacks the mark at the end")
-    file.seek(tar.offset)
+    if again:
+        file.seek(tar.offset)
     while rest := file.read(tarfile.RECORDSIZE):
         if any(rest):
             raise tarfile.ReadError("a header is damaged")
@@ -174,8 +192,8 @@ def _reprojection_loss(extra: Any) -> float:
     return float(fitting.get("reprojection_loss", 0.0)) if isinstance(fitting, dict) else 0.0
 
 
-def read_npz(path: Path, images: Path, *, follow_links: bool = False) -> Iterator[PersonOrRejection]:
-    """The people of an evaluation set, their images below ``images``. UserError if the file is no such set.
+def read_npz(path: Path, pictures: Pictures | PicturesAt) -> Iterator[PersonOrRejection]:
+    """The people of an evaluation set, whose images are among the ``pictures``. UserError if the file is no such set.
 
     As in the official reader, OpenPose's joints 1 to 14 have no confidence in 3D: evaluation is on the second block.
     """
@@ -193,7 +211,6 @@ def read_npz(path: Path, images: Path, *, follow_links: bool = False) -> Iterato
         labels_3d = _blocks(data, "keypoints_3d", count, 4)
         labels_3d[:, _KINEMATIC, 3] = 0
         extent = np.broadcast_to(data["scale"].reshape(count, -1), (count, 2)).astype(np.float32)
-        pictures = Pictures(images, follow_links=follow_links)
     for at in range(count):
         raw = data["imgname"][at]
         image_name = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else str(raw)
@@ -202,7 +219,7 @@ def read_npz(path: Path, images: Path, *, follow_links: bool = False) -> Iterato
 
 
 def _row(
-    data: Mapping[str, NDArray], at: int, pictures: Pictures, image_name: str,
+    data: Mapping[str, NDArray], at: int, pictures: Pictures | PicturesAt, image_name: str,
     labels_2d: FloatArray, labels_3d: FloatArray, extent: FloatArray,
 ) -> Person:  # fmt: skip
     """The person of one row of an evaluation set."""

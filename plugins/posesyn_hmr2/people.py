@@ -1,12 +1,10 @@
 """A labelled person, as the official training files describe one."""
 
-from pathlib import Path
-
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from posesyn_core.values import FileSlice, FloatArray
+from posesyn_core.values import EncodedImage, FileSlice, FloatArray
 
 
 @frozen(eq=False)
@@ -21,7 +19,7 @@ class Person:
     """
 
     id: str
-    image: Path | bytes | FileSlice
+    image: EncodedImage | FileSlice
     keypoints_2d: FloatArray
     keypoints_3d: FloatArray
     center: NDArray[np.floating]

@@ -1,7 +1,7 @@
 """4D-Humans' annotation files as a data set of ours."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from attrs import define
@@ -9,8 +9,9 @@ from attrs import define
 from posesyn_core import option
 from posesyn_core.contracts.options import follow_links
 from posesyn_core.errors import UserError
-from posesyn_core.files.locating import in_order
-from posesyn_core.values import FileSlice, Sample, SampleOrRejection, SmplParams
+from posesyn_core.files import remote
+from posesyn_core.files.locating import Pictures, PicturesAt, in_order
+from posesyn_core.values import FileSlice, Sample, SampleOrRejection, SmplParams, Url
 from posesyn_hmr2.people import Person
 
 
@@ -18,8 +19,8 @@ from posesyn_hmr2.people import Person
 class Hmr2ReaderConfig:
     """Where the annotations are."""
 
-    path: str = option("", "a shard (.tar), a folder of shards, or an evaluation set (.npz)")
-    images: str = option("", "folder of an evaluation set's images; empty = that of the .npz")
+    path: str = option("", "a shard (.tar) or a folder of shards, also at an address (s3://...); or a set (.npz)")
+    images: str = option("", "folder (or address) of an evaluation set's images; empty = that of the .npz")
     follow_links: bool = follow_links("images")
 
 
@@ -55,16 +56,32 @@ class Hmr2Reader:
         """The name of each file with every person in it."""
         from posesyn_hmr2.annotations import read_npz, read_shard
 
-        path = Path(self.config.path).expanduser()
-        files = in_order(path.glob("*.tar")) if path.is_dir() else [path]
+        for file in self._files():
+            if isinstance(file, Url) or file.suffix == ".tar":
+                people = read_shard(file, lazily=lazily)
+            else:
+                people = read_npz(file, self._pictures(file.parent))
+            yield from ((PurePosixPath(file.name).stem, person) for person in people)
+
+    def _files(self) -> Sequence[Path | Url]:
+        """The shards in natural order, or the evaluation set."""
+        given = self.config.path
+        if remote.is_url(given):
+            found = [remote.file_at(given)] if given.endswith(".tar") else remote.listed(remote.base_of(given))
+            below = {url.name: url for url in found if url.suffix == ".tar"}
+            files: Sequence[Path | Url] = [below[name] for name in in_order(below)]
+        else:
+            path = Path(given).expanduser()
+            files = in_order(path.glob("*.tar")) if path.is_dir() else [path]
         if not files or files[0].suffix not in (".tar", ".npz"):
-            raise UserError(f"dataset.path {str(path)!r} is neither a .tar or .npz nor a folder of .tar files")
-        for file in files:
-            images = Path(self.config.images).expanduser() if self.config.images else file.parent
-            links = self.config.follow_links
-            tar = file.suffix == ".tar"
-            people = read_shard(file, lazily=lazily) if tar else read_npz(file, images, follow_links=links)
-            yield from ((file.stem, person) for person in people)
+            raise UserError(f"dataset.path {given!r} is neither a .tar or .npz nor a folder of .tar files")
+        return files
+
+    def _pictures(self, beside: Path) -> Pictures | PicturesAt:
+        given = self.config.images
+        if remote.is_url(given):
+            return PicturesAt(remote.base_of(given))
+        return Pictures(Path(given).expanduser() if given else beside, follow_links=self.config.follow_links)
 
 
 def sample_of(person: Person, name: str) -> Sample:

@@ -1,7 +1,6 @@
 """One labelled person as HybrIK is trained on, wherever the labels come from."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from posesyn_core.geometry.cameras import project
 from posesyn_core.geometry.crops import square
 from posesyn_core.geometry.joints import frame_in
 from posesyn_core.geometry.rotations import axis_angle_to_matrix
-from posesyn_core.values import Camera, LabelledFrame, SmplParams
+from posesyn_core.values import Camera, EncodedImage, LabelledFrame, SmplParams
 from posesyn_hybrik.inverse_kinematics import twist_angles
 from posesyn_hybrik.skeleton import JOINTS
 from posesyn_hybrik.smpl import HybrikSmpl
@@ -49,7 +48,7 @@ class Person:
     """
 
     id: str
-    image: Path | bytes
+    image: EncodedImage
     centre: Floats
     side: float
     joints2d: Floats

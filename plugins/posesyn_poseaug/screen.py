@@ -1,6 +1,5 @@
 """From people in pictures to a lifter's 2D on the normalised screen, and from its 3D back into the picture."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from posesyn_core.errors import SampleError
 from posesyn_core.files.images import read_encoded, upright_size
 from posesyn_core.geometry.skeletons import convert, joint_set
-from posesyn_core.values import Camera
+from posesyn_core.values import Camera, EncodedImage
 from posesyn_poseaug.camera import to_screen
 from posesyn_poseaug.joints import SMPL16
 
@@ -33,7 +32,7 @@ class Seen:
     size: tuple[float, float]
 
 
-def picture_size(image: Path | bytes, camera: Camera | None) -> tuple[float, float]:
+def picture_size(image: EncodedImage, camera: Camera | None) -> tuple[float, float]:
     """Width and height of the picture, from its header; without a picture, twice the camera's principal point.
 
     SampleError if there is neither.
@@ -49,7 +48,7 @@ def picture_size(image: Path | bytes, camera: Camera | None) -> tuple[float, flo
 
 
 def see(
-    points: NDArray[Any], known: NDArray[np.bool_], source: str, own: str, image: Path | bytes, camera: Camera | None
+    points: NDArray[Any], known: NDArray[np.bool_], source: str, own: str, image: EncodedImage, camera: Camera | None
 ) -> Seen:
     """Joints of the set ``source`` in pixels as a lifter of the set ``own`` takes them.
 

@@ -1,7 +1,5 @@
 """From images to what the network takes: the crop, and for training its augmentation with the labels in step."""
 
-from pathlib import Path
-
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
@@ -12,7 +10,7 @@ from posesyn_core.geometry.boxes import check_box
 from posesyn_core.geometry.crops import apply_affine, crop, square, warp
 from posesyn_core.geometry.joints import frame_in
 from posesyn_core.geometry.skeletons import SMPL24
-from posesyn_core.values import FloatArray, Image, Inputs, LabelledFrame, Pixels, SmplParams
+from posesyn_core.values import EncodedImage, FloatArray, Image, Inputs, LabelledFrame, Pixels, SmplParams
 from posesyn_spin.crops import UNIT, CropKind, official_crop, transform, transform_matrix
 
 MARGIN = 1.2
@@ -53,7 +51,7 @@ class Person:
     """
 
     id: str
-    image: Path | bytes
+    image: EncodedImage
     centre: NDArray[np.float64]
     side: float
     keypoints2d: NDArray[np.float64]

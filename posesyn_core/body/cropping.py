@@ -4,8 +4,6 @@ A generative animator that squashes a whole photograph into its square draws peo
 labels. The camera moves with the square, so that the same body is seen in it at the same place.
 """
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from attrs import evolve
@@ -13,7 +11,7 @@ from numpy.typing import NDArray
 
 from posesyn_core.body.model import Body
 from posesyn_core.geometry.crops import apply_affine, square
-from posesyn_core.values import Camera, FloatArray, PoseEstimate, Sample
+from posesyn_core.values import Camera, EncodedImage, FloatArray, PoseEstimate, Sample
 
 MARGIN = 1.2
 """The square's side by the person box, or by the person's height when upright if that is more: room to move."""
@@ -52,7 +50,7 @@ def _height_upright(body: Body, estimate: PoseEstimate) -> float:
 
 
 def seen_in(
-    matrix: NDArray[np.float64], image: Path | bytes, sample: Sample, estimate: PoseEstimate
+    matrix: NDArray[np.float64], image: EncodedImage, sample: Sample, estimate: PoseEstimate
 ) -> tuple[Sample, PoseEstimate]:
     """What sample and estimate say of ``image``, which ``matrix`` (2, 3: a scale and a shift) cuts out of theirs.
 

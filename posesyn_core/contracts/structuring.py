@@ -11,6 +11,8 @@ from cattrs.gen import make_dict_structure_fn
 
 from posesyn_core.contracts.options import OptionError
 from posesyn_core.contracts.results import a
+from posesyn_core.files import remote
+from posesyn_core.values.places import Url
 
 SHOWN = 200
 """Letters of a value that a sentence shows at most."""
@@ -35,24 +37,35 @@ def strict_count(value: Any, _: Any) -> Count:
 def strict_converter() -> cattrs.Converter:
     """A converter that takes values of the right type alone (an int is a float, too), and no unknown keys.
 
-    It knows int, str, bool, float, Path, Literal, tuples and attrs classes; :func:`explain` tells what it objects to.
+    It knows int, str, bool, float, Path, Path | Url, Literal, tuples and attrs classes; :func:`explain` tells what it
+    objects to.
     """
     converter = cattrs.Converter(forbid_extra_keys=True)
     for plain in (int, str, bool):
         converter.register_structure_hook(plain, strictly)
     converter.register_structure_hook(float, lambda value, _: strictly_float(value))
-    converter.register_structure_hook(Path, lambda value, _: Path(strictly(value, str)).expanduser())
+    converter.register_structure_hook(Path, lambda value, _: _path(value))
+    converter.register_structure_hook(
+        Path | Url, lambda value, _: remote.base_of(value) if remote.is_url(value) else _path(value)
+    )
     converter.register_structure_hook_func(lambda cls: _is_generic(cls, Literal), _one_of)
     converter.register_structure_hook_func(
         lambda cls: _is_generic(cls, tuple), lambda value, cls: strict_tuple(converter, value, cls)
     )
     converter.register_structure_hook_factory(attrs.has, lambda cls: _attrs_hook(converter, cls))
     converter.register_unstructure_hook(Path, str)
+    converter.register_unstructure_hook(Url, str)
     converter.register_unstructure_hook_func(
         lambda cls: _is_generic(cls, tuple), lambda value: [converter.unstructure(item) for item in value]
     )
     converter.register_structure_hook(Count, strict_count)
     return converter
+
+
+def _path(value: Any) -> Path:
+    if remote.is_url(strictly(value, str)):
+        raise ValueError(f"must be a path, not an address: download {shown(value)}")
+    return Path(value).expanduser()
 
 
 def _is_generic(cls: Any, origin: Any) -> bool:

@@ -1,7 +1,6 @@
 """Everybody in one picture: a box, a number and a skeleton each, in a colour of their own."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,7 +9,7 @@ from attrs import frozen
 from posesyn_core.drawing.sheets import Overlay
 from posesyn_core.drawing.skeletons import Colour, draw_skeleton
 from posesyn_core.files.images import load_image
-from posesyn_core.values import FloatArray, Image
+from posesyn_core.values import EncodedImage, FloatArray, Image
 
 COLOURS: tuple[Colour, ...] = (
     *((230, 60, 40), (40, 120, 230), (60, 170, 60), (240, 160, 20), (150, 70, 200)),
@@ -29,7 +28,7 @@ class Member:
     text: str
 
 
-def everybody(image: Path | bytes, members: Sequence[Member], side: int) -> Image:
+def everybody(image: EncodedImage, members: Sequence[Member], side: int) -> Image:
     """The whole picture, its longer side at most ``side`` pixels, with its people. SampleError if it can't be read."""
     whole = load_image(image)
     scale = min(1.0, side / max(whole.shape[:2]))

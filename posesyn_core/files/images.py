@@ -4,7 +4,6 @@ import io
 import stat
 import struct
 import warnings
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,11 +11,11 @@ import PIL.Image
 import PIL.TiffImagePlugin
 
 from posesyn_core.errors import SampleError
-from posesyn_core.files import heic, upright
+from posesyn_core.files import heic, remote, upright
 from posesyn_core.files.paths import shown
 from posesyn_core.files.sniffing import HEAD, not_data
 from posesyn_core.files.upright import Storage
-from posesyn_core.values import FileSlice, Image
+from posesyn_core.values import EncodedImage, FileSlice, Image, Url
 
 MAX_PIXELS = 80_000_000
 """Larger pictures are refused by their header alone: a file of a few kB can claim gigabytes of pixels."""
@@ -42,7 +41,7 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 warnings.filterwarnings("ignore", module=r"PIL\.")  # and so is what Pillow warns of
 
 
-def load_image(image: Path | bytes | FileSlice) -> Image:
+def load_image(image: EncodedImage | FileSlice) -> Image:
     """Read and decode the ``image`` of a sample or a labelled frame; see :func:`decode_image`."""
     return decode_image(read_encoded(image))
 
@@ -142,7 +141,7 @@ def _exif(data: bytes) -> PIL.Image.Exif:
     return exif
 
 
-def storage_of(image: Path | bytes) -> Storage:
+def storage_of(image: EncodedImage) -> Storage:
     """How a picture is stored, from its header alone; of a JPEG only the beginning is read. SampleError if broken."""
     if isinstance(image, bytes):
         return _storage(_open(image))
@@ -184,8 +183,8 @@ def _encode(suffix: str, image: Image, parameters: list[int]) -> bytes:
     return encoded.tobytes()
 
 
-def read_encoded(image: Path | bytes | FileSlice, most: int = MOST_BYTES + 1) -> bytes:
-    """The encoded bytes (the first ``most``) of an image given by path or as such.
+def read_encoded(image: EncodedImage | FileSlice, most: int = MOST_BYTES + 1) -> bytes:
+    """The encoded bytes (the first ``most``) of an image given by path, by address or as such.
 
     SampleError if the file can't be read, is larger than ``MOST_BYTES``, or no regular file, which might never end.
     """
@@ -193,6 +192,11 @@ def read_encoded(image: Path | bytes | FileSlice, most: int = MOST_BYTES + 1) ->
         return image
     part = image if isinstance(image, FileSlice) else FileSlice(image, 0, most)
     path = part.path
+    if isinstance(path, Url):
+        data = remote.read(path, part.start, min(most, part.size))
+        if len(data) > MOST_BYTES:
+            raise SampleError(f"image {path} is larger than {MOST_BYTES >> 20} MiB")
+        return data
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):

@@ -6,10 +6,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TypeVar
 
+from attrs import frozen
 from natsort import natsorted, ns
 
 from posesyn_core.errors import PoseSynWarning, SampleError
 from posesyn_core.files.paths import inside, shown
+from posesyn_core.files.remote import below
+from posesyn_core.values.places import Url
 
 Named = TypeVar("Named", Path, str)
 
@@ -130,6 +133,21 @@ class Pictures:
             PoseSynWarning,
             stacklevel=3,
         )
+
+
+@frozen
+class PicturesAt:
+    """The pictures below an address, as :class:`Pictures`; nothing is searched: names must tell where they are."""
+
+    base: Url
+
+    def find(self, name: str) -> Url:
+        """The address of the picture called ``name``. SampleError if that leads out of the base."""
+        if not isinstance(name, str):
+            raise SampleError(f"malformed entry: a picture is called {str(name)[:40]!r}")
+        return below(self.base, name)
+
+    at = find
 
 
 def _elsewhere(name: str) -> bool:

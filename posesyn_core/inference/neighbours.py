@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from posesyn_core.files.images import encode_bmp, load_image
 from posesyn_core.geometry.skeletons import joint_set
-from posesyn_core.values import Image, LabelledFrame, Neighbour, Sample, SampleOrRejection
+from posesyn_core.values import Image, LabelledFrame, Neighbour, Sample, SampleOrRejection, Url
 
 Shown = TypeVar("Shown", Sample, LabelledFrame)
-Key = Path | bytes
+Key = Path | Url | bytes
 
 TRUNK = ("left_shoulder", "right_shoulder", "right_hip", "left_hip")
 HEAD = ("nose", "left_eye", "right_eye", "left_ear", "right_ear", "head_top", "upper_neck", "smpl_head", "h36m_head")
@@ -61,7 +61,7 @@ def of_each_other(people: Sequence[Sample]) -> tuple[Sample, ...]:
 
 
 def _key(sample: Sample) -> Key:
-    return sample.image if isinstance(sample.image, Path) else blake2b(sample.image, digest_size=16).digest()
+    return blake2b(sample.image, digest_size=16).digest() if isinstance(sample.image, bytes) else sample.image
 
 
 def hidden(shown: Shown) -> Shown:

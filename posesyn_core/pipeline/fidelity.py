@@ -31,7 +31,7 @@ from posesyn_core.method.eem import CROP
 from posesyn_core.pipeline.filter import labelled_frames
 from posesyn_core.pipeline.run import Run
 from posesyn_core.recipe import Choice
-from posesyn_core.values import Image, LabelledFrame
+from posesyn_core.values import EncodedImage, Image, LabelledFrame
 
 FOLDER = "fidelity"
 TOGETHER = 8
@@ -166,5 +166,5 @@ def _sharpness(image: Image, box: NDArray[np.floating]) -> float:
     return float(edges.std()) if edges.size else 0.0
 
 
-def _reference_sharpness(image: Path | bytes, box: NDArray[np.floating]) -> float:
+def _reference_sharpness(image: EncodedImage, box: NDArray[np.floating]) -> float:
     return max(_sharpness(load_image(image), box), 1e-6)

@@ -29,7 +29,7 @@ from posesyn_core.files.images import read_encoded, upright_size
 from posesyn_core.files.paths import atomic_path, write_atomic
 from posesyn_core.geometry.joints import known_joints
 from posesyn_core.pipeline.run import FilteredFrame, Run
-from posesyn_core.values import FloatArray, ScoredSample
+from posesyn_core.values import EncodedImage, FloatArray, ScoredSample
 
 METADATA, SAMPLES, DATA = "metadata.json", "samples.json", "data"
 PHOTOGRAPHS, FRAMES, UNREADABLE = "photographs", "frames", "unreadable"
@@ -107,7 +107,7 @@ def _frame(filtered: FilteredFrame, folder: Path) -> Entry:
     return entry | {"error": _number(verdict.error), "caption": frame.caption}
 
 
-def _picture(image: Path | bytes, folder: Path) -> tuple[Path, Size]:
+def _picture(image: EncodedImage, folder: Path) -> tuple[Path, Size]:
     """A picture's file, written if it has none, and its width and height. SampleError if it can't be read."""
     data = read_encoded(image)
     if isinstance(image, Path):

@@ -4,7 +4,6 @@ import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 from attrs import frozen
@@ -18,7 +17,7 @@ from posesyn_core.geometry.boxes import joint_boxes
 from posesyn_core.inference.predict import Result, predict
 from posesyn_core.method.filtering import AllOf
 from posesyn_core.pipeline.run import Judgement, Run
-from posesyn_core.values import ClipPlan, LabelledFrame, PoseEstimate, Sample, SmplParams, Verdict
+from posesyn_core.values import ClipPlan, EncodedImage, LabelledFrame, PoseEstimate, Sample, SmplParams, Verdict
 
 LEAST_INSIDE = 0.5
 """A frame with fewer of its joints inside the image can't be judged."""
@@ -104,7 +103,7 @@ def as_sample(frame: LabelledFrame) -> Sample:
     )
 
 
-def label_frames(plan: ClipPlan, images: Sequence[Path | bytes], width: int, height: int) -> Iterator[LabelledFrame]:
+def label_frames(plan: ClipPlan, images: Sequence[EncodedImage], width: int, height: int) -> Iterator[LabelledFrame]:
     """The images of a drawn plan with its labels; joints outside the image have confidence 0."""
     boxes = joint_boxes(plan.joints2d)
     inside = np.all((plan.joints2d >= 0) & (plan.joints2d < (width, height)), axis=-1)

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from posesyn_core.errors import UserError
 from posesyn_core.files.paths import write_atomic
+from posesyn_core.files.remote import on_disk
 from posesyn_core.parallel.processes import process_place
 from posesyn_core.progress import tell
 
@@ -45,7 +46,7 @@ def run_lock(folder: Path) -> Iterator[None]:
 def shard_lock(folder: Path, index: int, count: int) -> Iterator[None]:
     """Hold the lock of one shard of a run. UserError if another process does that shard, or the whole run."""
     with contextlib.ExitStack() as held:
-        with _held(folder, LOCK, PATIENCE):
+        with _held(on_disk(folder), LOCK, PATIENCE):
             held.enter_context(_held(folder, f"{LOCK}-shard-{index}-of-{count}", 0))
         _holds_shard.add(folder.absolute())
         held.callback(_holds_shard.discard, folder.absolute())

@@ -30,6 +30,7 @@ from posesyn_core.contracts.sections import Machine
 from posesyn_core.engines.batches import load_network
 from posesyn_core.errors import UserError
 from posesyn_core.files.paths import remove_partials, write_atomic
+from posesyn_core.files.remote import on_disk
 from posesyn_core.parallel.processes import process_place
 from posesyn_core.pipeline.bodies import RECORD, Bodies
 from posesyn_core.pipeline.ledger import Ledger
@@ -299,7 +300,7 @@ def create_run(folder: Path, recipe: Recipe, registry: Registry, restart: str | 
     written, holds something else, is worked on by another process, or holds a run of another recipe (naming the keys
     that differ).
     """
-    folder = folder.absolute()  # the tables hold paths below it
+    folder = on_disk(folder).absolute()  # the tables hold paths below it
     recipe_file = folder / RECIPE
     if process_place()[0] > 0:  # torchrun: the first process sees to the folder
         return Run(folder, recipe, registry)
@@ -320,7 +321,7 @@ def create_run(folder: Path, recipe: Recipe, registry: Registry, restart: str | 
 
 def open_run(folder: Path, registry: Registry) -> Run:
     """Open an existing run; UserError if there is none."""
-    if not (folder / RECIPE).is_file():
+    if not (on_disk(folder) / RECIPE).is_file():
         raise UserError(f"{str(folder)!r} is not a run (it has no recipe.toml); start one with `posesyn run RECIPE`")
     return Run(folder.absolute(), load_recipe(folder / RECIPE), registry)
 

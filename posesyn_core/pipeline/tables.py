@@ -22,6 +22,7 @@ from attrs import frozen
 
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.pipeline.seals import DamagedFile, Seal, read_bounds, read_columns, read_seal, read_sealed, sealed
+from posesyn_core.values.places import EncodedImage, Url, place_of
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -178,6 +179,8 @@ def check_remedy(path: Path) -> str:
 
 def to_plain(value: Any) -> Any:
     """An attrs value as nested dicts of what Arrow takes; arrays are flattened in C order."""
+    if isinstance(value, Url):
+        return {"path": value.stored(), "data": None}
     if attrs.has(type(value)):
         return {a.name: to_plain(getattr(value, a.name)) for a in attrs.fields(type(value))}
     if isinstance(value, np.ndarray):
@@ -213,7 +216,7 @@ def _restore(plain: Any, kind: Any, shape: tuple[int | str, ...] | None) -> Any:
         return np.asarray(plain, np.float32).reshape([-1 if isinstance(n, str) else n for n in shape])
     kind = without_none(kind)
     if _is_image(kind):
-        return Path(plain["path"]) if plain["data"] is None else plain["data"]
+        return place_of(plain["path"]) if plain["data"] is None else plain["data"]
     if attrs.has(kind):
         return from_plain(plain, kind)
     if typing.get_origin(kind) is tuple:
@@ -240,7 +243,9 @@ def _arrow_of(kind: Any) -> pa.DataType:
 
 
 def _is_image(kind: Any) -> bool:
-    return kind is Path or (isinstance(kind, UnionType) and set(typing.get_args(kind)) == {Path, bytes})
+    return kind is Path or (
+        isinstance(kind, UnionType) and set(typing.get_args(kind)) == set(typing.get_args(EncodedImage))
+    )
 
 
 def without_none(kind: Any) -> Any:

@@ -17,7 +17,7 @@ from posesyn_core.report.large import Beside, Panel, zoom
 from posesyn_core.report.mining import seen
 from posesyn_core.report.pictures import Card, Picture, person
 from posesyn_core.report.scenes import clip_scene, fitted_poses, motion_scene
-from posesyn_core.values import FloatArray, Motion, Sample, ScoredSample
+from posesyn_core.values import FloatArray, Motion, Sample, ScoredSample, Url
 
 MOTIONS_PAGE, MOTIONS_MOST = 12, 600
 CLIPS_PAGE, CLIPS_MOST, FRAMES_SHOWN = 12, 600, 3
@@ -156,7 +156,7 @@ def _hard_card(scored: ScoredSample, panel: Panel | None) -> Card:
 def _on_disk(filtered: FilteredFrame) -> bool:
     """Dropped frames are written only where the recipe wants it."""
     image = filtered.frame.image
-    return isinstance(image, bytes) or image.exists()
+    return isinstance(image, bytes | Url) or image.exists()
 
 
 def _reference_card(reference: Sample, beside: Beside) -> Card:

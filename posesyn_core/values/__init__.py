@@ -6,7 +6,6 @@ coordinates. A field's shape is checked on construction, and arrays are made rea
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,15 +17,9 @@ from posesyn_core.values.fields import FloatArray as FloatArray
 from posesyn_core.values.fields import Image as Image
 from posesyn_core.values.fields import array as array
 from posesyn_core.values.fields import same_joints
-
-
-@frozen
-class FileSlice:
-    """Some of a file's bytes, to be read when they are needed: a picture within a shard."""
-
-    path: Path
-    start: int
-    size: int
+from posesyn_core.values.places import EncodedImage as EncodedImage
+from posesyn_core.values.places import FileSlice as FileSlice
+from posesyn_core.values.places import Url as Url
 
 
 @frozen
@@ -77,7 +70,7 @@ class Detected:
 class Sample:
     """One person in one image, with what a data set says of them.
 
-    ``id`` is stable across runs: "data set/split/person". ``image`` is a path, or the encoded bytes themselves;
+    ``id`` is stable across runs: "data set/split/person". ``image`` is a path, an address, or the encoded bytes;
     :func:`posesyn_core.files.images.load_image` decodes it.
     2D keypoints stay in the data set's own ``joint_set`` (a name in :mod:`posesyn_core.geometry.skeletons`); a joint
     without a label has confidence 0. ``joints3d``, ``keypoints3d`` and ``smpl`` are ground truth and present only where
@@ -88,7 +81,7 @@ class Sample:
     """
 
     id: str
-    image: Path | bytes
+    image: EncodedImage
     box: FloatArray = array((4,), "person box x0, y0, x1, y1, pixels")
     joint_set: str  # type: ignore[misc]  # mypy takes array() for a default
     keypoints2d: FloatArray = array(("J", 2), "labelled 2D joints, pixels of the full image")
@@ -265,7 +258,7 @@ class LabelledFrame:
     """
 
     id: str
-    image: Path | bytes
+    image: EncodedImage
     box: FloatArray = array((4,), "person box x0, y0, x1, y1, pixels")
     joints2d: FloatArray = array(("J", 2), "joints, pixels of the full image")
     confidence: FloatArray = array(("J",), "1 = labelled, 0 = unknown")

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files.locating import Pictures, in_order
+from posesyn_core.files import remote
+from posesyn_core.files.locating import Pictures, PicturesAt, in_order
 from posesyn_core.files.paths import existing_file
 from posesyn_core.files.reading import read_json, reason_of
 from posesyn_core.files.sniffing import head_of
@@ -61,8 +62,11 @@ def _first_character(path: Path) -> str:
     return head.decode(encoding, "replace").lstrip()[:1]
 
 
-def find_images(root: Path, given: str, names: Iterable[str], *, follow_links: bool = False) -> Pictures:
-    """The pictures in the image folder: ``given`` (below ``root``), else the first of ``names``, else ``root``."""
+def find_images(root: Path, given: str, names: Iterable[str], *, follow_links: bool = False) -> Pictures | PicturesAt:
+    """The pictures in the image folder: ``given`` (below ``root``, or at an address), else the first of ``names``,
+    else ``root``."""
+    if remote.is_url(given):
+        return PicturesAt(remote.base_of(given))
     if given and not (root / given).is_dir():
         raise UserError(f"the image folder {str(root / given)!r} does not exist; check the option 'images'")
     folder = given or next((name for name in names if (root / name).is_dir()), "")

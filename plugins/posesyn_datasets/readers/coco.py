@@ -16,7 +16,7 @@ from attrs import NOTHING, define, field, frozen
 
 from posesyn_core import SampleError, UserError, option
 from posesyn_core.contracts.options import follow_links
-from posesyn_core.files.locating import Pictures
+from posesyn_core.files.locating import Pictures, PicturesAt
 from posesyn_core.geometry.boxes import check_box, joint_boxes
 from posesyn_core.geometry.naming import Naming, naming, unnamed
 from posesyn_core.geometry.skeletons import COCO17
@@ -52,7 +52,10 @@ class CocoConfig:
     root: Path = option(NOTHING, "folder of the data set")
     split: str = option("train2017", "which annotations: train2017, val2017, ...; part of the sample ids")
     annotations: str = option("", "annotation file below root; empty = annotations/person_keypoints_<split>.json")
-    images: str = option("", "image folder below root; empty = <split>, images/<split>, images, or root itself")
+    images: str = option(
+        "",
+        "image folder below root, or its address (s3://...); empty = <split>, images/<split>, images, or root",
+    )
     joint_set: str = option("", "joint set of the file; empty = told by the names of its joints, coco17 without names")
     pixels: Convention = pixels("upright")
     follow_links: bool = follow_links()
@@ -126,7 +129,7 @@ class CocoReader:
         return read_document(self._file, self.config.joint_set)
 
     @cached_property
-    def _pictures(self) -> Pictures:
+    def _pictures(self) -> Pictures | PicturesAt:
         config = self.config
         names = [config.split, f"images/{config.split}", "images"]
         return find_images(config.root, config.images, names, follow_links=config.follow_links)

@@ -34,7 +34,7 @@ from attrs import NOTHING, define
 from posesyn_core import option
 from posesyn_core.contracts.options import follow_links
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files.locating import Pictures
+from posesyn_core.files.locating import Pictures, PicturesAt
 from posesyn_core.geometry.boxes import check_box, joint_boxes
 from posesyn_core.geometry.skeletons import JOINT_SETS
 from posesyn_core.values import Camera, Sample, SampleOrRejection
@@ -67,7 +67,7 @@ class FolderConfig:
 
     root: Path = option(NOTHING, "folder of the data set")
     annotations: str = option("", "keypoint file below root; empty = keypoints.json")
-    images: str = option("", "image folder below root; empty = root itself")
+    images: str = option("", "image folder below root, or its address (s3://...); empty = root itself")
     split: str = option("all", "part of the sample ids: folder/<split>/<image>-<person>")
     pixels: Convention = pixels("upright")
     follow_links: bool = follow_links()
@@ -110,7 +110,7 @@ class FolderReader:
         return document
 
     @cached_property
-    def _pictures(self) -> Pictures:
+    def _pictures(self) -> Pictures | PicturesAt:
         return find_images(self.config.root, self.config.images, [], follow_links=self.config.follow_links)
 
     def _sample(self, sample_id: str, entry: Any) -> Sample:

@@ -71,7 +71,7 @@ class Human36mConfig:
     split: Literal["train", "test"] = option("test", "train (S1, S5, S6, S7, S8) or test (S9, S11)")
     annotations: str = option("annotation_body3d/fps50/h36m_{split}.npz", "annotation file below root")
     cameras: str = option("annotation_body3d/cameras.pkl", "camera file below root")
-    images: str = option("", "image folder below root; empty = images, or root itself")
+    images: str = option("", "image folder below root, or its address (s3://...); empty = images, or root itself")
     views: Literal["protocol", "all"] = option(
         "protocol", "cameras: 'protocol' = of the test split only the frontal one (protocol 2), 'all' = all four"
     )

@@ -1,6 +1,6 @@
 """Unlabelled pictures: any folder of them, and DeepFashion (Liu et al., CVPR 2016)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -10,10 +10,19 @@ from posesyn_core import option
 from posesyn_core.components import KeypointEstimator, PersonDetector
 from posesyn_core.contracts.options import follow_links
 from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files import remote
 from posesyn_core.files.locating import PICTURES
-from posesyn_core.values import SampleOrRejection
+from posesyn_core.values import SampleOrRejection, Url
 from posesyn_datasets.readers.annotations import existing_root
-from posesyn_datasets.readers.unlabelled import DETECTOR, LABELLER, Picture, PictureOrRejection, people, sorted_out
+from posesyn_datasets.readers.unlabelled import (
+    DETECTOR,
+    LABELLER,
+    Picture,
+    PictureOrRejection,
+    people,
+    sorted_out,
+    sorted_out_at,
+)
 
 DEEPFASHION_FOLDERS = ("Img/img_highres", "Img/img", "img_highres", "img")
 
@@ -22,10 +31,13 @@ DEEPFASHION_FOLDERS = ("Img/img_highres", "Img/img", "img_highres", "img")
 class ImagesConfig:
     """Which pictures to read; they have no labels: name a ``labeller``, or set ``score.labels``.
 
-    ``root`` is a picture, or a folder of pictures at any depth (.jpg, .png, .webp, .tif, .bmp, .avif).
+    ``root`` is a picture, or a folder of pictures at any depth (.jpg, .png, .webp, .tif, .bmp, .avif), by path or by
+    address: ``s3://bucket/photos``, ``gs://``, ``hf://``, or ``https://`` where the server shows what a folder holds.
     """
 
-    root: Path = option(NOTHING, "a picture, or a folder of pictures at any depth")
+    root: Path | Url = option(
+        NOTHING, "a picture, or a folder of pictures at any depth; a path, or s3://..., https://..."
+    )
     boxes: Path | None = option(
         None, "JSON with the people's boxes by picture (path below root); empty = the whole picture is one person's"
     )
@@ -68,35 +80,46 @@ class ImagesReader:
         yield from people(self.dataset, self._pictures(), self.config.boxes, self.config.detector, self.config.labeller)
 
     def _pictures(self) -> Iterator[PictureOrRejection]:
-        from posesyn_core.files.images import decode_image, read_encoded, upright_size
+        from posesyn_core.files.images import decode_image, load_image, read_encoded, storage_of, upright_size
 
-        folder = self._folder
         yield from self._found[1]
-        for path in self._files:
-            name = path.relative_to(folder).as_posix()
+        for place in self._files:
+            name = place.name if isinstance(place, Url) else place.relative_to(self._folder).as_posix()
             try:
-                encoded = read_encoded(path)
-                yield Picture(name, path, upright_size(encoded), partial(decode_image, encoded))
+                if isinstance(place, Url):  # of which only the beginning is read
+                    yield Picture(name, place, storage_of(place).upright_size, partial(load_image, place))
+                else:
+                    encoded = read_encoded(place)
+                    yield Picture(name, place, upright_size(encoded), partial(decode_image, encoded))
             except SampleError as error:
                 yield f"{self.dataset}/{name}", str(error)
 
-    @property
+    @cached_property
     def _folder(self) -> Path:
-        root = self.config.root.expanduser()
+        root = self._root
         return root.parent if root.is_file() else existing_root(root, self.dataset)
 
+    @property
+    def _root(self) -> Path:
+        assert isinstance(self.config.root, Path)
+        return self.config.root.expanduser()
+
     @cached_property
-    def _found(self) -> tuple[list[Path], list[tuple[str, str]]]:
+    def _found(self) -> tuple[Sequence[Path | Url], list[tuple[str, str]]]:
         """The pictures, and what else is there."""
         config = self.config
-        if config.root.expanduser().is_file():
-            return [config.root.expanduser()], []
+        if isinstance(config.root, Url):
+            if Path(config.root.base).suffix.lower() in PICTURES:
+                return [remote.file_at(config.root.base)], []
+            return sorted_out_at(self.dataset, config.root, PICTURES, "picture")
+        if self._root.is_file():
+            return [self._root], []
         return sorted_out(
             self.dataset, self._folder, PICTURES, "picture", follow_links=config.follow_links, boxes=config.boxes
         )
 
     @property
-    def _files(self) -> list[Path]:
+    def _files(self) -> Sequence[Path | Url]:
         return self._found[0]
 
 
@@ -106,9 +129,9 @@ class DeepFashionReader(ImagesReader):
     def __init__(self, config: DeepFashionConfig) -> None:
         super().__init__(config, "deepfashion")
 
-    @property
+    @cached_property
     def _folder(self) -> Path:
-        root = existing_root(self.config.root, self.dataset)
+        root = existing_root(self._root, self.dataset)
         found = next((root / name for name in DEEPFASHION_FOLDERS if (root / name).is_dir()), None)
         if found is None:
             raise UserError(f"the deepfashion reader misses Img/img in {str(root)!r}; unpack img.zip there")

@@ -18,10 +18,10 @@ from attrs import NOTHING, define, field
 
 from posesyn_core import option
 from posesyn_core.contracts.options import follow_links
-from posesyn_core.files.locating import Pictures
+from posesyn_core.files.locating import Pictures, PicturesAt
 from posesyn_core.geometry.boxes import joint_boxes
 from posesyn_core.geometry.skeletons import LSP14
-from posesyn_core.values import EvaluationProtocol, FloatArray, Sample, SampleOrRejection
+from posesyn_core.values import EvaluationProtocol, FloatArray, Sample, SampleOrRejection, Url
 from posesyn_datasets.readers.annotations import build_each, existing_root, find_images, keypoints
 from posesyn_datasets.readers.checks import Floats, expect_layout, expect_shape
 from posesyn_datasets.readers.foreign import read_mat
@@ -39,7 +39,7 @@ class LspetConfig:
     """
 
     root: Path = option(NOTHING, "folder of the data set, with joints.mat and images")
-    images: str = option("", "image folder below root; empty = images, or root itself")
+    images: str = option("", "image folder below root, or its address (s3://...); empty = images, or root itself")
     follow_links: bool = follow_links()
 
 
@@ -73,7 +73,7 @@ class LspetReader:
         return joints.transpose(2, 0, 1)
 
     @cached_property
-    def _images(self) -> Pictures:
+    def _images(self) -> Pictures | PicturesAt:
         return find_images(self.config.root, self.config.images, ["images"], follow_links=self.config.follow_links)
 
     def _sample(self, sample_id: str, at: int) -> Sample:
@@ -82,7 +82,7 @@ class LspetReader:
         jpeg, png = (self._images.at(f"im{at + 1:05d}{suffix}") for suffix in (".jpg", ".png"))
         return Sample(
             id=sample_id,
-            image=jpeg if jpeg.is_file() else png,
+            image=jpeg if isinstance(jpeg, Url) or jpeg.is_file() else png,
             box=joint_boxes(points, confidence > 0),
             joint_set=LSP14.name,
             keypoints2d=points,

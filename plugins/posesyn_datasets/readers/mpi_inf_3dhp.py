@@ -92,7 +92,7 @@ class MpiInf3dhpConfig:
     split: Literal["train", "test"] = option("test", "train (S1 ... S8) or test (TS1 ... TS6)")
     annotations: str = option("", "annotation file below root; empty = the converter's")
     cameras: str = option("annotations/cameras_{split}.pkl", "camera file below root")
-    images: str = option("", "image folder below root; empty = images, or root itself")
+    images: str = option("", "image folder below root, or its address (s3://...); empty = images, or root itself")
     subjects: tuple[str, ...] = option(
         (), "only these of the split's subjects, as S1 or TS3; empty = all, for which all must be there"
     )

@@ -22,7 +22,7 @@ from posesyn_core import option
 from posesyn_core.contracts.options import follow_links
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.apart import read_apart
-from posesyn_core.files.locating import Pictures
+from posesyn_core.files.locating import Pictures, PicturesAt
 from posesyn_core.files.reading import reading, reason_of
 from posesyn_core.geometry.boxes import joint_boxes
 from posesyn_core.values import FloatArray, Sample, SampleOrRejection
@@ -65,7 +65,7 @@ class MpiiConfig:
     root: Path = option(NOTHING, "folder of the data set")
     split: str = option("train", "which annotations: train, valid, test or trainval; part of the sample ids")
     annotations: str = option("", "annotation file (.json or .mat) below root; empty = the usual places")
-    images: str = option("", "image folder below root; empty = root/images, or root itself")
+    images: str = option("", "image folder below root, or its address (s3://...); empty = root/images, or root itself")
     single_person: bool = option(
         False,
         "only people who stand alone (the paper): listed so in the .mat, or the only one of their image in the JSON",
@@ -121,7 +121,7 @@ class MpiiReader:
         ]
 
     @cached_property
-    def _pictures(self) -> Pictures:
+    def _pictures(self) -> Pictures | PicturesAt:
         return find_images(self.config.root, self.config.images, ["images"], follow_links=self.config.follow_links)
 
     def _sample(self, sample_id: str, entry: Any) -> Sample:

@@ -22,7 +22,7 @@ from attrs import NOTHING, define
 from posesyn_core import option
 from posesyn_core.contracts.options import follow_links
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files.locating import Pictures
+from posesyn_core.files.locating import Pictures, PicturesAt
 from posesyn_core.files.reading import reading
 from posesyn_core.geometry.boxes import check_box
 from posesyn_core.geometry.skeletons import MUCO21
@@ -51,7 +51,7 @@ class MucoConfig:
     """
 
     root: Path = option(NOTHING, "folder of the data set, with MuCo-3DHP.json and unaugmented_set")
-    images: str = option("", "image folder below root; empty = root itself")
+    images: str = option("", "image folder below root, or its address (s3://...); empty = root itself")
     nearest: bool = option(False, "only the person nearest to the camera in every image (as 3DCrowdNet trains)")
     follow_links: bool = follow_links()
 
@@ -126,7 +126,7 @@ def _sample_id(at: int, person: Any, images: dict[Any, Any]) -> str:
     return f"muco/train/{name.parent / name.stem}-{person.get('id', f'entry-{at}')}"
 
 
-def _sample(sample_id: str, person: dict[str, Any], images: dict[Any, Any], pictures: Pictures) -> Sample:
+def _sample(sample_id: str, person: dict[str, Any], images: dict[Any, Any], pictures: Pictures | PicturesAt) -> Sample:
     image = images.get(person["image_id"])
     if image is None:
         raise SampleError(f"the file lists no image with the id {person['image_id']!r}")

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from posesyn_core.errors import SampleError, UserError
-from posesyn_core.files.locating import Pictures
+from posesyn_core.files.locating import Pictures, PicturesAt
 from posesyn_core.files.reading import read_npz
 from posesyn_core.files.unpickle import load_pickle
 from posesyn_core.geometry.boxes import joint_boxes
 from posesyn_core.geometry.skeletons import joint_set
 from posesyn_core.geometry.units import check_person, check_units
-from posesyn_core.values import Camera, Sample, SampleOrRejection
+from posesyn_core.values import Camera, EncodedImage, Sample, SampleOrRejection
 from posesyn_datasets.readers.annotations import build_each, keypoints
 from posesyn_datasets.readers.checks import Floats, expect_keys, expect_shape, pinhole
 
@@ -52,8 +52,8 @@ def read_cameras(path: Path) -> dict[Hashable, Any]:
 
 
 def samples(
-    people: list[Row], cameras: dict[Hashable, Any], camera_of: Callable[[str], Hashable], images: Pictures,
-    joints: str, prefix: str,
+    people: list[Row], cameras: dict[Hashable, Any], camera_of: Callable[[str], Hashable],
+    images: Pictures | PicturesAt, joints: str, prefix: str,
 ) -> Iterator[SampleOrRejection]:  # fmt: skip
     """A sample of every row; ids: ``<prefix>/<image name without suffix>``."""
 
@@ -75,7 +75,7 @@ def _stem(image: str) -> str:
     return str(name.parent / name.stem)
 
 
-def person(sample_id: str, image: Path | bytes, flat: Floats, truth: Floats, camera: Camera, joints: str) -> Sample:
+def person(sample_id: str, image: EncodedImage, flat: Floats, truth: Floats, camera: Camera, joints: str) -> Sample:
     """The sample of one person, boxed about the labelled joints.
 
     ``flat`` (J, 3) are x, y in pixels and confidence, ``truth`` (J, 3) metres in the camera frame, NaN = unknown.

@@ -2,7 +2,8 @@
 
 A phone stores a picture as its sensor stood, and writes beside it how to turn it. Some labelling tools show it turned,
 some don't, and their files rarely say. Where a file gives the picture's width and height, and the turn exchanges them,
-these tell which it was; otherwise an option decides, and such pictures are counted in a warning.
+these tell which it was; otherwise an option decides, and such pictures are counted in a warning. Of pictures at
+addresses the option alone decides: to read the headers of a million would take hours before anything else is done.
 """
 
 import warnings
@@ -16,7 +17,7 @@ from posesyn_core import option
 from posesyn_core.errors import PoseSynWarning, SampleError
 from posesyn_core.files.upright import UPRIGHT, Storage
 from posesyn_core.geometry.skeletons import joint_set
-from posesyn_core.values import Sample
+from posesyn_core.values import Sample, Url
 
 Convention = Literal["upright", "stored"]
 
@@ -26,7 +27,7 @@ def pixels(default: Convention) -> Any:
     return option(
         default,
         "what the labels are pixels of, where the file's image sizes don't tell: pictures turned upright by their EXIF "
-        "orientation, or as they are 'stored'",
+        "orientation, or as they are 'stored' (pictures at addresses: this alone decides)",
     )
 
 
@@ -39,21 +40,21 @@ class LabelledPixels:
 
     convention: Convention
     undecided: int = 0
-    _last: tuple[Path, tuple[Any, Any], Storage | None] = field(init=False, default=(Path(), (None, None), None))
+    _last: tuple[Path | Url, tuple[Any, Any], Storage | None] = field(init=False, default=(Path(), (None, None), None))
 
     def upright(self, sample: Sample, announced: tuple[Any, Any] = (None, None)) -> Sample:
         """The sample with box and joints in pixels of the upright picture.
 
         ``announced`` are the picture's width and height by the annotation file, None where it says nothing.
         """
-        if not isinstance(sample.image, Path):
+        if isinstance(sample.image, bytes) or (isinstance(sample.image, Url) and self.convention == "upright"):
             return sample
         if self._last[:2] != (sample.image, announced):  # the people of a picture follow each other
             self._last = sample.image, announced, self._turn(sample.image, announced)
         storage = self._last[2]
         return sample if storage is None else turned(sample, storage)
 
-    def _turn(self, image: Path, announced: tuple[Any, Any]) -> Storage | None:
+    def _turn(self, image: Path | Url, announced: tuple[Any, Any]) -> Storage | None:
         """How to turn the picture's labels; None if they are as they should be."""
         from posesyn_core.files.images import storage_of  # loads OpenCV
 

@@ -33,12 +33,13 @@ from numpy.typing import ArrayLike
 from posesyn_core.components import KeypointEstimator, PersonDetector
 from posesyn_core.contracts.results import expect
 from posesyn_core.errors import SampleError, UserError
+from posesyn_core.files import remote
 from posesyn_core.files.locating import Pictures, files_below, in_order, links_to_folders
 from posesyn_core.files.paths import existing_file
 from posesyn_core.geometry.boxes import check_box
 from posesyn_core.geometry.skeletons import SMPL24
 from posesyn_core.geometry.tracking import Tracker
-from posesyn_core.values import Detections, Image, Sample, SampleOrRejection
+from posesyn_core.values import Detections, EncodedImage, Image, Sample, SampleOrRejection, Url
 from posesyn_datasets.readers.annotations import build_each, load_json
 
 LOOKED_AT = 8
@@ -63,7 +64,7 @@ class Picture:
     """
 
     name: str
-    image: Path | bytes
+    image: EncodedImage
     size: tuple[int, int]
     pixels: Callable[[], Image]
     film: str = ""
@@ -82,7 +83,7 @@ def sorted_out(
     is nothing else.
     """
     found = in_order(files_below(folder, follow_links=follow_links))
-    strange = f"not read, because its name is no {what}'s ({', '.join(sorted(suffixes))}): convert it, or rename it"
+    strange = _strange(suffixes, what)
     places, read = Pictures(folder, follow_links=follow_links), list[Path]()
     left = [] if follow_links else [(path, UNFOLLOWED) for path in in_order(links_to_folders(folder))]
     for path in found:
@@ -92,15 +93,30 @@ def sorted_out(
                 read.append(path)
             except SampleError as error:
                 left.append((path, str(error)))
-        elif path.suffix.lower() not in BESIDE and not _hidden(path.relative_to(folder)) and path != boxes:
+        elif _told(path.relative_to(folder)) and path != boxes:
             left.append((path, strange))
     if not read and all(reason == strange for _, reason in left):
         raise UserError(f"there is no {what} ({', '.join(sorted(suffixes))}) in the folder {str(folder)!r}")
     return read, [(f"{dataset}/{path.relative_to(folder).as_posix()}", reason) for path, reason in left]
 
 
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+def sorted_out_at(dataset: str, base: Url, suffixes: set[str], what: str) -> tuple[list[Url], list[tuple[str, str]]]:
+    """As :func:`sorted_out`, of what lies below an address."""
+    found = {url.name: url for url in remote.listed(base)}
+    read = [found[name] for name in in_order(found) if found[name].suffix.lower() in suffixes]
+    if not read:
+        raise UserError(f"there is no {what} ({', '.join(sorted(suffixes))}) below {str(base)!r}")
+    left = [name for name in in_order(found) if found[name].suffix.lower() not in suffixes and _told(Path(name))]
+    return read, [(f"{dataset}/{name}", _strange(suffixes, what)) for name in left]
+
+
+def _strange(suffixes: set[str], what: str) -> str:
+    return f"not read, because its name is no {what}'s ({', '.join(sorted(suffixes))}): convert it, or rename it"
+
+
+def _told(path: Path) -> bool:
+    """Whether a file that is not read is worth a word: neither hidden nor what usually lies there."""
+    return path.suffix.lower() not in BESIDE and not any(part.startswith(".") for part in path.parts)
 
 
 def people(

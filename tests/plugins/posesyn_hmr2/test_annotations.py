@@ -11,6 +11,7 @@ import pytest
 
 from posesyn_core.errors import UserError
 from posesyn_core.files.images import encode_png, load_image
+from posesyn_core.files.locating import Pictures
 from posesyn_core.values import Sample
 from posesyn_hmr2.annotations import PersonOrRejection, read_mocap, read_npz, read_shard
 from posesyn_hmr2.joints import PELVIS
@@ -170,7 +171,7 @@ def evaluation_set(path: Path, **changes: Any) -> Path:
 
 def test_an_evaluation_set(tmp_path: Path) -> None:
     (tmp_path / "0.png").write_bytes(PICTURE)
-    good, bad = read_npz(evaluation_set(tmp_path / "e.npz"), tmp_path)
+    good, bad = read_npz(evaluation_set(tmp_path / "e.npz"), Pictures(tmp_path))
     assert isinstance(good, Person)
     np.testing.assert_array_equal(good.extent, [16, 16])
     assert np.flatnonzero(good.keypoints_3d[:, 3] == 0).tolist() == list(range(1, 15))
@@ -184,10 +185,10 @@ def test_an_evaluation_set(tmp_path: Path) -> None:
 
 def test_another_npz_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"e\.npz.*lacks scale"):
-        list(read_npz(evaluation_set(tmp_path / "e.npz", scale=None), tmp_path))
+        list(read_npz(evaluation_set(tmp_path / "e.npz", scale=None), Pictures(tmp_path)))
     (tmp_path / "broken.npz").write_bytes(b"PK no")
     with pytest.raises(UserError, match="broken"):
-        list(read_npz(tmp_path / "broken.npz", tmp_path))
+        list(read_npz(tmp_path / "broken.npz", Pictures(tmp_path)))
 
 
 def test_motion_capture(mocap: Path, tmp_path: Path) -> None:
