@@ -16,7 +16,20 @@ FOLDERS = (ROOT, ROOT / "plugins", ROOT / "engines")
 
 HEAVY = frozenset(
     {
-        *("accelerate", "av", "cdflib", "cv2", "diffusers", "embreex", "h5py", "jinja2", "onnx", "onnxruntime"),
+        *(
+            "accelerate",
+            "aiohttp",
+            "av",
+            "cdflib",
+            "cv2",
+            "diffusers",
+            "embreex",
+            "fsspec",
+            "h5py",
+            "jinja2",
+            "onnx",
+            "onnxruntime",
+        ),
         *(
             "onnxscript",
             "pi_heif",

@@ -72,11 +72,12 @@ def test_both_nodes_work_and_the_table_is_that_of_one_process(
     assert len(done_by(run)) == PARTS
 
 
+@pytest.mark.parametrize("seed", range(4))
 def test_actors_killed_at_random_moments_cost_the_parts_that_they_had(
-    nodes: Any, tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    nodes: Any, tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     monkeypatch.setattr(cluster, "ATTEMPTS", 30)
-    run, chance, kills, stop = started(tmp_path / "run"), random.Random(3), [0], threading.Event()
+    run, chance, kills, stop = started(tmp_path / "run"), random.Random(seed), [0], threading.Event()
 
     def kill() -> None:
         while not stop.wait(chance.uniform(0.5, 1.5)):
@@ -91,14 +92,18 @@ def test_actors_killed_at_random_moments_cost_the_parts_that_they_had(
     executor(nodes).fill(SlowNumbers(run))
     stop.set()
     killer.join()
+    print(f"{kills[0]} actors killed")
     assert kills[0] and files(run) == whole
     assert len(done_by(run)) <= PARTS + kills[0]
 
 
-def test_a_lost_node_costs_the_parts_that_it_had(nodes: Any, tmp_path: Path, whole: dict[str, bytes]) -> None:
+@pytest.mark.parametrize("seed", range(20))
+def test_a_lost_node_costs_the_parts_that_it_had(
+    nodes: Any, tmp_path: Path, whole: dict[str, bytes], seed: int
+) -> None:
     run = started(tmp_path / "run")
     extra = nodes.add_node(num_cpus=1, object_store_memory=100 * 2**20)
-    timer = threading.Timer(2.0, nodes.remove_node, (extra,))
+    timer = threading.Timer(random.Random(seed).uniform(0.2, 4.0), nodes.remove_node, (extra,))
     timer.start()
     executor(nodes).fill(SlowNumbers(run))
     timer.join()
@@ -115,13 +120,17 @@ DRIVE = (
 )
 
 
-def test_a_killed_driver_costs_the_parts_in_flight(nodes: Any, tmp_path: Path, whole: dict[str, bytes]) -> None:
-    run, kills = started(tmp_path / "run"), 0
-    for _ in range(3):
+@pytest.mark.parametrize("seed", range(5))
+def test_a_killed_driver_costs_the_parts_in_flight(
+    nodes: Any, tmp_path: Path, whole: dict[str, bytes], seed: int
+) -> None:
+    run, kills, chance = started(tmp_path / "run"), 0, random.Random(seed)
+    for _ in range(4):
         with subprocess.Popen([sys.executable, "-c", DRIVE, str(run.folder), nodes.address]) as driver:
-            begun, parts = time.monotonic(), len(run.motions.parts())
-            while driver.poll() is None and time.monotonic() < begun + 60 and len(run.motions.parts()) < parts + 4:
-                time.sleep(0.05)
+            begun, parts, more = time.monotonic(), len(run.motions.parts()), chance.randint(0, 5)
+            while driver.poll() is None and time.monotonic() < begun + 60 and len(run.motions.parts()) < parts + more:
+                time.sleep(0.02)
+            time.sleep(chance.uniform(0, 0.2))
             driver.kill()
             kills += 1
     executor(nodes).fill(SlowNumbers(run))
