@@ -33,6 +33,8 @@ from posesyn_core.registry import Registry
 _DISK = {
     errno.ENOSPC: "no space is left on the device",
     errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "a file may not become so large here (see `ulimit -f`)",
+    errno.EIO: "a file could not be written",
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "permission is denied",
 }

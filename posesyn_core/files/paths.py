@@ -14,6 +14,8 @@ from posesyn_core.errors import PoseSynError, SampleError, UserError
 
 LEAST_FREE = 1 << 16
 """Bytes: a disk with fewer is full."""
+_TORCH_WRITER = ("inline_container.cc", "PytorchStreamWriter")
+"""Named by torch's errors when a file can't be written, whyever."""
 _PARTIAL = "posesyn-partial"
 _OURS = re.compile(rf"\..+\.[0-9a-f]{{12}}\.{_PARTIAL}(\.[^.]*)?")
 
@@ -35,16 +37,21 @@ def atomic_path(target: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(target)
     except Exception as error:
-        if not isinstance(error, OSError | PoseSynError) and _disk_is_full(error, target.parent):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from error
+        number = None if isinstance(error, OSError | PoseSynError) else _number_of(error, target.parent)
+        if number is not None:
+            raise OSError(number, os.strerror(number), str(target)) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _disk_is_full(error: Exception, folder: Path) -> bool:
-    """Whether a library that says it in its own way (torch, safetensors, Arrow) could not write for want of space."""
-    return "No space left" in str(error) or shutil.disk_usage(folder).free < LEAST_FREE
+def _number_of(error: Exception, folder: Path) -> int | None:
+    """The number of the system's error behind that of a library which says it in its own way (torch, safetensors,
+    Arrow); None if there is none."""
+    said = (number for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if os.strerror(number) in str(error))
+    full = errno.ENOSPC if shutil.disk_usage(folder).free < LEAST_FREE else None
+    torch = errno.EIO if any(name in str(error) for name in _TORCH_WRITER) else None
+    return next(said, full or torch)
 
 
 @contextmanager

@@ -98,6 +98,6 @@ def _disk(recipe: Recipe, folder: Path) -> Iterator[str]:
     needed, free = disk_bytes(recipe), shutil.disk_usage(place).free
     if free < needed:
         yield (
-            f"the disk of {str(folder)!r} has {free / GB:.1f} GB free, and the run is estimated to write "
-            f"{needed / GB:.1f} GB: make room, choose another --run folder, or mine less (score.hard)"
+            f"the disk of {str(folder)!r} has {free / GB:.3f} GB free, and the run is estimated to write "
+            f"{needed / GB:.3f} GB: make room, choose another --run folder, or mine less (score.hard)"
         )

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -10,10 +11,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from posesyn_core import SampleError, UserError
+from posesyn_core.files.checkpoints import write_checkpoint, write_state_dict
 from posesyn_core.files.paths import atomic_folder, atomic_path, existing_file, inside, remove_partials, write_atomic
 
 
@@ -183,4 +186,24 @@ def test_a_full_disk_is_told_whatever_a_library_says(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 40))
     with pytest.raises(RuntimeError, match="something else"), atomic_path(tmp_path / "weights.pt"):
         raise RuntimeError("something else")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors", ".bin"])
+def test_a_file_that_may_not_become_so_large_is_an_error_of_the_system(tmp_path: Path, suffix: str) -> None:
+    """Quotas and limits of sizes: libraries say so in their own ways, and the user gets a sentence."""
+    path, state = tmp_path / f"a{suffix}", {"a": torch.zeros(1 << 20)}
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+    try:
+        with pytest.raises(OSError, match=r".+") as caught:
+            if suffix == ".pt":
+                write_checkpoint(state, path)
+            elif suffix == ".safetensors":
+                write_state_dict(state, path)
+            else:
+                write_atomic(path, bytes(1 << 21))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.errno in (errno.EFBIG, errno.EIO)
     assert not list(tmp_path.iterdir())

@@ -93,7 +93,7 @@ def test_a_full_disk_is_told(registry: Registry, tmp_path: Path, monkeypatch: py
     recipe = load_recipe(folder_data_set(tmp_path))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 0))
     (fault,) = lacks(recipe, registry, tmp_path / "run")
-    assert "0.0 GB free" in fault
+    assert "0.000 GB free" in fault
 
 
 def test_the_disk_grows_with_clips_and_exports() -> None:
