@@ -53,8 +53,7 @@ class Row:
     the network's picture (B, 3, H, W). ``centre`` is the crop's pixel onto which the box's centre falls, as an offset
     from size / 2: 0 where it is size / 2 itself, -0.5 where it is (size - 1) / 2. ``brings_body`` says that its file
     needs no SMPL body beside it, ``smpl`` that its estimates are bodies at all, ``half`` that converting halves the
-    precision, ``looks_twice`` that its graph is so large that exporting it takes minutes. ``rate`` is the learning rate
-    of the test of training.
+    precision. ``rate`` is the learning rate of the test of training.
     """
 
     name: str
@@ -66,7 +65,6 @@ class Row:
     brings_body: bool = False
     smpl: bool = True
     half: bool = False
-    looks_twice: bool = False
     rate: float = 1e-4
 
 
@@ -114,7 +112,7 @@ ESTIMATORS = [
     Row("crowdnet", ".pth.tar", mirror_crowdnet, centre=0.88, rate=1e-3),  # its boxes lose a pixel on the right
     Row("hmr2", ".ckpt", mirror_hmr2),
     Row("hybrik", ".pth", mirror_hybrik, brings_body=True, rate=1e-3),
-    Row("starter", ".safetensors", mirror_starter, brings_body=True, looks_twice=True, rate=1e-3),
+    Row("starter", ".safetensors", mirror_starter, brings_body=True, rate=1e-3),
     Row(
         "blazepose",
         ".safetensors",
@@ -123,7 +121,6 @@ ESTIMATORS = [
         brings_body=True,
         smpl=False,
         half=True,
-        looks_twice=True,
         rate=3e-3,
     ),
 ]
@@ -471,8 +468,6 @@ DATA = {"mpii": "test_mpii.json", "coco": "test_coco.json"}
 def test_real_pictures_are_ranked_alike_by_eager_torch_and_onnx_runtime(
     row: Row, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if row.looks_twice:
-        pytest.skip("exporting it takes minutes")
     monkeypatch.setenv("POSESYN_CACHE", str(tmp_path / "cache"))
     made(row.name).save(tmp_path / "w.safetensors")
     options = {"name": row.name, **row.options, "weights": str(tmp_path / "w.safetensors"), **body_of(row)}
