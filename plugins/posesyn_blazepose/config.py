@@ -9,7 +9,15 @@ WEIGHTS = (
     "one of MediaPipe's .tflite files (pose_landmark_heavy.tflite of the npm package @mediapipe/pose is most exact; "
     "needs the package tflite), or a .safetensors written here"
 )
+LOOKS = (
+    "how often a person is looked at, each time where the look before says; 0 = three times with heavy, whose last two "
+    "are its own, twice with the others"
+)
 DEVICE = "torch device: cpu, cuda, cuda:1, mps"
+
+
+def _two_or_more(looks: int) -> str | None:
+    return "must be 0, or 2 to 4: the first look finds only where to look next" if looks == 1 else None
 
 
 @frozen
@@ -20,6 +28,7 @@ class BlazePoseConfig:
     first_look: str = option(
         "lite", "what looks first, to say where the second crop lies: 'lite', or 'same' for the estimator's own weights"
     )
+    looks: int = option(0, LOOKS, least=0, most=4, check=_two_or_more)
     device: str = option("cpu", DEVICE)
     keypoint_loss_weight: float = option(4.0, "weight of the 2D joints in the training loss", least=0)
 
@@ -45,6 +54,7 @@ class LabellerConfig:
     """Options of the 2D labeller ``blazepose``."""
 
     weights: str = option("full", WEIGHTS)
+    looks: int = option(0, LOOKS, least=0, most=4, check=_two_or_more)
     device: str = option("cpu", DEVICE)
 
 

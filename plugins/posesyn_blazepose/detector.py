@@ -12,7 +12,7 @@ import torch
 from posesyn_blazepose.config import DetectorConfig
 from posesyn_blazepose.detection import letterboxed, people
 from posesyn_blazepose.detector_network import SIZE
-from posesyn_blazepose.looker import Seen, look_twice
+from posesyn_blazepose.looker import Seen, look_where_told
 from posesyn_blazepose.rois import Floats, square_of_points
 from posesyn_blazepose.weights import load_detector, load_landmarks
 from posesyn_core.values import Detections, Image
@@ -52,7 +52,7 @@ class BlazePoseDetector:
         squares, scores = self._candidates(image)
         if not len(squares):
             return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
-        seen = look_twice((self.first, self.landmarks), [image] * len(squares), squares)
+        seen = look_where_told((self.first, self.landmarks), [image] * len(squares), squares)
         boxes, kept = [], []
         for at in _different(seen, np.flatnonzero(seen.flag >= self.config.min_presence)):
             box = _box(seen, at, image)

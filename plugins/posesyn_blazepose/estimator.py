@@ -1,4 +1,4 @@
-"""BlazePose as a target pose estimator: 33 landmarks, two looks inside one network."""
+"""BlazePose as a target pose estimator: 33 landmarks, all looks inside one network."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from posesyn_blazepose.config import BlazePoseConfig
 from posesyn_blazepose.landmark_training import landmark_loss, landmark_view
-from posesyn_blazepose.looks import FIRST, WIDE, TwoLooks
+from posesyn_blazepose.looks import FIRST, WIDE, Looks
 from posesyn_blazepose.rois import FIRST_MARGIN, Floats, cut, square_of_box
 from posesyn_blazepose.units import learn_in_units
 from posesyn_blazepose.views import Augmentation, draw_crop
-from posesyn_blazepose.weights import load_landmarks, save_network
+from posesyn_blazepose.weights import load_landmarks, save_network, usual_looks
 from posesyn_core.contracts.training import TrainingDefaults
 from posesyn_core.errors import UserError
 from posesyn_core.files.images import load_image
@@ -29,7 +29,7 @@ HIPS = [23, 24]
 
 
 def wide_crop(sample: Sample) -> Prepared:
-    """What the networks of two looks take of a sample: ``images`` (3, 448, 448), RGB in 0..1; the context is its
+    """What the networks of several looks take of a sample: ``images`` (3, 448, 448), RGB in 0..1; the context is its
     square.
 
     SampleError for a bad image or box.
@@ -62,8 +62,9 @@ class BlazePose:
             raise UserError(f"first_look must be 'lite' or 'same', not {config.first_look!r}")
         second = load_landmarks(config.weights)
         first = load_landmarks("lite") if config.first_look == "lite" and config.weights != "random" else second
-        network = TwoLooks(first, second).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network: TwoLooks = network.to(config.device).eval()
+        looks = config.looks or usual_looks(second)
+        network = Looks(first, second, looks).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: Looks = network.to(config.device).eval()
         self.augmentation = Augmentation()
 
     def preprocess(self, sample: Sample) -> Prepared:

@@ -6,9 +6,9 @@ import torch
 from numpy.typing import NDArray
 
 from posesyn_blazepose.config import LabellerConfig
-from posesyn_blazepose.looker import Seen, look_twice, mask_in_picture
+from posesyn_blazepose.looker import Seen, look_where_told, mask_in_picture
 from posesyn_blazepose.rois import FIRST_MARGIN, square_of_box
-from posesyn_blazepose.weights import load_landmarks
+from posesyn_blazepose.weights import load_landmarks, usual_looks
 from posesyn_core.files.images import load_image
 from posesyn_core.geometry.boxes import check_box
 from posesyn_core.geometry.skeletons import BLAZEPOSE33
@@ -24,6 +24,7 @@ class BlazePoseLabeller:
         """UserError if the weights can't be loaded."""
         self.network = load_landmarks(config.weights).to(config.device)
         self.first = load_landmarks("lite").to(config.device)
+        self.looks = config.looks or usual_looks(self.network)
         for network in (self.network, self.first):
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -48,4 +49,5 @@ class BlazePoseLabeller:
         for image, sample in zip(images, samples, strict=True):
             check_box(sample.box, image.shape[1], image.shape[0])
             boxes.append(sample.box)
-        return look_twice((self.first, self.network), images, square_of_box(boxes, FIRST_MARGIN), masks=masks)
+        networks = [self.first] + [self.network] * (self.looks - 1)
+        return look_where_told(networks, images, square_of_box(boxes, FIRST_MARGIN), masks=masks)

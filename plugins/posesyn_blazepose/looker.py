@@ -75,12 +75,13 @@ def look(network: LandmarkNetwork, images: Sequence[Image], rois: Floats, *, mas
     return _in_picture(said_all, rois)
 
 
-def look_twice(
-    networks: tuple[LandmarkNetwork, LandmarkNetwork], images: Sequence[Image], rois: Floats, *, masks: bool = False
+def look_where_told(
+    networks: Sequence[LandmarkNetwork], images: Sequence[Image], rois: Floats, *, masks: bool = False
 ) -> Seen:
-    """Look with the first network, then with the second where the first one says."""
-    first = look(networks[0], images, rois)
-    return look(networks[1], images, guarded(rois, first.next), masks=masks)
+    """Look with the first network, then with each of the others where the one before says."""
+    for network in networks[:-1]:
+        rois = guarded(rois, look(network, images, rois).next)
+    return look(networks[-1], images, rois, masks=masks)
 
 
 def _in_picture(said: dict[str, NDArray[np.float32]], rois: Floats) -> Seen:

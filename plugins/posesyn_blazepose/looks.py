@@ -1,4 +1,4 @@
-"""Two looks at a person inside one exported network: the second crop is cut where the first look says.
+"""Several looks at a person inside one exported network: each crop is cut where the look before says.
 
 The network gets a wide crop about the person. Squares are tensors (B, 4) in pixels of that: x and y of the centre,
 side, clockwise rotation (see ``posesyn_blazepose.rois``, whose arithmetic this is in torch, without any choice that
@@ -88,12 +88,13 @@ class Told(nn.Module):
         return {"points": points, "world": torch.cat([upright, world[:, :POSE, 2:]], -1), "confidence": confidence}
 
 
-class TwoLooks(nn.Module):
-    """Two landmark networks, the second of which looks where the first one says."""
+class Looks(nn.Module):
+    """Two landmark networks, the second of which looks where the first one says, or once more where it says itself."""
 
-    def __init__(self, first: LandmarkNetwork, second: LandmarkNetwork) -> None:
+    def __init__(self, first: LandmarkNetwork, second: LandmarkNetwork, looks: int = 2) -> None:
+        """``looks``, 2 or more: those of both together."""
         super().__init__()
-        self.first, self.second = first, second
+        self.first, self.second, self.looks = first, second, looks
         self.cropper, self.aim, self.told = Cropper(), Aim(), Told()
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
@@ -102,6 +103,9 @@ class TwoLooks(nn.Module):
         squares = first_square(images)
         first = self.first(self.cropper(images, squares), heatmaps=False)
         squares = self.aim(first["landmarks"], squares)
+        for _ in range(self.looks - 2):
+            again = self.second(self.cropper(images, squares), heatmaps=False)
+            squares = self.aim(again["landmarks"], squares)
         second = self.second(self.cropper(images, squares))
         landmarks = refined(second["landmarks"], second["heatmaps"])
         return {**self.told(landmarks, second["world"], squares), "flag": second["flag"]}
