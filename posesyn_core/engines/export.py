@@ -113,7 +113,7 @@ def _program(
                 optimize=False,
                 verbose=False,
             )
-            _simplify(program.model, folding=precision != "bf16")
+            _simplify(program.model, precision)
             return program
     except Exception as error:  # whatever torch's exporters raise, the network is what they can't take
         raise UserError(f"the network {module.name!r} can't be exported to ONNX: {_cause(error)}; {REMEDY}") from error
@@ -128,50 +128,34 @@ def _set_versions(model: Any, name: str, onnx: OnnxVersion) -> None:
         model.ir_version = onnx.ir
 
 
-def _simplify(model: Any, folding: bool) -> None:
-    """Take out of a graph what needs not be computed; with ``folding``, what convolutions can do along with it, too.
+def _simplify(model: Any, precision: str) -> None:
+    """Take out of a graph what needs not be computed: the exporter's own optimiser without one of its rules.
 
-    The steps of the exporter's own optimiser without one of its rules, which compares all slices of a graph with each
-    other: minutes for a network of a thousand small operators. Folded batch norms would make float32 of bfloat16
-    weights.
+    That rule compares all slices of a graph with each other, which takes minutes in a network of a thousand small
+    operators, and spares nothing but the second of two slices.
     """
-    from onnx_ir.passes import common as passes
+    from onnx_ir.passes import Sequential, common
     from onnxscript import optimizer, rewriter
-    from onnxscript.rewriter.rules import common as rules
+    from onnxscript.rewriter.rules.common import slice_split_rule
 
-    fold = [
-        rules.normalize_pad_format_conv_rule, rules.fuse_pad_into_conv_rule, rules.fuse_batchnorm_into_conv_rule,
-        rules.fuse_batchnorm_into_conv_transpose_rule, rules.fuse_batchnorm_into_gemm_rule,
-    ]  # fmt: skip
-    for _ in range(2):
+    if precision == "bf16":  # the rules fold batch norms, and make float32 of bfloat16 weights
         optimizer.fold_constants(model)
-        if folding:
-            rewriter.rewrite(model, [*_tidying(), *fold])
-    for step in (
-        passes.RemoveUnusedNodesPass(), passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
-        passes.DeduplicateInitializersPass(), passes.CommonSubexpressionEliminationPass(), passes.NameFixPass(),
-    ):  # fmt: skip
-        step(model)
-
-
-def _tidying() -> list[Any]:
-    """Rules that leave out operators without effect and join those that follow each other."""
-    from onnxscript.rewriter.rules import common as rules
-
-    nothing = [
-        rules.add_0_rule, rules.sub_0_rule, rules.mul_by_1_rule, rules.div_by_1_rule, rules.dropout_zero_rule,
-        rules.dropout_inference_rule, rules.no_op_cast_rule, rules.no_op_expand_rule, rules.no_op_transpose_rule,
-        rules.collapse_slice_rule, rules.collapse_slice2_rule, rules.no_op_static_scatter_nd_rule,
-        rules.no_op_dynamic_scatter_nd_rule,
-    ]  # fmt: skip
-    joined = [
-        rules.cast_cast_rule, rules.reshape_reshape_rule, rules.transpose_transpose_rule, rules.flatten_to_reshape_rule,
-        rules.unsqueeze_unsqueeze_rule, rules.squeeze_reshape_1d_rule, rules.materialize_reshape_shape_rule,
-        rules.one_reshape_matmul_reshape_rule, rules.two_reshapes_matmul_reshape_rule, rules.min_min_rule,
-        rules.max_max_rule, rules.min_max_rule, rules.max_min_rule, rules.successive_clip_rule,
-        rules.successive_relu_rule, rules.successive_clip_relu_rule, rules.successive_relu_clip_rule,
-    ]  # fmt: skip
-    return [*nothing, *joined]
+        optimizer.remove_unused_nodes(model)
+        return
+    rules = [rule for rule in rewriter._DEFAULT_REWRITE_RULES if rule is not slice_split_rule]
+    optimizer.inline(model)
+    for _ in range(2):
+        optimizer.fold_constants(model, onnx_shape_inference=True)
+        rewriter.rewrite(model, rules)
+    Sequential(
+        common.RemoveUnusedNodesPass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.LiftSubgraphInitializersToMainGraphPass(),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.OutputFixPass(),
+        common.NameFixPass(),
+    )(model)
 
 
 REMEDY = "run it with engine 'torch' or 'compile', or rewrite that part of its forward"

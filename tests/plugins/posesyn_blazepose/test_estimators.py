@@ -9,6 +9,8 @@ import pytest
 import torch
 from attrs import evolve
 
+from posesyn_blazepose.config import BlazePoseConfig
+from posesyn_blazepose.estimator import BlazePose
 from posesyn_blazepose.network import SIZES, LandmarkNetwork
 from posesyn_blazepose.weights import usual_looks
 from posesyn_core.components import Kind, TrainableEstimator
@@ -120,18 +122,15 @@ def test_training_leaves_the_starters_eyes_alone(registry: Registry) -> None:
 def test_a_person_is_looked_at_as_often_as_told(registry: Registry) -> None:
     """Each look at a square of its own; heavy looks three times unless told otherwise."""
     for looks in (2, 3):
-        estimator = make(registry, "blazepose", looks=looks)
-        squares = []
-        estimator.network.cropper.register_forward_hook(
-            lambda _m, given, _said, squares=squares: squares.append(given[1])
-        )  # type: ignore[union-attr]
+        estimator, squares = BlazePose(BlazePoseConfig(looks=looks)), list[torch.Tensor]()
+        estimator.network.cropper.register_forward_hook(lambda _m, given, _said, kept=squares: kept.append(given[1]))
         estimates(estimator, list(people(1)))
         assert len({tuple(square[0].tolist()) for square in squares}) == looks
     assert usual_looks(LandmarkNetwork(SIZES["heavy"])) == 3 and usual_looks(LandmarkNetwork(SIZES["full"])) == 2
 
 
 def test_a_single_look_is_refused(registry: Registry) -> None:
-    with pytest.raises(UserError, match="looks must be 0, or 2 to 4"):
+    with pytest.raises(UserError, match="'looks' must be 0, or 2 to 4"):
         make(registry, "blazepose", looks=1)
 
 
