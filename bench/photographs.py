@@ -7,6 +7,8 @@ right shoulder - left hip) of people of whom all four are labelled. The 3D error
 middle of the hips. Then the people whom the detector finds in `data/photos` are counted.
 
     python bench/photographs.py [--estimators blazepose starter] [--heavy pose_landmark_heavy.tflite] [--photos FOLDER]
+
+``--starter WEIGHTS.safetensors ...`` measures fine-tuned starters, too.
 """
 
 import argparse
@@ -119,6 +121,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--estimators", nargs="*", default=["blazepose", "starter"])
     parser.add_argument("--heavy", help="pose_landmark_heavy.tflite, to measure it too")
+    parser.add_argument("--starter", nargs="*", default=[], help="weights of fine-tuned starters, to measure them too")
     parser.add_argument("--images", type=Path, default=SHARED / "data/images")
     parser.add_argument("--photos", type=Path, default=SHARED / "data/photos")
     options = parser.parse_args()
@@ -128,6 +131,7 @@ def main() -> None:
     named: dict[str, tuple[str, dict[str, str]]] = {name: (name, {}) for name in options.estimators}
     if options.heavy:
         named["blazepose (heavy)"] = ("blazepose", {"weights": options.heavy})
+    named |= {f"starter ({weights})": ("starter", {"weights": weights}) for weights in options.starter}
     for title, (name, settings) in named.items():
         estimator = registry.create(Kind.ESTIMATOR, name, settings, "photographs")
         batches = [[person.sample for person in persons[at : at + 8]] for at in range(0, len(persons), 8)]
