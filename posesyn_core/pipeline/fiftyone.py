@@ -27,11 +27,14 @@ from numpy.typing import NDArray
 from posesyn_core.errors import SampleError
 from posesyn_core.files.images import read_encoded, upright_size
 from posesyn_core.files.paths import atomic_path, write_atomic
+from posesyn_core.geometry import skeletons
 from posesyn_core.geometry.joints import known_joints
 from posesyn_core.pipeline.run import FilteredFrame, Run
 from posesyn_core.values import EncodedImage, FloatArray, ScoredSample
 
 METADATA, SAMPLES, DATA = "metadata.json", "samples.json", "data"
+SKELETONS = ("labels", "predictions")
+"""The fields that hold skeletons."""
 PHOTOGRAPHS, FRAMES, UNREADABLE = "photographs", "frames", "unreadable"
 Size = tuple[int, int]
 Entry = dict[str, Any]
@@ -45,6 +48,7 @@ def export_fiftyone(run: Run, folder: Path | None = None) -> dict[str, int]:
     run.require("score")
     folder = (folder or run.folder / "fiftyone").absolute()
     counts: Counter[str] = Counter()
+    joint_sets: dict[str, set[str]] = {field: set() for field in SKELETONS}
     with atomic_path(folder / SAMPLES) as temporary, temporary.open("w", encoding="utf-8") as document:
         document.write('{"samples": [')
         separator = "\n"
@@ -53,11 +57,23 @@ def export_fiftyone(run: Run, folder: Path | None = None) -> dict[str, int]:
             if entry is not None:
                 document.write(separator + json.dumps(entry))
                 separator = ",\n"
+                for field, found in joint_sets.items():
+                    found.update(keypoint["label"] for keypoint in entry[field]["keypoints"])
         document.write("\n]}\n")
     description = f"PoseSyn run {run.recipe.name!r}: photographs with the estimator's errors, and synthesised frames"
-    metadata = {"name": run.recipe.name, "media_type": "image", "info": {"description": description}}
+    info = {"description": description, "skeletons": _skeletons(joint_sets)}
+    metadata = {"name": run.recipe.name, "media_type": "image", "info": info}
     write_atomic(folder / METADATA, json.dumps(metadata, indent=1) + "\n")
     return {kind: counts[kind] for kind in (PHOTOGRAPHS, FRAMES, UNREADABLE)}
+
+
+def _skeletons(joint_sets: Mapping[str, set[str]]) -> dict[str, Entry]:
+    """The bones of the fields that hold one joint set alone, as FiftyOne draws them."""
+    sets = {field: skeletons.joint_set(*found) for field, found in joint_sets.items() if len(found) == 1}
+    return {
+        field: {"labels": list(found.joints), "edges": [list(bone) for bone in found.bones]}
+        for field, found in sets.items()
+    }
 
 
 def _entries(run: Run, folder: Path) -> Iterator[tuple[str, Entry | None]]:

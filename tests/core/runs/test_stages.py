@@ -97,7 +97,12 @@ def test_a_run_can_be_browsed_in_fiftyone(finished: Run, tmp_path: Path) -> None
     counts = export_fiftyone(finished, tmp_path / "fiftyone")
     frames = finished.require("filter")["kept"]
     assert counts == {"photographs": 6, "frames": frames, "unreadable": 0}
-    assert json.loads((tmp_path / "fiftyone" / "metadata.json").read_text())["media_type"] == "image"
+    metadata = json.loads((tmp_path / "fiftyone" / "metadata.json").read_text())
+    smpl = skeletons.joint_set("smpl24")
+    assert metadata["media_type"] == "image"
+    for field in ("labels", "predictions"):
+        drawn = metadata["info"]["skeletons"][field]
+        assert drawn["labels"] == list(smpl.joints) and drawn["edges"] == [list(bone) for bone in smpl.bones]
     samples = json.loads((tmp_path / "fiftyone" / "samples.json").read_text())["samples"]
     assert len(samples) == 6 + frames
     for sample in samples:
