@@ -7,7 +7,7 @@ import numpy as np
 from attrs import frozen
 
 from posesyn_core.drawing.sheets import Overlay
-from posesyn_core.drawing.skeletons import Colour, draw_skeleton
+from posesyn_core.drawing.skeletons import Colour, draw_skeleton, unseen_joints
 from posesyn_core.files.images import load_image
 from posesyn_core.values import EncodedImage, FloatArray, Image
 
@@ -38,7 +38,13 @@ def everybody(image: EncodedImage, members: Sequence[Member], side: int) -> Imag
         colour = COLOURS[number % len(COLOURS)]
         skeleton = member.skeleton
         drawn = draw_skeleton(
-            drawn, skeleton.joints2d * scale, skeleton.joint_set, skeleton.visible, colours=(colour,) * 3, thickness=2
+            drawn,
+            skeleton.joints2d * scale,
+            skeleton.joint_set,
+            skeleton.visible,
+            colours=(colour,) * 3,
+            thickness=2,
+            unseen=unseen_joints(skeleton.joints2d, whole.shape),
         )
         drawn = _boxed(drawn, member.box * scale, member.text, colour)
     return drawn

@@ -8,7 +8,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from posesyn_core.drawing.skeletons import LEFT, MIDDLE, RIGHT, Colour, draw_skeleton
+from posesyn_core.drawing.skeletons import LEFT, MIDDLE, RIGHT, Colour, draw_skeleton, unseen_joints
 from posesyn_core.errors import SampleError
 from posesyn_core.files.images import load_image
 from posesyn_core.geometry.crops import apply_affine, crop
@@ -40,10 +40,12 @@ class Overlay:
 
 def tile(of: Sample | LabelledFrame, overlays: Sequence[Overlay], side: int) -> Image:
     """The person's square crop (side, side, 3) with ``overlays``. SampleError if the image can't be read."""
-    image, to_crop = crop(load_image(of.image), of.box, side, MARGIN)
+    whole = load_image(of.image)
+    image, to_crop = crop(whole, of.box, side, MARGIN)
     for overlay in overlays:
         joints = apply_affine(to_crop, overlay.joints2d)
-        image = draw_skeleton(image, joints, overlay.joint_set, overlay.visible, colours=overlay.colours)
+        unseen = unseen_joints(overlay.joints2d, whole.shape)
+        image = draw_skeleton(image, joints, overlay.joint_set, overlay.visible, colours=overlay.colours, unseen=unseen)
     return image
 
 

@@ -12,6 +12,10 @@ LEFT: Colour = (64, 132, 255)
 RIGHT: Colour = (255, 112, 48)
 MIDDLE: Colour = (96, 208, 112)
 
+SURE = 0.5
+"""The confidence from which a joint that an estimator tells is drawn as one that it sees."""
+FAINT = 0.35
+"""How opaque bones are whose joints nobody sees."""
 _SUBPIXEL_BITS = 4
 _SUBPIXEL = 1 << _SUBPIXEL_BITS
 
@@ -24,12 +28,14 @@ def draw_skeleton(
     *,
     colours: tuple[Colour, Colour, Colour] = (LEFT, RIGHT, MIDDLE),
     thickness: int | None = None,
+    unseen: NDArray[np.bool_] | None = None,
 ) -> Image:
     """A copy of ``image`` with the skeleton drawn on it.
 
     ``joints2d`` (J, 2) are pixels in the order of ``joint_set``; joints that are not ``visible`` (J,) or not finite
     are left out with their bones. ``colours`` are those of the person's left, right and middle joints; a bone has the
-    colour of its outer end. ``thickness`` in pixels follows the image's size unless given.
+    colour of its outer end. ``thickness`` in pixels follows the image's size unless given. Joints that are
+    ``unseen`` (J,) have no disc, and the bones that end there are faint.
     """
     joints = skeletons.joint_set(joint_set)
     points = np.asarray(joints2d, np.float64)
@@ -42,13 +48,31 @@ def draw_skeleton(
     fixed = np.round(np.clip(np.where(shown[:, None], points, 0), -reach, reach) * _SUBPIXEL).astype(int)
     thickness = thickness or max(2, round(max(image.shape) / 250))
     colour = [colour_of(name, colours) for name in joints.joints]
+    guessed = np.zeros(len(joints), bool) if unseen is None else unseen
+    bones = [(parent, child) for parent, child in joints.bones if shown[parent] and shown[child]]
     drawn = image.copy()
-    for parent, child in joints.bones:
-        if shown[parent] and shown[child]:
-            cv2.line(drawn, fixed[parent], fixed[child], colour[child], thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
-    for at in np.flatnonzero(shown):
+    for faint in (True, False):
+        for parent, child in bones:
+            if (guessed[parent] or guessed[child]) == faint:
+                cv2.line(drawn, fixed[parent], fixed[child], colour[child], thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+        if faint and guessed.any():
+            drawn = cv2.addWeighted(drawn, FAINT, image, 1 - FAINT, 0)
+    for at in np.flatnonzero(shown & ~guessed):
         cv2.circle(drawn, fixed[at], thickness * _SUBPIXEL, colour[at], -1, cv2.LINE_AA, _SUBPIXEL_BITS)
     return drawn
+
+
+def unseen_joints(
+    joints2d: ArrayLike, extent: tuple[int, ...], confidence: NDArray[np.floating] | None = None
+) -> NDArray[np.bool_]:
+    """(J,) which joints (J, 2) lie outside a picture of ``extent`` (height, width, ...), or are less sure than
+    ``SURE``; none of those that are not known at all."""
+    points = np.asarray(joints2d, np.float64)
+    inside = ((points >= 0) & (points < [extent[1], extent[0]])).all(-1)
+    known = np.isfinite(points).all(-1)
+    if confidence is None:
+        return np.asarray(known & ~inside)
+    return np.asarray(known & (confidence > 0) & (~inside | (confidence < SURE)))
 
 
 LEGEND_ROOM = 240
@@ -66,14 +90,17 @@ def draw_number(image: Image, number: int, box: ArrayLike) -> None:
     cv2.putText(image, text, (x + 3, y + height + 4), _FONT, scale, _WHITE, 1, cv2.LINE_AA)
 
 
-def draw_legend(image: Image, caption: str) -> None:
-    """Say which side has which colour, and ``caption``, at the lower left of ``image`` itself, if it has the room."""
+def draw_legend(image: Image, caption: str, *, faint: bool = False) -> None:
+    """Say which side has which colour, ``caption``, and with ``faint`` what faint bones are.
+
+    At the lower left of ``image`` itself, if it has the room.
+    """
     if min(image.shape[:2]) < LEGEND_ROOM:
         return
     scale = max(image.shape) / 2400 + 0.25
     step = cv2.getTextSize("left", _FONT, scale, 1)[0][1]
     top, x = image.shape[0] - 3 * step, step
-    words = [(LEFT, "left"), (RIGHT, "right"), (None, caption)]
+    words = [(LEFT, "left"), (RIGHT, "right"), (None, caption)] + [(None, "faint: not seen")] * faint
     widths = [cv2.getTextSize(word, _FONT, scale, 1)[0][0] + 3 * step for _, word in words]
     _darken(image, 0, top, min(sum(widths) + step, image.shape[1]), 3 * step)
     for (colour, word), width in zip(words, widths, strict=True):

@@ -134,8 +134,7 @@ def _simplify(model: Any, precision: str) -> None:
     That rule compares all slices of a graph with each other, which takes minutes in a network of a thousand small
     operators, and spares nothing but the second of two slices.
     """
-    from onnx_ir.passes import Sequential, common
-    from onnxscript import optimizer, rewriter
+    from onnxscript import ir, optimizer, rewriter
     from onnxscript.rewriter.rules.common import slice_split_rule
 
     if precision == "bf16":  # the rules fold batch norms, and make float32 of bfloat16 weights
@@ -147,7 +146,8 @@ def _simplify(model: Any, precision: str) -> None:
     for _ in range(2):
         optimizer.fold_constants(model, onnx_shape_inference=True)
         rewriter.rewrite(model, rules)
-    Sequential(
+    common = ir.passes.common
+    ir.passes.Sequential(
         common.RemoveUnusedNodesPass(),
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
         common.LiftSubgraphInitializersToMainGraphPass(),

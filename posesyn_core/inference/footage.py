@@ -24,7 +24,7 @@ from posesyn_core.body.formats.writers import WRITERS
 from posesyn_core.body.model import Body, load_body
 from posesyn_core.body.smoothing import smooth_positions, smooth_rotations
 from posesyn_core.components import PersonDetector, PoseEstimator, SplitEstimator
-from posesyn_core.drawing.skeletons import draw_legend, draw_number, draw_skeleton
+from posesyn_core.drawing.skeletons import draw_legend, draw_number, draw_skeleton, unseen_joints
 from posesyn_core.engines.batches import LoadedNetwork
 from posesyn_core.errors import UserError
 from posesyn_core.files.films import decoded, fault, frame_rate, write_film
@@ -284,9 +284,10 @@ def _drawn(film: Film, tracks: Mapping[int, Sequence[Seen]], caption: str) -> It
         drawn = image.copy()
         for one in people.get(at, ()):
             if isinstance(one.result, PoseEstimate):
-                drawn = draw_skeleton(drawn, one.result.joints2d, one.result.joint_set)
+                unseen = unseen_joints(one.result.joints2d, image.shape, one.result.confidence)
+                drawn = draw_skeleton(drawn, one.result.joints2d, one.result.joint_set, unseen=unseen)
             draw_number(drawn, one.track, one.sample.box)
-        draw_legend(drawn, caption)
+        draw_legend(drawn, caption, faint=True)
         yield drawn
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from posesyn_core.body.model import Body
 from posesyn_core.body.render import composite, diffuse, normals, render, vertex_normals, window
-from posesyn_core.drawing.skeletons import draw_skeleton
+from posesyn_core.drawing.skeletons import draw_skeleton, unseen_joints
 from posesyn_core.geometry.arrays import to_tensor
 from posesyn_core.geometry.joints import known_joints
 from posesyn_core.values import FloatArray, Image, PoseEstimate
@@ -34,7 +34,9 @@ def overlay(image: Image, found: Sequence[PoseEstimate], surfaces: Mapping[int, 
     """The picture with skeletons; beside it, if there are ``surfaces`` (by the estimates' ids), with the bodies."""
     drawn = image
     for estimate in found:
-        drawn = draw_skeleton(drawn, estimate.joints2d, estimate.joint_set, known_joints(estimate, 2))
+        unseen = unseen_joints(estimate.joints2d, image.shape, estimate.confidence)
+        known = known_joints(estimate, 2)
+        drawn = draw_skeleton(drawn, estimate.joints2d, estimate.joint_set, known, unseen=unseen)
     if not surfaces:
         return drawn.copy()
     solid, faces = image, body.faces.cpu().numpy()

@@ -22,7 +22,7 @@ from posesyn_core.body.formats.writers import WRITERS
 from posesyn_core.body.model import Body, load_body
 from posesyn_core.components import PersonDetector, PoseEstimator, SplitEstimator
 from posesyn_core.contracts.results import expect
-from posesyn_core.drawing.skeletons import draw_legend, draw_number
+from posesyn_core.drawing.skeletons import draw_legend, draw_number, unseen_joints
 from posesyn_core.engines.batches import LoadedNetwork
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import encode_jpeg, load_image
@@ -231,7 +231,8 @@ def _write(
     if len(picture.people) > 1:
         for number, sample in enumerate(picture.people):
             draw_number(drawn, number, sample.box)
-    draw_legend(drawn, caption)
+    faint = any(unseen_joints(one.joints2d, image.shape, one.confidence).any() for one in found)
+    draw_legend(drawn, caption, faint=faint)
     files: dict[Path, bytes | str] = {Path(f"{base}.overlay.jpg"): encode_jpeg(drawn)}
     if JSON in formats:
         files[Path(f"{base}.json")] = json.dumps(description(picture, image, results)) + "\n"

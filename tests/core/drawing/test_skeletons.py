@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from posesyn_core.drawing.skeletons import LEFT, MIDDLE, RIGHT, draw_skeleton
+from posesyn_core.drawing.skeletons import LEFT, MIDDLE, RIGHT, draw_skeleton, unseen_joints
 
 
 def a_person() -> np.ndarray:
@@ -42,6 +42,21 @@ def test_joints_that_are_no_numbers_or_far_away_do_no_harm() -> None:
     drawn = draw_skeleton(blank, joints, "coco17", thickness=1)
     assert drawn[25, 45].any()
     assert not drawn[:20].any()
+
+
+def test_what_nobody_sees_is_faint() -> None:
+    """Somebody whose left ankle is below the picture's edge, and whose right one is hidden."""
+    blank, joints = np.zeros((200, 200, 3), np.uint8), a_person()
+    joints[15] = (60, 240)
+    confidence = np.ones(17)
+    confidence[16] = 0.2
+    unseen = unseen_joints(joints, blank.shape, confidence)
+    assert np.flatnonzero(unseen).tolist() == [15, 16]
+    drawn = draw_skeleton(blank, joints, "coco17", thickness=4, unseen=unseen)
+    x, y = joints[16].astype(int)
+    assert 0 < drawn[y, x].max() < 0.5 * max(RIGHT)
+    x, y = joints[13].astype(int)
+    assert tuple(drawn[y, x]) == LEFT
 
 
 def test_the_number_of_joints_is_checked() -> None:
