@@ -30,19 +30,20 @@ class BlazePoseLabeller:
 
     def detect(self, samples: Sequence[Sample]) -> list[Keypoints]:
         """The landmarks of the person in each sample's box; confidence = visibility x presence."""
-        seen = self._look([load_image(sample.image) for sample in samples], samples)
-        return [
-            Keypoints(points, visibility * presence)
-            for points, visibility, presence in zip(seen.points, seen.visibility, seen.presence, strict=True)
-        ]
+        return _told(self._look([load_image(sample.image) for sample in samples], samples))
 
     def masks(self, samples: Sequence[Sample]) -> list[FloatArray]:
         """Per sample (H, W): how surely each pixel of its picture shows the person in its box, 0..1."""
+        return [mask for _, mask in self.detect_with_masks(samples)]
+
+    def detect_with_masks(self, samples: Sequence[Sample]) -> list[tuple[Keypoints, FloatArray]]:
+        """Both, of one look."""
         images = [load_image(sample.image) for sample in samples]
         seen = self._look(images, samples, masks=True)
         logits = seen.masks
         assert logits is not None
-        return [mask_in_picture(*one) for one in zip(logits, seen.rois, images, strict=True)]
+        shown = (mask_in_picture(*one) for one in zip(logits, seen.rois, images, strict=True))
+        return list(zip(_told(seen), shown, strict=True))
 
     def _look(self, images: Sequence[Image], samples: Sequence[Sample], *, masks: bool = False) -> Seen:
         boxes: list[NDArray] = []
@@ -51,3 +52,10 @@ class BlazePoseLabeller:
             boxes.append(sample.box)
         networks = [self.first] + [self.network] * (self.looks - 1)
         return look_where_told(networks, images, square_of_box(boxes, FIRST_MARGIN), masks=masks)
+
+
+def _told(seen: Seen) -> list[Keypoints]:
+    return [
+        Keypoints(points, visibility * presence)
+        for points, visibility, presence in zip(seen.points, seen.visibility, seen.presence, strict=True)
+    ]

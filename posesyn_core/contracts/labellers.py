@@ -28,6 +28,10 @@ class KeypointAbilities(Protocol):
         person in its box."""
         ...
 
+    def detect_with_masks(self, samples: Sequence[Sample]) -> list[tuple[Keypoints, np.ndarray]]:
+        """What ``detect`` and ``masks`` say, of one look; the filter ``keypoint_agreement`` asks for it."""
+        ...
+
 
 @runtime_checkable
 class PersonDetector(Protocol):

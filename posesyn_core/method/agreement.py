@@ -4,22 +4,25 @@ A drawn person who moves a limb otherwise than planned poisons the labels, and E
 is trained can be told the label's own 2D joints, or share the fault. So another judge looks at the frame, several
 times: turned so that the labelled trunk is upright (2D estimators are poor at people who lie or hang), mirrored,
 tilted, and as it is. A limb counts as found if the judge sees its joint near enough to the label in one of the looks.
-Joints that the label itself puts behind another part of the body don't count.
+Joints that the label itself puts behind another part of the body don't count. 2D estimators guess where a limb that is
+missing would be; a judge that also tells which pixels show the person (``KeypointAbilities.detect_with_masks``) gives
+that away: the share of the labelled bone that no look has on the person counts as distance.
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from posesyn_core.components import KeypointEstimator
+from posesyn_core.components import KeypointAbilities, KeypointEstimator
 from posesyn_core.contracts.options import option
 from posesyn_core.contracts.results import expect
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.geometry.crops import apply_affine, invert_affine, warp
 from posesyn_core.geometry.skeletons import COCO17, convert, joint_set
-from posesyn_core.values import Image, Keypoints, LabelledFrame, PoseEstimate, Sample, Verdict
+from posesyn_core.values import FloatArray, Image, Keypoints, LabelledFrame, PoseEstimate, Sample, Verdict
 
 Floats = NDArray[np.floating]
 Bools = NDArray[np.bool_]
@@ -36,6 +39,16 @@ PERSON = 1.7
 """Metres: distances are shares of so tall a person, at the scale at which the camera sees this one."""
 TOGETHER = 16
 """Squares that the judge looks at together."""
+ALONG = np.linspace(0.3, 1, 8)
+"""Where along a labelled bone the mask is read: not at its root, which is on the trunk."""
+UPWARDS = {
+    COCO17.joints.index(f"{side}_{end}"): COCO17.joints.index(f"{side}_{root}")
+    for side in ("left", "right")
+    for root, end in (("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"))
+}
+"""The joints at whose bones masks are read, and the bones' roots."""
+LIMIT = 0.14
+"""With it BlazePose, full or heavy, drops 5 % of sound frames of the rendered world or fewer (``bench/RESULTS.md``)."""
 _BONES = (("hip", "knee", 0.08), ("knee", "ankle", 0.05), ("shoulder", "elbow", 0.05), ("elbow", "wrist", 0.04))
 _TRUNK = 0.13
 """Radii of the parts of the body, metres; the trunk's from the middle of the hips to that of the shoulders."""
@@ -49,10 +62,16 @@ class AgreementConfig:
         None, 'the 2D estimator that looks at the frames: "blazepose", or { name = "rtmpose", model = "..." }'
     )
     limit: float = option(
-        0.1,
+        LIMIT,
         "how far a joint may be seen from its label, as a share of a person's height at the scale of the picture",
         above=0,
         threshold="of the height",
+    )
+    mask: float = option(
+        0.3,
+        "what a limb that is not on the person's mask adds to its distance, in the share of it that is not; 0 = masks "
+        "are not asked for",
+        least=0,
     )
     least_confidence: float = option(
         0.0, "joints of which the judge is less sure in a look are not seen in it", least=0, most=1
@@ -70,6 +89,7 @@ class KeypointAgreement:
         if config.judge is None:
             raise UserError('the filter keypoint_agreement needs its key judge: a 2D estimator, such as "blazepose"')
         self.config, self.judge_of = config, config.judge
+        self.masking = hasattr(config.judge, "detect_with_masks") and config.mask > 0
 
     def judge(self, frames: Sequence[LabelledFrame], estimates: Sequence[PoseEstimate]) -> list[Verdict]:
         """One verdict per frame; its error is the distance of the limb that is farthest off, whose name it says."""
@@ -94,36 +114,43 @@ class KeypointAgreement:
             for frame, one in zip(frames, looked, strict=True)
         ]
 
-    def _seen(self, batch: Sequence[Sample]) -> list[Keypoints | None]:
-        """What the judge sees of people; None where it fails, which it does for one alone."""
+    def _seen(self, batch: Sequence[Sample]) -> list[tuple[Keypoints, FloatArray | None] | None]:
+        """What the judge sees of people, and their masks; None where it fails, which it does for one alone."""
         try:
-            return list(expect(self.judge_of.detect(batch), Keypoints, len(batch), self.judge_of.detect))
+            if self.masking:
+                look = cast(KeypointAbilities, self.judge_of).detect_with_masks
+                return list(expect(look(batch), tuple, len(batch), look))
+            found = expect(self.judge_of.detect(batch), Keypoints, len(batch), self.judge_of.detect)
+            return [(each, None) for each in found]
         except UserError:
             raise
         except Exception:  # a plugin's fault with one picture says nothing of the others
             return [None] if len(batch) == 1 else [found for one in batch for found in self._seen([one])]
 
     def _agreement(
-        self, frame: LabelledFrame, looks: "Looks", seen: Sequence[Keypoints | None]
+        self, frame: LabelledFrame, looks: "Looks", seen: Sequence[tuple[Keypoints, FloatArray | None] | None]
     ) -> "Agreement | SampleError":
         points, known = labelled_limbs(frame)
         distances, confidences = np.full((2, len(seen), len(LIMBS)), np.inf)
         confidences[:] = 0
+        shown = np.zeros(len(LIMBS)) if self.masking else np.ones(len(LIMBS))
         for at, found in enumerate(seen):
             if found is not None:
-                where, sure = looks.back(at, found, self.judge_of.joint_set)
+                where, sure = looks.back(at, found[0], self.judge_of.joint_set)
                 off = np.linalg.norm(where - points, axis=-1) / person_height(frame)
                 distances[at] = np.where(sure >= max(self.config.least_confidence, 1e-9), off, np.inf)
                 confidences[at] = sure
+                if found[1] is not None:
+                    shown = np.maximum(shown, on_mask(points, known, looks.matrices[at], found[1]))
         counted = known & ~hidden(frame)
         if not counted.any():
             return SampleError("the label shows no limb that the judge could look at")
-        return Agreement(distances.min(axis=0), confidences.max(axis=0), counted)
+        return Agreement(distances.min(axis=0), confidences.max(axis=0), counted, shown)
 
     def _verdict(self, found: "Agreement | SampleError") -> Verdict:
         if isinstance(found, SampleError):
             return Verdict(False, float("nan"), str(found))
-        distances = np.where(found.counted, found.distances, 0)
+        distances = np.where(found.counted, found.distances + self.config.mask * (1 - found.shown), 0)
         lost = np.flatnonzero(distances > self.config.limit)
         error = float(distances.max())
         if not len(lost):
@@ -135,11 +162,13 @@ class KeypointAgreement:
 @frozen(eq=False)
 class Agreement:
     """Of the 12 joints of :data:`LIMBS`: ``distances`` from the label (shares of a person's height, infinite if not
-    seen), the judge's ``confidences``, and which are ``counted``."""
+    seen), the judge's ``confidences``, which are ``counted``, and the share of each that is ``shown`` on the person's
+    mask in the best look (1 where no mask is told)."""
 
     distances: Floats
     confidences: Floats
     counted: Bools
+    shown: Floats
 
 
 def limb_names() -> tuple[str, ...]:
@@ -151,7 +180,8 @@ def _told(found: Agreement, at: int) -> str:
     name, distance = limb_names()[at], found.distances[at]
     if not np.isfinite(distance):
         return f"{name} (not seen)"
-    return f"{name} ({distance:.2f} of the height off, confidence {found.confidences[at]:.2f})"
+    person = f", {100 * found.shown[at]:.0f} % of it on the person" if found.shown[at] < 1 else ""
+    return f"{name} ({distance:.2f} of the height off, confidence {found.confidences[at]:.2f}{person})"
 
 
 @frozen(eq=False)
@@ -204,6 +234,22 @@ class Looks:
         confident, _ = convert(np.repeat(sure[:, None], 2, axis=1), None, name, COCO17.name)
         limbs = list(LIMBS)
         return where[limbs], np.where(known, confident[:, 0], 0)[limbs]
+
+
+def on_mask(points: Floats, known: Bools, matrix: Floats, mask: FloatArray) -> Floats:
+    """(12,) how surely the mask (H, W) of a look shows the labelled bones that end at the limbs ``points`` (12, 2).
+
+    ``matrix`` (2, 3) leads from the picture to the look. Shoulders and hips, on the trunk, and bones of which a joint
+    is not ``known`` have 1.
+    """
+    ends, roots = ([LIMBS.index(at) for at in side] for side in (UPWARDS, UPWARDS.values()))
+    shares = ALONG[:, None, None]
+    where = np.nan_to_num(apply_affine(matrix, points[roots] + shares * (points[ends] - points[roots])))
+    limit = np.array(mask.shape[::-1]) - 1
+    column, row = np.moveaxis(np.rint(where).clip(0, limit).astype(int), -1, 0)
+    shown = np.ones(len(LIMBS))
+    shown[ends] = np.where(known[ends] & known[roots], mask[row, column].mean(axis=0), 1)
+    return shown
 
 
 def labelled_limbs(frame: LabelledFrame) -> tuple[Floats, Bools]:

@@ -34,6 +34,8 @@ from posesyn_core.recipe import Choice
 from posesyn_core.values import EncodedImage, Image, LabelledFrame
 
 FOLDER = "fidelity"
+LOST = 0.1
+"""Of a person's height: limbs that are seen further from their label are lost."""
 TOGETHER = 8
 """Frames that are in memory at once."""
 Floats = NDArray[np.float64]
@@ -66,7 +68,7 @@ class Fidelity:
     sharpness: float
 
 
-def measure(run: Run, judge: str | Choice, *, every: int = 1, limit: float = AgreementConfig().limit) -> Fidelity:
+def measure(run: Run, judge: str | Choice, *, every: int = 1, limit: float = LOST) -> Fidelity:
     """Look at every ``every``-th frame on disk and keep the figures in the run's folder.
 
     UserError for a run without frames on disk and a judge that is not a 2D estimator.
@@ -74,7 +76,7 @@ def measure(run: Run, judge: str | Choice, *, every: int = 1, limit: float = Agr
     run.require("animate")
     chosen = Choice(judge) if isinstance(judge, str) else judge
     estimator: KeypointEstimator = run.create(Kind.KEYPOINTS, chosen, "judge")
-    looker = KeypointAgreement(AgreementConfig(judge=estimator, limit=limit, looks=1))
+    looker = KeypointAgreement(AgreementConfig(judge=estimator, limit=limit, looks=1, mask=0))
     distances, counted, lost, drifts, sharps = [], [], [], [], []
     for clip in run.clips.values():
         there = [f for f, drawn in zip(labelled_frames(clip), clip.frames, strict=True) if drawn.on_disk][::every]

@@ -157,3 +157,24 @@ def test_a_judge_must_be_named() -> None:
 
 def test_unsure_joints_are_not_seen() -> None:
     assert not filtered(least_confidence=0.95).judge([drawn(person())], [])[0].keep
+
+
+class Masked(Discs):
+    """Knows where every joint would be, and that one picture's half shows nobody."""
+
+    def detect_with_masks(self, samples: Sequence[Sample]) -> list[tuple[Keypoints, np.ndarray]]:
+        masks = [np.ones(load_image(sample.image).shape[:2], np.float32) for sample in samples]
+        for mask, sample in zip(masks, samples, strict=True):
+            if sample.id.startswith("below"):
+                mask[230:] = 0
+        return list(zip(self.detect(samples), masks, strict=True))
+
+
+def test_a_limb_that_is_not_on_the_persons_mask_is_lost() -> None:
+    frames = [evolve(drawn(person()), id=name) for name in ("whole", "below")]
+    kept, dropped = filtered(judge=Masked()).judge(frames, [])
+    assert kept.keep and not dropped.keep
+    assert (
+        "ankle (0.0" in dropped.reason and "% of it on the person" in dropped.reason and "wrist" not in dropped.reason
+    )
+    assert filtered(judge=Masked(), mask=0).judge(frames[1:], [])[0].keep
