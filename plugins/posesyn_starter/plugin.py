@@ -10,6 +10,7 @@ from posesyn_core.cli.running import execute, recipe_options
 from posesyn_core.components import Component, Kind, Licence
 from posesyn_core.contracts.worlds import World
 from posesyn_core.errors import UserError
+from posesyn_core.files.paths import write_atomic
 from posesyn_core.hookspecs import hookimpl
 from posesyn_core.recipe import load_recipe
 from posesyn_core.registry import Registry
@@ -112,7 +113,6 @@ def demo(
 def _draw(registry: Registry, runs: Sequence[Path], target: Path) -> None:
     """The picture of the runs, if there is a row to show: tau may have kept nothing."""
     from posesyn_core.files.images import encode_jpeg
-    from posesyn_core.files.paths import write_atomic
     from posesyn_core.pipeline.run import open_run
     from posesyn_core.report.picture import picture
 
