@@ -48,8 +48,8 @@ class Numbers(Work[str, Motion]):
 UNITS = [(str(i), str(i)) for i in range(23)]
 
 
-def started(folder: Path) -> Run:
-    return create_run(folder, parse_recipe('dataset = "world"'), Registry.empty())
+def started(folder: Path, registry: Registry | None = None) -> Run:
+    return create_run(folder, parse_recipe('dataset = "world"'), registry or Registry.empty())
 
 
 def files(run: Run) -> dict[str, bytes]:

@@ -21,6 +21,7 @@ from posesyn_core.pipeline import cluster
 from posesyn_core.pipeline.cluster import RayExecutor
 from posesyn_core.pipeline.executor import LOCAL, Filled
 from posesyn_core.pipeline.run import Run
+from posesyn_core.registry import Registry
 from tests.core.pipeline.numbers import files, started
 from tests.core.pipeline.slow_numbers import PARTS, SlowNumbers
 from tests.harness.runs import contents, differing
@@ -49,6 +50,11 @@ def executor(nodes: Any) -> RayExecutor:
     return RayExecutor(ExecutorChoice("ray", nodes.address))
 
 
+def made(folder: Path) -> Run:
+    """A run whose components say what an actor takes."""
+    return started(folder, Registry.discover())
+
+
 def done_by(run: Run) -> list[int]:
     """The processes that did parts, one for each time that a part was begun."""
     return [int(path.read_text()) for path in (run.folder / "traces").iterdir()]
@@ -56,7 +62,7 @@ def done_by(run: Run) -> list[int]:
 
 @pytest.fixture
 def whole(tmp_path: Path) -> dict[str, bytes]:
-    run = started(tmp_path / "whole")
+    run = made(tmp_path / "whole")
     LOCAL.fill(SlowNumbers(run))
     return files(run)
 
@@ -64,7 +70,7 @@ def whole(tmp_path: Path) -> dict[str, bytes]:
 def test_both_nodes_work_and_the_table_is_that_of_one_process(
     nodes: Any, tmp_path: Path, whole: dict[str, bytes]
 ) -> None:
-    run = started(tmp_path / "run")
+    run = made(tmp_path / "run")
     assert executor(nodes).fill(SlowNumbers(run)) == Filled(2 * PARTS, PARTS, {"odd": PARTS})
     assert files(run) == whole
     assert len(done_by(run)) == PARTS and len(set(done_by(run))) == 2
@@ -77,7 +83,7 @@ def test_actors_killed_at_random_moments_cost_the_parts_that_they_had(
     nodes: Any, tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     monkeypatch.setattr(cluster, "ATTEMPTS", 30)
-    run, chance, kills, stop = started(tmp_path / "run"), random.Random(seed), [0], threading.Event()
+    run, chance, kills, stop = made(tmp_path / "run"), random.Random(seed), [0], threading.Event()
 
     def kill() -> None:
         while not stop.wait(chance.uniform(0.5, 1.5)):
@@ -101,7 +107,7 @@ def test_actors_killed_at_random_moments_cost_the_parts_that_they_had(
 def test_a_lost_node_costs_the_parts_that_it_had(
     nodes: Any, tmp_path: Path, whole: dict[str, bytes], seed: int
 ) -> None:
-    run = started(tmp_path / "run")
+    run = made(tmp_path / "run")
     extra = nodes.add_node(num_cpus=1, object_store_memory=100 * 2**20)
     timer = threading.Timer(random.Random(seed).uniform(0.2, 4.0), nodes.remove_node, (extra,))
     timer.start()
@@ -124,7 +130,7 @@ DRIVE = (
 def test_a_killed_driver_costs_the_parts_in_flight(
     nodes: Any, tmp_path: Path, whole: dict[str, bytes], seed: int
 ) -> None:
-    run, kills, chance = started(tmp_path / "run"), 0, random.Random(seed)
+    run, kills, chance = made(tmp_path / "run"), 0, random.Random(seed)
     for _ in range(4):
         with subprocess.Popen([sys.executable, "-c", DRIVE, str(run.folder), nodes.address]) as driver:
             begun, parts, more = time.monotonic(), len(run.motions.parts()), chance.randint(0, 5)
@@ -154,9 +160,9 @@ class Refusing(SlowNumbers):
 
 def test_what_fails_again_and_again_is_named_and_a_mistake_is_said_at_once(nodes: Any, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"part \d+ of synthesize failed 5 times .*no room"):
-        executor(nodes).fill(Hopeless(started(tmp_path / "hopeless")))
+        executor(nodes).fill(Hopeless(made(tmp_path / "hopeless")))
     with pytest.raises(UserError, match="there are no weights"):
-        executor(nodes).fill(Refusing(started(tmp_path / "refusing")))
+        executor(nodes).fill(Refusing(made(tmp_path / "refusing")))
 
 
 def test_the_whole_loop_ends_with_the_bytes_of_one_process(
