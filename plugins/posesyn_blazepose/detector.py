@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from posesyn_blazepose.config import DetectorConfig
 from posesyn_blazepose.detection import letterboxed, people
 from posesyn_blazepose.detector_network import SIZE
-from posesyn_blazepose.looker import Seen, look_where_told
+from posesyn_blazepose.looker import Seen, look_where_told, mask_in_picture
 from posesyn_blazepose.rois import Floats, square_of_points
 from posesyn_blazepose.weights import load_detector, load_landmarks
 from posesyn_core.values import Detections, Image
@@ -23,6 +24,8 @@ SAME_PLACE, SAME_SIDE = 0.15, 2.0
 """Squares whose centres are nearer than that share of a side, and of similar size, are one person's before any look."""
 SAME_PERSON = 0.12
 """The mean distance of the landmarks, of a square's side, below which two people are one."""
+PART_OF, SURER = 0.8, 0.2
+"""A person whose mask lies so far within another's, of whom the detector is surer by so much, is part of them."""
 SURE = 0.4
 """Visibility x presence from which a landmark counts for the box."""
 LEAST_SURE = 6
@@ -52,14 +55,12 @@ class BlazePoseDetector:
         squares, scores = self._candidates(image)
         if not len(squares):
             return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
-        seen = look_where_told((self.first, self.landmarks), [image] * len(squares), squares)
-        boxes, kept = [], []
-        for at in _different(seen, np.flatnonzero(seen.flag >= self.config.min_presence)):
-            box = _box(seen, at, image)
-            if box is not None:
-                boxes.append(box)
-                kept.append(scores[at])
-        return Detections(np.array(boxes, np.float32).reshape(-1, 4), np.array(kept, np.float32))
+        seen = look_where_told((self.first, self.landmarks), [image] * len(squares), squares, masks=True)
+        there = _different(seen, np.flatnonzero(seen.flag >= self.config.min_presence))
+        boxes = {at: box for at in there if (box := _box(seen, at, image)) is not None}
+        kept = _whole(seen, list(boxes), scores, image)
+        found = np.array([boxes[at] for at in kept], np.float32).reshape(-1, 4)
+        return Detections(found, scores[kept].astype(np.float32))
 
     def _candidates(self, image: Image) -> tuple[Floats, Floats]:
         """Squares (N, 4) that may show a person, and their scores, surest first; those of the same place left out."""
@@ -111,6 +112,20 @@ def _different(seen: Seen, candidates: np.ndarray) -> list[int]:
         sides = [min(seen.rois[at, 2], seen.rois[k, 2]) for k in kept]
         if all(distance >= SAME_PERSON * side for distance, side in zip(apart, sides, strict=True)):
             kept.append(int(at))
+    return kept
+
+
+def _whole(seen: Seen, candidates: list[int], scores: Floats, image: Image) -> list[int]:
+    """Those of the candidates (surest first) that are no part of another: a bent knee alone may pass for a person."""
+    kept: list[int] = []
+    masks: list[NDArray[np.bool_]] = []
+    for at in candidates:
+        assert seen.masks is not None
+        mask = mask_in_picture(seen.masks[at], seen.rois[at], image) > 0.5
+        surer = [other for k, other in zip(kept, masks, strict=True) if scores[k] > scores[at] + SURER]
+        if all((mask & other).sum() < PART_OF * mask.sum() for other in surer if mask.any()):
+            kept.append(at)
+            masks.append(mask)
     return kept
 
 

@@ -103,7 +103,7 @@ def _program(
             exported = torch.export.export(
                 network, example, dynamic_shapes=(tuple({0: batch} for _ in example),), strict=True
             )
-            program = torch.onnx.export(
+            program: Any = torch.onnx.export(
                 exported,
                 dynamo=True,
                 input_names=list(module.example),

@@ -13,6 +13,8 @@ from posesyn_core.registry import Registry
 from posesyn_core.values import Sample
 from tests.tiny import people
 
+PHOTOGRAPHS = Path(__file__).parents[3] / "examples/photographs"
+
 
 @pytest.fixture(scope="module")
 def registry() -> Registry:
@@ -30,6 +32,15 @@ def test_everybody_in_a_photograph_is_found_once(
     assert (found.boxes[:, 2:] > found.boxes[:, :2]).all()
     assert (found.boxes >= 0).all() and (found.boxes[:, 2:] <= image.shape[1::-1]).all()
     assert list(found.scores) == sorted(found.scores, reverse=True)
+
+
+@pytest.mark.parametrize("photo", ["balancing", "starting"])
+def test_a_bent_knee_is_not_somebody_else(registry: Registry, photo: str) -> None:
+    """Seen in parts of the picture, limbs of whoever crouches or stretches pass for people of their own."""
+    detector = registry.create(Kind.DETECTOR, "blazepose", {}, "test")
+    (found,) = detector.find_people([load_image(PHOTOGRAPHS / f"{photo}.jpg")])
+    assert len(found.boxes) == 1
+    assert found.scores[0] > 0.9
 
 
 def test_nobody_is_found_where_nobody_is(registry: Registry) -> None:
