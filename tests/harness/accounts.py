@@ -18,6 +18,7 @@ import numpy as np
 
 from posesyn_core.files.reading import read_json, read_npz
 from posesyn_core.files.unpickle import load_object, load_pickle
+from posesyn_datasets.readers.foreign import read_mat
 
 Account = Callable[[Path, Sequence[str]], None]
 Count = Callable[[Path], int | None]
@@ -196,9 +197,7 @@ def clips(folder: Path, told: Sequence[str]) -> None:
 
 
 def _length(path: Path) -> int:
-    import scipy.io
-
-    return int(scipy.io.loadmat(path, variable_names=["pos_img"])["pos_img"].shape[2])
+    return int(read_mat(path, ["pos_img"], "a .mat file")["pos_img"].shape[2])  # apart: damage may crash scipy
 
 
 def shards(folder: Path, told: Sequence[str]) -> None:

@@ -52,7 +52,7 @@ def link_out(root: Path, samples: list[Sample], elsewhere: Path) -> None:
 def test_every_reader_of_files_is_here() -> None:
     tried = {subject.read.name for subject in READERS if isinstance(subject.read, Reader)}
     known = {registered.component.name for registered in registry().of_kind(Kind.READER)}
-    assert known - tried == {"deepfashion", "ucf101", "world"}  # two are as "images" and "video", the last is drawn
+    assert known - tried == {"world"}  # which is drawn
 
 
 @pytest.mark.parametrize("subject", named(WITHOUT_FOLDER), ids=lambda subject: subject.name)

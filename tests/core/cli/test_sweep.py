@@ -57,7 +57,7 @@ def test_without_judged_frames_there_is_nothing_to_list(tmp_path: Path, capsys: 
 
 
 AGREEMENTS = (0.02, 0.08, 0.12, 0.5, float("nan"))
-BOTH = "filter=[{name='tpe_error'}, {name='keypoint_agreement', judge='blazepose'}]"
+BOTH = "filter=[{name='tpe_error'}, {name='keypoint_agreement', judge='blazepose', limit=0.1}]"
 
 
 def judged_twice(folder: Path) -> Run:
