@@ -39,18 +39,16 @@ def _next(following: str | None, judged: Sequence[figures.Judged], comparison: C
     base = next(variant for variant in found.values() if variant.name != POSESYN)
     change = found[POSESYN].mpjpe - base.mpjpe
     control = found.get(REAL_ONLY, base)
+    share = 100 * abs(change) / base.mpjpe
     if change < 0 and control is not base and control.mpjpe <= found[POSESYN].mpjpe:
         alone = base.mpjpe - control.mpjpe
         return f"Training cut the error by {-change:.1f} mm, real data alone by {alone:.1f}: try a stricter filter.tau."
-    return _verdict(change, 100 * abs(change) / base.mpjpe, _certain(comparison, base.name))
-
-
-def _verdict(change: float, percent: float, certain: bool) -> str:
-    if not certain:
+    if not _certain(comparison, base.name):
         return f"Training moved the error by {change:+.1f} mm, which may be chance: test more images and seeds."
-    if change < 0:
-        return f"Training on them cut the error by {-change:.1f} mm ({percent:.0f} %): confirm with other seeds."
-    return f"Training on them raised the error by {change:.1f} mm: lower filter.tau or the learning rate."
+    if change >= 0:
+        return f"Training on them raised the error by {change:.1f} mm: lower filter.tau or the learning rate."
+    beside = "" if control is base else f", real data alone by {base.mpjpe - control.mpjpe:.1f}"
+    return f"Training cut the error by {-change:.1f} mm ({share:.0f} %){beside}: confirm with other seeds."
 
 
 def _certain(comparison: Comparison | None, baseline: str) -> bool:
