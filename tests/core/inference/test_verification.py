@@ -34,7 +34,7 @@ class Off:
     """Eager torch, but one output is off by so much."""
 
     output: str
-    by: float
+    by: float | Tensor
     config: EngineConfig = EngineConfig()
 
     def load(self, module: ExportableModule) -> NetworkCall:
@@ -88,6 +88,22 @@ def test_an_engine_that_is_off_is_refused_unless_told_otherwise(spin: Subject, o
     with pytest.raises(UserError, match=r"mine is refused: joints differ by .* mm at most.*'tolerance'"):
         agreement.require("mine")
     verify(spin, wrong, tolerance=10 * agreement.error).require("mine")
+
+
+def test_a_float32_engine_may_round_as_coarsely_as_eager_float32_does(registry: Registry) -> None:
+    """BlazePose looks where its first look tells it: its last digits are coarser than the limit for anybody."""
+    blazepose = subject(registry, "blazepose", {"weights": "lite"})
+    nose = torch.zeros(33, 3)
+    nose[0, 0] = 1
+    small, large = (verify(blazepose, Off("world", metres * nose)) for metres in (1.2e-4, 3e-3))
+    assert small.tolerance > small.error > 0.1 and small.accepted and "from float64 itself" in small.text
+    assert not large.accepted and large.error > 2
+    assert not verify(blazepose, Off("world", 1.2e-4 * nose), tolerance=0.1).accepted
+
+
+def test_the_rounding_of_a_network_that_rounds_finely_allows_nothing(spin: Subject) -> None:
+    agreement = verify(spin, Off("cam", 1e-3))
+    assert not agreement.accepted and agreement.tolerance == 0.1
 
 
 @pytest.mark.parametrize("output", ["rotmat", "shape"])
