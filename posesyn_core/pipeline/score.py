@@ -145,5 +145,5 @@ def _row(
     if not label.visible.any():
         return Row(sample.id, rejected="no joint is labelled")
     if not np.isfinite(error):
-        return Row(sample.id, rejected="too few of the joints that Eq. 1 weighs are labelled, or the root is not")
+        return Row(sample.id, rejected="too few of the joints that the error weighs are labelled, or the root is not")
     return Row(sample.id, ScoredSample(sample, error, joint_errors.astype(np.float32), estimate, label.joint_set))
