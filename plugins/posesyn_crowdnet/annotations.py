@@ -174,7 +174,8 @@ def read_human36m(
     if not there:
         raise UserError(f"{str(folder / 'annotations')!r} has no Human36M_subject<n>_data.json of these subjects")
     pictures = Pictures(folder / "images", follow_links=follow_links)
-    for stem in there:
+
+    def read(stem: Path) -> Iterator[PersonOrRejection]:
         cameras, joints, smpl = (
             read_json(stem.with_name(f"{stem.name}_{part}.json")) for part in ("camera", "joint_3d", "smpl_param")
         )
@@ -183,6 +184,8 @@ def read_human36m(
                 continue
             for entry in group:
                 yield attempt(entry, partial(_human36m, pictures, image, entry, cameras, joints, smpl))
+
+    yield from reading.read_each(((stem.name, stem) for stem in there), read, lambda name, reason: (name, reason))
 
 
 def _skipped(frame: Any) -> bool:

@@ -11,6 +11,7 @@ from posesyn_core.contracts.options import follow_links
 from posesyn_core.errors import UserError
 from posesyn_core.files import remote
 from posesyn_core.files.locating import Pictures, PicturesAt, in_order
+from posesyn_core.files.reading import read_each
 from posesyn_core.values import FileSlice, Sample, SampleOrRejection, SmplParams, Url
 from posesyn_hmr2.people import Person
 
@@ -56,12 +57,21 @@ class Hmr2Reader:
         """The name of each file with every person in it."""
         from posesyn_hmr2.annotations import read_npz, read_shard
 
-        for file in self._files():
+        def read(file: Path | Url) -> Iterator[tuple[str, Person | tuple[str, str]]]:
             if isinstance(file, Url) or file.suffix == ".tar":
                 people = read_shard(file, lazily=lazily)
             else:
                 people = read_npz(file, self._pictures(file.parent))
-            yield from ((PurePosixPath(file.name).stem, person) for person in people)
+            yield from ((_stem(file), person) for person in people)
+
+        files = self._files()
+        if any(isinstance(file, Url) for file in files):  # a line that is down is no reason to leave out a shard
+            for file in files:
+                yield from read(file)
+        else:
+            yield from read_each(
+                ((_stem(file), file) for file in files), read, lambda stem, reason: (stem, ("damage", reason))
+            )
 
     def _files(self) -> Sequence[Path | Url]:
         """The shards in natural order, or the evaluation set."""
@@ -82,6 +92,10 @@ class Hmr2Reader:
         if remote.is_url(given):
             return PicturesAt(remote.base_of(given))
         return Pictures(Path(given).expanduser() if given else beside, follow_links=self.config.follow_links)
+
+
+def _stem(file: Path | Url) -> str:
+    return PurePosixPath(file.name).stem
 
 
 def sample_of(person: Person, name: str) -> Sample:

@@ -31,6 +31,10 @@ ShapeSpace = Literal["free", "smpl"]
 """Whose shape coefficients the ``betas`` are: the free body's, or SMPL's."""
 LARGEST_DENSE = 1 << 26
 """Numbers of a sparse matrix in full; SMPL-H's regressor has 358,280."""
+LARGEST = 1e6
+"""Metres and shares of a body are far below; what is above is damage, and would not be finite for long."""
+_NAMES = ("f", "kintree_table")
+"""Arrays of numbers of vertices and joints."""
 _NEEDED = ("v_template", "shapedirs", "J_regressor", "kintree_table", "weights", "f")
 
 
@@ -257,6 +261,8 @@ def _checked(path: Path, content: dict[str, Any]) -> dict[str, np.ndarray]:
             raise UserError(
                 f"body model {str(path)!r}: {name} has values that are no finite numbers; get the file again"
             )
+        if name not in _NAMES and np.abs(values).max(initial=0) > LARGEST:
+            raise UserError(f"body model {str(path)!r}: {name} has values beyond {LARGEST:g}; get the file again")
     faces = arrays["f"]
     if faces.dtype.kind == "f" or faces.min(initial=0) < 0 or faces.max(initial=0) >= len(arrays["v_template"]):
         raise UserError(f"body model {str(path)!r}: f names vertices that there are not; get the file again")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from posesyn_core.files.upright import Storage, orientation
 from posesyn_core.values import Image
 
 if TYPE_CHECKING:
-    from av import VideoFrame
+    from av import Packet, VideoFrame
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
@@ -83,43 +84,87 @@ def decoded(path: Path, wanted: Callable[[int], bool], *, as_stored: bool = Fals
             aspect = float(stream.sample_aspect_ratio or 1)
             if stream.codec_context.width * stream.codec_context.height > MAX_PIXELS:
                 raise SampleError(f"its frames have more than {MAX_PIXELS / 1e6:.0f} million pixels")
-            shown = _Shown(stream)
-            for number, frame in enumerate(container.decode(stream)):
-                shown.add(frame)
-                if wanted(number):
-                    pixels = frame.to_ndarray(format="rgb24")
-                    yield number, pixels if as_stored else _as_shown(pixels, aspect, _matrix(frame))
-            missing = shown.missing(_end(container, stream))
-            if any(map(wanted, range(shown.count, shown.count + min(missing, LOOKED_AHEAD)))):
-                raise SampleError(
-                    f"it ends after {shown.count} of some {shown.count + missing} frames: is it complete?"
-                )
+            film = _Film(stream, from_zero=container.format.name == "avi")
+            for packet in container.demux(stream):
+                for frame in film.frames(packet):
+                    number = film.add(frame)
+                    if wanted(number):
+                        pixels = frame.to_ndarray(format="rgb24")
+                        yield number, pixels if as_stored else _as_shown(pixels, aspect, _matrix(frame))
+            missing = film.missing(_end(container, stream), stream.frames)
+            if any(map(wanted, range(film.count, film.count + min(missing, LOOKED_AHEAD)))):
+                raise SampleError(f"it ends after {film.count} of some {film.count + missing} frames: is it complete?")
+            lost = list(filter(wanted, film.lost))
+            if lost:
+                raise SampleError(f"{len(lost)} of its frames can't be decoded, the first is number {lost[0]}")
 
 
-class _Shown:
-    """What was decoded of a film: how many frames, when the last one is shown, and the longest wait for a frame."""
+class _Film:
+    """What was decoded of a film: how many frames, when the last one is shown, and the longest wait for a frame.
 
-    def __init__(self, stream: "VideoStream") -> None:
+    A damaged frame may vanish without a word: the times of what was sent to the decoder tell that it was there, so
+    that the frames behind it keep their numbers. Not all that is sent is to be seen, however: two fields may make one
+    frame, and some codecs send frames that others refer to. A frame is lost if it was sent and the one before it
+    stands still for longer.
+    """
+
+    def __init__(self, stream: "VideoStream", *, from_zero: bool) -> None:
+        """``from_zero``: the first frame's time is 0 in all films of the kind."""
         self.count = 0
+        """Frames that there should have been until now."""
+        self.lost: list[int] = []
         self.last = 0.0
         self.longest = 0.0
         self.usual = 1 / (_rate(stream) or USUAL_RATE)
+        self._begun = not from_zero
+        self._shown = False
+        self._times: list[float] = []
+        """When what was sent, and was not seen yet, is to be shown; a heap."""
 
-    def add(self, frame: "VideoFrame") -> None:
-        """One frame more."""
+    def frames(self, packet: "Packet") -> list["VideoFrame"]:
+        """What the decoder makes of the next packet; nothing of a damaged one, and those behind it are decoded."""
+        from av import FFmpegError
+
+        timed = packet.pts is not None and packet.time_base
+        if not self._begun and packet.dts is not None and packet.time_base:
+            self._begun, before = True, round(packet.dts * float(packet.time_base) / self.usual)
+            self.count = max(0, min(LOOKED_AHEAD, before))
+            self.lost += range(self.count)
+        if packet.size and not packet.is_discard and timed:
+            heappush(self._times, float(packet.pts * packet.time_base))
+        try:
+            return packet.decode()
+        except FFmpegError:
+            if not timed or not self._shown:  # nothing else would tell that it was there, or the film is none at all
+                raise
+            return []
+
+    def add(self, frame: "VideoFrame") -> int:
+        """One frame more; return its number."""
+        lost = 0
         if frame.time is not None:
-            if self.count:
-                self.longest = max(self.longest, frame.time - self.last)
+            sent = 0
+            while self._times and self._times[0] < frame.time:
+                sent += heappop(self._times) > self.last
+            if self._shown:
+                waited = frame.time - self.last
+                lost = min(sent, max(0, round(waited / max(self.usual, self.longest)) - 1))
+                self.longest = self.longest if lost else max(self.longest, waited)
             self.last = frame.time
-        self.count += 1
+        self._shown = True
+        self.lost += range(self.count, self.count + lost)
+        self.count += lost + 1
+        return self.count - 1
 
-    def missing(self, end: float | None) -> int:
+    def missing(self, end: float | None, announced: int) -> int:
         """How many frames should have come until ``end`` (seconds): of a cut file FFmpeg says nothing.
 
         Films whose frames are shown for unequal times announce no number of frames that could be trusted: the last one
-        may be shown for as long as any other was.
+        may be shown for as long as any other was. Where the end is not known, ``announced`` is all that there is.
         """
-        if end is None or not self.count:
+        if end is None:
+            return max(0, announced - self.count)
+        if not self._shown:
             return 0
         return max(0, round((end - self.last) / (self.longest or self.usual)) - 1)
 
@@ -133,12 +178,13 @@ def _rate(stream: "VideoStream") -> float | None:
 def _end(container: "InputContainer", stream: "VideoStream") -> float | None:
     """The second at which the film ends, as the file announces it; None if it does not.
 
-    AVI, whose frames are shown for equal times, says it twice.
+    AVI, whose frames are shown for equal times from the first on, says it twice.
     """
-    if stream.duration and stream.time_base:
-        rate = _rate(stream) if container.format.name == "avi" else None
-        length = max(float(stream.duration * stream.time_base), stream.frames / rate if rate else 0)
-        return float((stream.start_time or 0) * stream.time_base) + length
+    of_equal_times = container.format.name == "avi"
+    rate = _rate(stream) if of_equal_times else None
+    length = max(float((stream.duration or 0) * (stream.time_base or 0)), stream.frames / rate if rate else 0)
+    if length > 0:
+        return length + float(0 if of_equal_times else (stream.start_time or 0) * (stream.time_base or 0))
     if container.duration and len(container.streams) == 1:
         return ((container.start_time or 0) + container.duration) / MICROSECONDS
     return None

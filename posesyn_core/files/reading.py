@@ -7,11 +7,11 @@ import codecs
 import json
 import math
 import zipfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.paths import existing_file, shown
 from posesyn_core.files.sniffing import HEAD, head_of, not_data
+
+T = TypeVar("T")
+E = TypeVar("E")
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
           (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
@@ -65,6 +68,40 @@ def _head(path: Path) -> bytes:
         return head_of(path)
     except OSError:
         return b"?"
+
+
+def read_each(
+    files: Iterable[tuple[str, T]], read: Callable[[T], Iterable[E]], unread: Callable[[str, str], E]
+) -> Iterator[E]:
+    """What ``read`` makes of every (name, file) of a data set, one after the other.
+
+    A file that can't be read, or the rest of it, becomes ``unread(name, reason)``, and the others are read. UserError
+    if not one of several, or the only one, can be read: then it is not the files that are at fault.
+    """
+    refused: list[tuple[str, str]] = []
+    begun = False
+    for name, file in files:
+        reason = ""
+        try:
+            for entry in read(file):
+                if not begun:
+                    yield from (unread(*each) for each in refused)
+                    begun = True
+                yield entry
+        except (UserError, SampleError) as error:
+            reason = str(error)
+        except Exception as error:  # a damaged or foreign file leads parsers to anything
+            reason = f"malformed: {reason_of(error)}"
+        if not reason and not begun:  # it was read, and has no entry
+            yield from (unread(*each) for each in refused)
+            begun = True
+        elif reason and begun:
+            yield unread(name, reason)
+        elif reason:
+            refused.append((name, reason))
+    if not begun and refused:
+        others = f" (and none of {len(refused) - 1} others of the data set can be read)" if len(refused) > 1 else ""
+        raise UserError(f"{refused[0][1]}{others}")
 
 
 def read_file(path: Path, what: str) -> bytes:

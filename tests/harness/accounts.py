@@ -110,15 +110,26 @@ def boxes(dataset: str, names: Sequence[str]) -> Account:
 
 
 def films(dataset: str, names: Callable[[Path], Sequence[str]], frames: int) -> Account:
-    """Of every film all frames that are taken, or a rejection that says where it ends."""
+    """Of every film all frames that are taken, or a rejection that says where it ends, if the film itself says."""
 
     def account(folder: Path, told: Sequence[str]) -> None:
         for name in attempted(lambda: names(folder)) or ():
+            file = next(folder.rglob(Path(name).name), None)
+            if file is not None and attempted(partial(_says_nothing, file)):
+                continue
             film = f"{dataset}/{name}"
             parts = {one[len(film) + 1 :].partition("-")[0] for one in told if one.startswith(f"{film}/")}
             assert film in told or len(parts) >= frames, f"of {film} {len(parts)} of {frames} frames are told"
 
     return account
+
+
+def _says_nothing(path: Path) -> bool:
+    """Whether a film announces neither frames nor a length, of which one might be missing."""
+    import av
+
+    with av.open(str(path), metadata_errors="replace") as film:
+        return not (film.duration or any(stream.frames or stream.duration for stream in film.streams.video))
 
 
 def lines(pattern: str) -> Callable[[Path], Sequence[str]]:

@@ -35,7 +35,7 @@ from posesyn_core.geometry.boxes import check_box, joint_boxes
 from posesyn_core.geometry.skeletons import SMPL24
 from posesyn_core.geometry.units import check_person, check_units
 from posesyn_core.values import Camera, EvaluationProtocol, Sample, SampleOrRejection
-from posesyn_datasets.readers.annotations import build_each, existing_root, keypoints
+from posesyn_datasets.readers.annotations import build_each, existing_root, keypoints, read_files
 from posesyn_datasets.readers.checks import Floats, expect_keys, expect_layout
 
 KEYS = ("imgPath", "isValid", "gt_joints_2d", "gt_joints_3d")
@@ -80,17 +80,20 @@ class AgoraReader:
 
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`; by dataframe, row and person."""
-        for path in self._files:
-            table = expect_keys(load_pickle(path), KEYS, path, EXPECTED)
-            with reading(path, "annotation file", EXPECTED):
-                rows = {name: len(table[name]) for name in KEYS}
-                if len(set(rows.values())) > 1:
-                    told = ", ".join(f"{name} {count}" for name, count in rows.items())
-                    raise UserError(f"the columns of {str(path)!r} have different numbers of rows: {told}")
-                _check_units(table, path)
-                expect_layout(self.config.root, [_images(path)], "agora", SOURCE)
-                pictures = Pictures(self.config.root / _images(path), follow_links=self.config.follow_links)
-                yield from build_each(_people(table, pictures, self.config.split), _sample)
+        named = ((f"agora/{self.config.split}/{path.stem}", path) for path in self._files)
+        yield from read_files(named, self._dataframe)
+
+    def _dataframe(self, path: Path) -> Iterator[SampleOrRejection]:
+        table = expect_keys(load_pickle(path), KEYS, path, EXPECTED)
+        with reading(path, "annotation file", EXPECTED):
+            rows = {name: len(table[name]) for name in KEYS}
+            if len(set(rows.values())) > 1:
+                told = ", ".join(f"{name} {count}" for name, count in rows.items())
+                raise UserError(f"the columns of {str(path)!r} have different numbers of rows: {told}")
+            _check_units(table, path)
+            expect_layout(self.config.root, [_images(path)], "agora", SOURCE)
+            pictures = Pictures(self.config.root / _images(path), follow_links=self.config.follow_links)
+            yield from build_each(_people(table, pictures, self.config.split), _sample)
 
     def check_layout(self) -> None:
         """See :class:`posesyn_core.components.ReaderAbilities`."""

@@ -12,7 +12,7 @@ from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files import remote
 from posesyn_core.files.locating import Pictures, PicturesAt, in_order
 from posesyn_core.files.paths import existing_file
-from posesyn_core.files.reading import read_json, reason_of
+from posesyn_core.files.reading import read_each, read_json, reason_of
 from posesyn_core.files.sniffing import head_of
 from posesyn_core.values import FloatArray, Sample, SampleOrRejection
 
@@ -93,6 +93,16 @@ def build_each(entries: Iterable[tuple[str, T]], build: Callable[[str, T], Sampl
         except Exception as error:  # whatever a broken entry leads to
             sample = sample_id, f"malformed entry: {reason_of(error)}"
         yield sample
+
+
+def read_files(
+    files: Iterable[tuple[str, T]], read: Callable[[T], Iterable[SampleOrRejection]]
+) -> Iterator[SampleOrRejection]:
+    """The entries of a data set of several files, (id, file): one that can't be read becomes (id, reason).
+
+    UserError if none can be; see :func:`posesyn_core.files.reading.read_each`.
+    """
+    return read_each(files, read, lambda name, reason: (name, reason))
 
 
 def as_object(entry: Any) -> dict[str, Any]:

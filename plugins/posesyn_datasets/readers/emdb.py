@@ -34,7 +34,7 @@ from posesyn_core.files.unpickle import load_pickle
 from posesyn_core.geometry.boxes import check_box
 from posesyn_core.geometry.skeletons import SMPL24
 from posesyn_core.values import Camera, EvaluationProtocol, Sample, SampleOrRejection
-from posesyn_datasets.readers.annotations import build_each, existing_root, keypoints
+from posesyn_datasets.readers.annotations import build_each, existing_root, keypoints, read_files
 from posesyn_datasets.readers.checks import expect_keys, expect_shape, intrinsics
 from posesyn_datasets.readers.smpl_truth import JOINTS, Bodies, Floats, in_camera
 
@@ -83,14 +83,13 @@ class EmdbReader:
 
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`; by participant, sequence and frame."""
-        wanted = False
-        for path in self._files:
-            data = expect_keys(load_pickle(path), KEYS, path, EXPECTED)
-            with reading(path, "annotation file", EXPECTED):
-                if self.config.subset == "all" or bool(data[self.config.subset]):
-                    wanted = True
-                    yield from self._sequence(path, data)
-        if not wanted:
+        self.check_layout()
+        found, prefix = False, f"emdb/{self.config.subset}"
+        named = ((f"{prefix}/{path.name.removesuffix('_data.pkl')}", path) for path in self._files)
+        for entry in read_files(named, self._sequence):
+            found = True
+            yield entry
+        if not found:
             raise UserError(f"no sequence in {str(self.config.root)!r} belongs to {self.config.subset}; {SOURCE}")
 
     def check_layout(self) -> None:
@@ -108,7 +107,14 @@ class EmdbReader:
             raise UserError(f"{str(root)!r} has no sequences (P0/<sequence>/P0_<sequence>_data.pkl); {SOURCE}")
         return files
 
-    def _sequence(self, path: Path, data: Any) -> Iterator[SampleOrRejection]:
+    def _sequence(self, path: Path) -> Iterator[SampleOrRejection]:
+        """The people of a sequence, if it belongs to the subset."""
+        data = expect_keys(load_pickle(path), KEYS, path, EXPECTED)
+        with reading(path, "annotation file", EXPECTED):
+            if self.config.subset == "all" or bool(data[self.config.subset]):
+                yield from self._frames(path, data)
+
+    def _frames(self, path: Path, data: Any) -> Iterator[SampleOrRejection]:
         filmed = expect_keys(data["camera"], ("intrinsics", "extrinsics", "width", "height"), path, EXPECTED)
         camera = intrinsics(filmed["intrinsics"], path)
         labels = expect_shape(data["kp2d"], (None, JOINTS, 2), "kp2d", path)

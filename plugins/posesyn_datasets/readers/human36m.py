@@ -35,7 +35,7 @@ from posesyn_core.geometry.units import UNITS, check_units
 from posesyn_core.training.protocols import H36M_14
 from posesyn_core.values import EvaluationProtocol, SampleOrRejection
 from posesyn_datasets.readers import recordings
-from posesyn_datasets.readers.annotations import existing_root, find_images
+from posesyn_datasets.readers.annotations import existing_root, find_images, read_files
 from posesyn_datasets.readers.checks import Floats, chosen, expect_layout, optional_module
 from posesyn_datasets.readers.foreign import load_cdf
 from posesyn_datasets.readers.npz3d import Row, read_cameras, read_people, samples
@@ -105,17 +105,18 @@ class Human36mRecordings:
 
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`; by subject, recording and frame."""
-        config, prefix = self.config, f"human36m/{self.config.split}"
-        for subject in self._subjects:
-            for path in self._poses(subject):
-                name = f"{subject}_{path.stem.replace(' ', '_')}"
-                try:
-                    recording = self._recording(subject, name, path)
-                except SampleError as error:
-                    yield f"{prefix}/{subject}/{name}/{name}", str(error)
-                else:
-                    wanted = np.arange(0, len(recording.joints), config.stride)
-                    yield from recordings.samples(recording, wanted, prefix)
+        optional_module("cdflib", "cdf")
+        prefix, stride = f"human36m/{self.config.split}", self.config.stride
+
+        def read(found: tuple[str, str, Path]) -> Iterator[SampleOrRejection]:
+            recording = self._recording(*found)
+            yield from recordings.samples(recording, np.arange(0, len(recording.joints), stride), prefix)
+
+        takes = [(subject, path) for subject in self._subjects for path in self._poses(subject)]
+        named = ((f"{subject}_{path.stem.replace(' ', '_')}", subject, path) for subject, path in takes)
+        yield from read_files(
+            ((f"{prefix}/{subject}/{name}/{name}", (subject, name, path)) for name, subject, path in named), read
+        )
 
     def check_layout(self) -> None:
         """See :class:`posesyn_core.components.ReaderAbilities`."""
@@ -162,7 +163,6 @@ class Human36mRecordings:
 
 def _read_poses(path: Path, dimensions: int) -> Floats:
     """(N, 17, dimensions) of a CDF file; SampleError if it is missing or damaged, UserError if it has other joints."""
-    optional_module("cdflib", "cdf")
     try:
         values = read_apart(load_cdf, path)
     except Exception as error:  # cdflib raises whatever a damaged file leads it to

@@ -29,7 +29,7 @@ from posesyn_core.files.locating import Pictures, in_order
 from posesyn_core.files.presence import smpl_file
 from posesyn_core.files.reading import read_npz
 from posesyn_core.values import Camera, EvaluationProtocol, Sample, SampleOrRejection
-from posesyn_datasets.readers.annotations import build_each, existing_root, load_json
+from posesyn_datasets.readers.annotations import build_each, existing_root, load_json, read_files
 from posesyn_datasets.readers.checks import (
     expect_calibration,
     expect_keys,
@@ -80,12 +80,13 @@ class HummanReader:
 
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`; by sequence, frame and camera."""
-        for folder in self._sequences:
-            yield from self._sequence(folder)
+        self.check_layout()
+        named = ((f"humman/{folder.name}", folder) for folder in self._sequences)
+        yield from read_files(named, self._sequence)
 
     def check_layout(self) -> None:
         """See :class:`posesyn_core.components.ReaderAbilities`."""
-        _ = self._sequences, self._smpl_file
+        _ = self._sequences, self._body
 
     @cached_property
     def _sequences(self) -> list[Path]:
@@ -93,8 +94,6 @@ class HummanReader:
         folders = in_order(path for path in root.glob(self.config.sequences) if path.is_dir())
         if not folders:
             raise UserError(f"there is no sequence {self.config.sequences!r} in {str(root)!r}; {SOURCE}")
-        for folder in folders:
-            expect_layout(folder, ["cameras.json", "smpl_params", "kinect_color"], "humman", SOURCE)
         return folders
 
     @cached_property
@@ -114,6 +113,7 @@ class HummanReader:
         return path
 
     def _sequence(self, folder: Path) -> Iterator[SampleOrRejection]:
+        expect_layout(folder, ["cameras.json", "smpl_params", "kinect_color"], "humman", SOURCE)
         pictures = Pictures(folder / "kinect_color", follow_links=self.config.follow_links)
         views, extrinsics = _views(folder, self.config.cameras)
         files = in_order((folder / "smpl_params").glob("*.npz"))[:: self.config.stride]

@@ -33,7 +33,15 @@ from posesyn_core.geometry.boxes import joint_boxes
 from posesyn_core.geometry.naming import Naming, naming, unnamed
 from posesyn_core.geometry.skeletons import JHMDB15
 from posesyn_core.values import EvaluationProtocol, Sample, SampleOrRejection
-from posesyn_datasets.readers.annotations import as_object, build_each, existing_root, key, keypoints, load_json
+from posesyn_datasets.readers.annotations import (
+    as_object,
+    build_each,
+    existing_root,
+    key,
+    keypoints,
+    load_json,
+    read_files,
+)
 from posesyn_datasets.readers.checks import Floats, expect_keys, expect_layout, expect_shape
 from posesyn_datasets.readers.foreign import read_mat
 
@@ -82,11 +90,8 @@ class JhmdbReader:
         else:
             clips, broken = self._clips
             yield from broken
-            for clip in clips:
-                try:
-                    yield from build_each(self._frames(clip), self._sample)
-                except (UserError, SampleError) as error:  # of one clip among hundreds
-                    yield f"jhmdb/{self.config.split}/{clip}", str(error)
+            named = ((f"jhmdb/{self.config.split}/{clip}", clip) for clip in clips)
+            yield from read_files(named, lambda clip: build_each(self._frames(clip), self._sample))
 
     def check_layout(self) -> None:
         """See :class:`posesyn_core.components.ReaderAbilities`."""

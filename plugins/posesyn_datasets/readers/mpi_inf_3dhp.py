@@ -41,12 +41,13 @@ from posesyn_core.geometry.skeletons import MPI3DHP17
 from posesyn_core.geometry.units import UNITS, check_units
 from posesyn_core.values import EvaluationProtocol, SampleOrRejection
 from posesyn_datasets.readers import recordings
-from posesyn_datasets.readers.annotations import existing_root, find_images
+from posesyn_datasets.readers.annotations import existing_root, find_images, read_files
 from posesyn_datasets.readers.checks import (
     Floats,
     chosen,
     expect_layout,
     expect_shape,
+    optional_module,
 )
 from posesyn_datasets.readers.foreign import read_hdf5, read_mat
 from posesyn_datasets.readers.npz3d import Row, read_cameras, read_people, samples
@@ -128,13 +129,17 @@ class MpiInf3dhpRecordings:
 
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`; by subject, sequence, camera and frame."""
-        split = self.config.split
         folder, wanted = self._wanted()
-        for name in wanted:
-            if split == "train":
-                yield from self._filmed(folder / name, name.replace("/", "_"))
-            else:
-                yield from self._tested(folder / name, name)
+        if self.config.split == "test":
+            optional_module("h5py", "hdf5")
+        read = self._filmed if self.config.split == "train" else self._tested
+        named = (name.replace("/", "_") for name in wanted)
+        paths = ((f"{self._prefix}/{name}", (folder / name.replace("_", "/"), name)) for name in named)
+        yield from read_files(paths, lambda sequence: read(*sequence))
+
+    @property
+    def _prefix(self) -> str:
+        return f"mpi_inf_3dhp/{self.config.split}"
 
     def check_layout(self) -> None:
         """See :class:`posesyn_core.components.ReaderAbilities`."""
@@ -155,23 +160,24 @@ class MpiInf3dhpRecordings:
         path = folder / ANNOTATIONS["train"]
         data = read_mat(path, ("annot2", "annot3"), "MPI-INF-3DHP's annot.mat")
         extracted = self._images
-        for camera in CAMERAS:
+
+        def filmed(camera: int) -> Iterator[SampleOrRejection]:
             pixels, joints = (
                 _cell(data[key], camera, dimensions, path) for key, dimensions in (("annot2", 2), ("annot3", 3))
             )
-            yield from self._samples(
-                _recording(
-                    f"{name}_Cam{camera}",
-                    pixels,
-                    joints,
-                    STUDIO,
-                    path,
-                    files=self._files(extracted or folder),
-                    video="" if extracted else f"imageSequence/video_{camera}.avi",
-                    pictures=f"{name}_Cam{camera}_{{:06d}}.jpg",
-                ),
-                np.arange(len(joints)),
+            recording = _recording(
+                f"{name}_Cam{camera}",
+                pixels,
+                joints,
+                STUDIO,
+                path,
+                files=self._files(extracted or folder),
+                video="" if extracted else f"imageSequence/video_{camera}.avi",
+                pictures=f"{name}_Cam{camera}_{{:06d}}.jpg",
             )
+            yield from self._samples(recording, np.arange(len(joints)))
+
+        yield from read_files(((f"{self._prefix}/{name}_Cam{camera}", camera) for camera in CAMERAS), filmed)
 
     def _tested(self, folder: Path, name: str) -> Iterator[SampleOrRejection]:
         """A sequence of the test set: its valid frames."""
@@ -191,8 +197,7 @@ class MpiInf3dhpRecordings:
         yield from self._samples(recording, np.flatnonzero(valid))
 
     def _samples(self, recording: Recording, wanted: NDArray[np.intp]) -> Iterator[SampleOrRejection]:
-        prefix = f"mpi_inf_3dhp/{self.config.split}"
-        yield from recordings.samples(recording, wanted[:: self.config.stride], prefix)
+        yield from recordings.samples(recording, wanted[:: self.config.stride], self._prefix)
 
     @property
     def _images(self) -> Path | None:

@@ -35,7 +35,7 @@ from posesyn_core.geometry.boxes import check_box, joint_boxes
 from posesyn_core.geometry.skeletons import PANOPTIC19
 from posesyn_core.geometry.units import UNITS, check_person, check_units
 from posesyn_core.values import Camera, EvaluationProtocol, Sample, SampleOrRejection
-from posesyn_datasets.readers.annotations import as_object, build_each, existing_root, keypoints, load_json
+from posesyn_datasets.readers.annotations import as_object, build_each, existing_root, keypoints, load_json, read_files
 from posesyn_datasets.readers.checks import expect_calibration, expect_keys, expect_layout, intrinsics
 
 POSES, IMAGES = "hdPose3d_stage1_coco19", "hdImgs"
@@ -98,11 +98,14 @@ class PanopticReader:
 
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`; by sequence, frame, camera, and place in the frame."""
-        for folder in self._sequences:
-            pictures = Pictures(folder / IMAGES, follow_links=self.config.follow_links)
-            views = _views(folder, self.config.cameras, pictures)
-            for path in _frames(folder)[:: self.config.stride]:
-                yield from _people(folder.name, path, views)
+        yield from read_files(((f"panoptic/{folder.name}", folder) for folder in self._sequences), self._sequence)
+
+    def _sequence(self, folder: Path) -> Iterator[SampleOrRejection]:
+        expect_layout(folder, [f"calibration_{folder.name}.json", POSES, IMAGES], "panoptic", SOURCE)
+        pictures = Pictures(folder / IMAGES, follow_links=self.config.follow_links)
+        views = _views(folder, self.config.cameras, pictures)
+        for path in _frames(folder)[:: self.config.stride]:
+            yield from _people(folder.name, path, views)
 
     def check_layout(self) -> None:
         """See :class:`posesyn_core.components.ReaderAbilities`."""
@@ -114,8 +117,6 @@ class PanopticReader:
         folders = in_order(path for path in root.glob(self.config.sequences) if path.is_dir())
         if not folders:
             raise UserError(f"there is no sequence {self.config.sequences!r} in {str(root)!r}; {SOURCE}")
-        for folder in folders:
-            expect_layout(folder, [f"calibration_{folder.name}.json", POSES, IMAGES], "panoptic", SOURCE)
         return folders
 
 

@@ -34,7 +34,7 @@ from posesyn_core.geometry.skeletons import OPENPOSE25
 from posesyn_core.geometry.units import check_units
 from posesyn_core.training.protocols import H36M_14
 from posesyn_core.values import Detected, EvaluationProtocol, FloatArray, Sample, SampleOrRejection
-from posesyn_datasets.readers.annotations import build_each, existing_root
+from posesyn_datasets.readers.annotations import build_each, existing_root, read_files
 from posesyn_datasets.readers.checks import expect_keys, expect_layout, expect_shape, intrinsics
 from posesyn_datasets.readers.smpl_truth import JOINTS, Bodies, Floats, in_camera
 
@@ -84,9 +84,8 @@ class Pw3dReader:
 
     def samples(self) -> Iterator[SampleOrRejection]:
         """See :class:`posesyn_core.components.DatasetReader`; by sequence name, actor and frame."""
-        for path in self._files:
-            with reading(path, "annotation file", EXPECTED):
-                yield from self._sequence(path)
+        named = ((f"3dpw/{self.config.split}/{path.stem}", path) for path in self._files)
+        yield from read_files(named, self._sequence)
 
     def check_layout(self) -> None:
         """See :class:`posesyn_core.components.ReaderAbilities`."""
@@ -102,6 +101,10 @@ class Pw3dReader:
         return files
 
     def _sequence(self, path: Path) -> Iterator[SampleOrRejection]:
+        with reading(path, "annotation file", EXPECTED):
+            yield from self._people(path)
+
+    def _people(self, path: Path) -> Iterator[SampleOrRejection]:
         data = expect_keys(load_pickle(path), KEYS, path, EXPECTED)
         camera = intrinsics(data["cam_intrinsics"], path)
         extrinsics = expect_shape(data["cam_poses"], (None, 4, 4), "cam_poses", path)

@@ -197,6 +197,7 @@ def test_a_file_that_is_not_smpl_is_refused(
     [
         *((name, lambda a: np.where(np.arange(a.size).reshape(a.shape) == 7, np.nan, a), "no finite numbers")
           for name in ("v_template", "shapedirs", "J_regressor", "weights")),
+        ("shapedirs", lambda a: np.where(np.arange(a.size).reshape(a.shape) == 7, 1e298, a), "values beyond 1e\\+06"),
         ("posedirs", lambda a: np.full((20, 3, 207), np.inf), "posedirs .*no finite numbers"),
         ("weights", lambda a: np.full(a.shape, "x"), "weights .*no finite numbers"),
         ("f", lambda a: a.astype(int) + 19, "f names vertices that there are not"),

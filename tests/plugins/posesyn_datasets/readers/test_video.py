@@ -101,6 +101,52 @@ def test_a_film_whose_rate_is_damaged_is_told(root: Path) -> None:
     assert isinstance(read(root, stride=3)[-1], tuple)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+def test_frames_behind_a_damaged_one_keep_their_numbers(root: Path, suffix: str) -> None:
+    """The decoder says nothing of a frame whose beginning it does not know."""
+    path = root / f"a{suffix}"
+    write_video(path, frames=8)
+    with av.open(str(path)) as container:
+        packet = bytes([packet for packet in container.demux(video=0) if packet.size][3])
+    data = path.read_bytes()
+    assert data.count(packet) == 1
+    path.write_bytes(data.replace(packet, packet.replace(b"\0\0\1\xb6", bytes(4))))
+    *frames, told = read(root, stride=1)
+    assert [sample.id[-8:-2] for sample in frames if isinstance(sample, Sample)] == [
+        f"{number:06d}" for number in (0, 1, 2, 4, 5, 6, 7)
+    ]
+    assert isinstance(told, tuple)
+    assert "1 of its frames can't be decoded, the first is number 3" in told[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("a.mp4", "libx264", {"bf": "3"}),
+        ("a.mkv", "libx264", {"bf": "3", "flags": "+ildct+ilme", "x264-params": "tff=1"}),
+        ("a.webm", "libvpx", {"auto-alt-ref": "1", "lag-in-frames": "10"}),
+        ("a.webm", "libvpx-vp9", {"auto-alt-ref": "1", "lag-in-frames": "10"}),
+        ("a.ts", "mpeg2video", {"bf": "2"}),
+        ("a.avi", "mpeg4", {"bf": "2"}),
+    ],
+)
+def test_a_complete_film_has_all_its_frames(root: Path, name: str, codec: str, options: dict[str, str]) -> None:
+    """Frames that come in another order than they are shown in, or are never shown, are none that got lost."""
+    root.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    still = rng.integers(0, 255, (120, 160, 3)).astype(np.uint8)
+    with av.open(str(root / name), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        for number in range(40):
+            pixels = np.roll(still, 3 * number, 1)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    entries = read(root, stride=1)
+    assert len(entries) == 40
+    assert all(isinstance(entry, Sample) for entry in entries), [entry for entry in entries if isinstance(entry, tuple)]
+
+
 def test_boxes_of_no_film_are_refused(root: Path, tmp_path: Path) -> None:
     write_video(root / "a.avi", frames=2)
     boxes = {"a.avi/000000": [[1, 2, 30, 40]], "a.avi/000001": [[1, 2, 30, 40]], "b.avi/000000": [[1, 2, 30, 40]]}
