@@ -18,15 +18,22 @@ _SIDES = {"l": "left", "r": "right", "left": "left", "right": "right"}
 @frozen(eq=False)
 class Naming:
     """What the joints in a file are: J of the joint set ``joints``, of which joint k stands at ``places[k]`` in the
-    file, or nowhere (-1). The file has ``count`` joints.
+    file, or nowhere (-1). The file names ``count`` joints, of which the set has not those ``left_out``.
     """
 
     joints: JointSet
     places: NDArray[np.intp]
     count: int
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def least(self) -> int:
+        """How many rows of the file must be there: without the last ones if the set has none of them (Human-Art names
+        21 joints and lists 17)."""
+        return int(self.places.max()) + 1 if self.left_out else self.count
 
     def take(self, rows: NDArray) -> NDArray:
-        """Rows (count, ...) of the file in the order of the set (J, ...); 0 for a joint that the file lacks."""
+        """Rows (least to count, ...) of the file in the set's order (J, ...); 0 for a joint that the file lacks."""
         taken = rows[self.places]
         taken[self.places < 0] = 0
         return taken
@@ -46,23 +53,22 @@ def naming(names: Sequence[str], preferred: str, *, wanted: str = "") -> Naming:
     """The set that joints of these names are of.
 
     It is ``wanted`` if given, else ``preferred`` if it has all of them, else the set that has them and no others, else
-    the smallest that has all of them.
+    the smallest that has all of them. Names that no set has beside the others are left out, if what remains is a whole
+    set: the largest.
 
     UserError if there is none, or if the smallest would be a guess: sets that have all of the names, but mean different
     points of the body by them.
     """
     if wanted:
-        found = _places(joint_set(wanted), names)
+        one = joint_set(wanted)
+        places = _places(one, names)
+        found = Naming(one, places, len(names)) if places is not None else _whole(one, names)
         if found is None:
-            raise UserError(f"the joints {_unknown(joint_set(wanted), names)} are none of the joint set {wanted!r}")
-        return Naming(joint_set(wanted), found, len(names))
+            raise UserError(f"the joints {_unknown(one, names)} are none of the joint set {wanted!r}")
+        return found
     fitting = {known.name: places for known in JOINT_SETS.values() if (places := _places(known, names)) is not None}
     if not fitting:
-        near = min(JOINT_SETS.values(), key=lambda known: (len(_unknown(known, names)), len(known)))
-        raise UserError(
-            f"the file has joints of no known joint set: {', '.join(map(str, names))}; the nearest set, {near.name!r}, "
-            f"lacks {', '.join(_unknown(near, names))} (known sets: {', '.join(JOINT_SETS)})"
-        )
+        return _within(names)
     exact = [name for name in fitting if len(joint_set(name)) == len(names)]
     if preferred in fitting:
         chosen = preferred
@@ -77,6 +83,29 @@ def naming(names: Sequence[str], preferred: str, *, wanted: str = "") -> Naming:
                 "points by them: say which with the option joint_set"
             )
     return Naming(joint_set(chosen), fitting[chosen], len(names))
+
+
+def _whole(one: JointSet, names: Sequence[str]) -> Naming | None:
+    """The set, all of whose joints are among the names, which others are beside; None if one is missing or twice."""
+    unknown = _unknown(one, names)
+    kept = [at for at, name in enumerate(names) if name not in unknown]
+    places = _places(one, [names[at] for at in kept])
+    if len(kept) != len(one) or places is None:
+        return None
+    return Naming(one, np.array(kept)[places], len(names), tuple(unknown))
+
+
+def _within(names: Sequence[str]) -> Naming:
+    """The largest set all of whose joints are among the names; UserError if there is none."""
+    largest_first = sorted(JOINT_SETS.values(), key=len, reverse=True)
+    found = next((whole for one in largest_first if (whole := _whole(one, names)) is not None), None)
+    if found is None:
+        near = min(JOINT_SETS.values(), key=lambda one: (len(_unknown(one, names)), len(one)))
+        raise UserError(
+            f"the file has joints of no known joint set: {', '.join(map(str, names))}; the nearest set, {near.name!r}, "
+            f"lacks {', '.join(_unknown(near, names))} (known sets: {', '.join(JOINT_SETS)})"
+        )
+    return found
 
 
 def unnamed(name: str) -> Naming:

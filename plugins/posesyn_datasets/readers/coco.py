@@ -20,6 +20,7 @@ from posesyn_core.files.locating import Pictures, PicturesAt
 from posesyn_core.geometry.boxes import check_box, joint_boxes
 from posesyn_core.geometry.naming import Naming, naming, unnamed
 from posesyn_core.geometry.skeletons import COCO17
+from posesyn_core.progress import tell
 from posesyn_core.values import FloatArray, Sample, SampleOrRejection
 from posesyn_datasets.readers.annotations import (
     as_object,
@@ -165,6 +166,8 @@ def read_document(path: Path, joint_set: str) -> Document:
     elif all(isinstance(kind, str) for kind in kinds.values()):
         reasons = "; ".join(map(str, kinds.values()))
         raise UserError(f"annotation file {str(path)!r} has no category of people with joints: {reasons}")
+    for left_out in sorted({", ".join(kind.left_out) for kind in kinds.values() if isinstance(kind, Naming)} - {""}):
+        tell(f"annotation file {str(path)!r}: the joints {left_out} are of no joint set and are left out")
     images = {key(image.get("id")): image for image in document["images"] if isinstance(image, dict)}
     return Document(path, images, document["annotations"], kinds)
 
@@ -191,9 +194,9 @@ def read_keypoints(given: Any, kind: Naming) -> tuple[FloatArray, FloatArray]:
     SampleError if the list has another length, a flag that is none of COCO's, or no labelled joint.
     """
     rows = np.asarray(given, np.float32)
-    if rows.size != 3 * kind.count:
+    if rows.size not in (3 * kind.least, 3 * kind.count):
         raise SampleError(f"{kind.count} joints of 3 numbers expected, not {rows.size} numbers")
-    rows = kind.take(rows.reshape(kind.count, 3))
+    rows = kind.take(rows.reshape(-1, 3))
     if not np.isin(rows[:, 2], (0, 1, 2)).all():
         raise SampleError("a joint's visibility flag is none of 0, 1 and 2")
     return keypoints(rows[:, :2], CONFIDENCE[rows[:, 2].astype(int)], len(kind.joints))

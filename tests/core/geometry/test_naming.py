@@ -45,9 +45,26 @@ def test_a_part_of_a_set_is_known_and_the_rest_is_empty() -> None:
     assert len(naming(body, "").joints) == min(len(s) for s in JOINT_SETS.values() if set(body) <= set(s.joints))
 
 
+@given(st.sampled_from([one for one in JOINT_SETS.values() if len(one) > 12]), st.randoms())
+def test_joints_that_no_set_has_are_left_out_beside_a_whole_set(joints, random) -> None:
+    names = [*joints.joints, "left_finger", "antenna"]
+    random.shuffle(names)
+    found = naming(names, "coco17", wanted=joints.name)
+    assert set(found.left_out) == {"left_finger", "antenna"} and found.count == len(names)
+    rows = np.array([[list(joints.joints).index(n) if n in joints.joints else 99] for n in names])
+    assert found.take(rows[: found.least])[:, 0].tolist() == list(range(len(joints)))
+
+
+def test_the_largest_whole_set_is_taken_where_none_has_all() -> None:
+    found = naming([*COCO17.joints, "left_finger"], "coco17")
+    assert found.joints is COCO17 and found.left_out == ("left_finger",) and found.least == 17
+    with pytest.raises(UserError, match=r"\['antenna'\] are none of the joint set 'lsp14'"):
+        naming([*LSP14.joints[1:], "antenna"], "coco17", wanted="lsp14")
+
+
 def test_unknown_and_ambiguous_names_are_refused() -> None:
     with pytest.raises(UserError, match=r"no known joint set.*'coco17', lacks antenna"):
-        naming([*COCO17.joints, "antenna"], "coco17")
+        naming([*COCO17.joints[1:], "antenna"], "coco17")
     with pytest.raises(UserError, match="which mean different points"):
         naming(["neck", "left_hip", "right_hip"], "coco17")
     with pytest.raises(UserError, match=r"nose.*none of the joint set 'lsp14'"):

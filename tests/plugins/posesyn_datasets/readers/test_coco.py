@@ -9,6 +9,7 @@ import pytest
 
 from posesyn_core import Sample, UserError
 from posesyn_core.files.images import load_image
+from posesyn_core.geometry.skeletons import joint_set
 from posesyn_core.values import SampleOrRejection
 from posesyn_datasets.readers.coco import CocoConfig, CocoReader
 from tests.plugins.posesyn_datasets.overlays import drawn
@@ -170,3 +171,28 @@ def test_names_of_joints_that_are_none_are_told(root: Path, names: Any) -> None:
     path.write_text(json.dumps(document))
     with pytest.raises(UserError, match="'keypoints' of the category 'person' are no list of names"):
         read(root)
+
+
+@pytest.mark.parametrize("listed", [17, 19])
+def test_joints_of_no_set_are_left_out_and_told(root: Path, listed: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Human-Art names 21 joints, of which most of its people have 17."""
+    flat = [value for k in range(listed) for value in (k, 2 * k, 2)]
+    write(root, [annotation(1, keypoints=flat), annotation(2, keypoints=flat[:-6])])
+    path = root / "annotations/person_keypoints_train2017.json"
+    document = json.loads(path.read_text())
+    names = [*joint_set("coco17").joints, "left_finger", "right_toe"]
+    document["categories"] = [{"id": 1, "name": "person", "keypoints": names}]
+    path.write_text(json.dumps(document))
+    whole, cut = read(root)
+    assert isinstance(whole, Sample) and whole.joint_set == "coco17"
+    np.testing.assert_array_equal(whole.keypoints2d[:, 0], np.arange(17))
+    assert isinstance(cut, Sample) == (listed == 19)
+    assert "left_finger, right_toe are of no joint set and are left out" in capsys.readouterr().err
+
+
+def test_a_photograph_of_human_art(shared: Path) -> None:
+    entries = read(shared / "data/images/humanart", annotations="test_humanart.json")
+    samples = [entry for entry in entries if isinstance(entry, Sample)]
+    assert len(samples) == 4 and {sample.joint_set for sample in samples} == {"coco17"}
+    acrobat = load_image(samples[2].image)  # the artworks are not here
+    assert (samples[2].keypoints2d < acrobat.shape[1::-1]).all() and (samples[2].confidence > 0).all()
