@@ -7,7 +7,7 @@ TENSORRT_STUBS := $(or $(POSESYN_SHARED),../shared)/typestubs
 
 .PHONY: demo test lint types unit slow docs clean
 
-demo: $(STAMP)  ## the whole loop on rendered people and on photographs; ends with a table, reports and runs/demo/picture.jpg
+demo: $(STAMP)  ## the whole loop on rendered people and on photographs; ends with a table, runs/demo/report.html and runs/demo/picture.jpg
 	$(BIN)/posesyn demo --photographs examples/photographs
 
 test: lint types unit  ## everything that CI checks

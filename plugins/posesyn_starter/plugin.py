@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from posesyn_core.cli.running import execute, recipe_options
+from posesyn_core.cli.running import complete, recipe_options
 from posesyn_core.components import Component, Kind, Licence
 from posesyn_core.contracts.worlds import World
 from posesyn_core.errors import UserError
@@ -77,7 +77,7 @@ def register_commands(cli: click.Group) -> None:
 @click.option(
     "--photographs",
     type=click.Path(exists=True, path_type=Path),
-    help="Also photographs without annotations, in a second run, RUN-photographs: a folder, a picture or a video.",
+    help="Also photographs without annotations, as a run in RUN/photographs: a folder, a picture or a video.",
 )
 @recipe_options
 @click.pass_obj
@@ -96,33 +96,41 @@ def demo(
     evaluated before and after. report.html in the run folder shows everything. An interrupted demo continues when you
     start it again.
 
-    With --photographs the same is done with yours. picture.jpg in the run folder shows hard images, what the estimator
-    saw, the frames made for them, and what it sees after training.
+    With --photographs the same is done with yours, which become a section of the report. picture.jpg in the run folder
+    shows hard images, what the estimator saw, the frames made for them, and what it sees after training.
     """
-    execute(registry, load_recipe(Path(__file__).with_name("demo.toml"), settings), folder, restart, yes)
+    print_result = complete(
+        registry, load_recipe(Path(__file__).with_name("demo.toml"), settings), folder, restart, yes
+    )
     shown = [folder]
-    if photographs is not None:
-        own = tuple(setting for setting in settings if setting.startswith(("machine.", "executor.")))
-        shown.insert(0, folder.with_name(f"{folder.name}-photographs"))
-        execute(registry, recipe_of(photographs, (*PHOTOGRAPHS, *own)), shown[0], restart, yes)
-    _draw(registry, shown, folder / "picture.jpg")
+    try:
+        if photographs is not None:
+            own = tuple(setting for setting in settings if setting.startswith(("machine.", "executor.")))
+            shown.insert(0, folder / "photographs")
+            click.echo(f"photographs: {photographs}")
+            complete(registry, recipe_of(photographs, (*PHOTOGRAPHS, *own)), shown[0], restart, yes)
+    finally:  # the rendered people's result stands whatever becomes of the photographs
+        print_result()
+    _show(registry, shown, folder)
     if photographs is None:
         click.echo("with your own photographs beside it: posesyn demo --photographs FOLDER")
 
 
-def _draw(registry: Registry, runs: Sequence[Path], target: Path) -> None:
-    """The picture of the runs, if there is a row to show: tau may have kept nothing."""
+def _show(registry: Registry, runs: Sequence[Path], folder: Path) -> None:
+    """Draw the picture of the runs, if there is a row to show (tau may have kept nothing), and put all on one page."""
     from posesyn_core.files.images import encode_jpeg
     from posesyn_core.pipeline.run import open_run
+    from posesyn_core.pipeline.tables import RECIPE
+    from posesyn_core.report.page import DRAWN, write_report
     from posesyn_core.report.picture import picture
 
     try:
-        drawn = picture([open_run(run, registry) for run in runs])
+        write_atomic(folder / DRAWN, encode_jpeg(picture([open_run(run, registry) for run in runs])))
+        click.echo(f"picture: {folder / DRAWN}")
     except UserError as error:
         click.echo(str(error))
-        return
-    write_atomic(target, encode_jpeg(drawn))
-    click.echo(f"picture: {target}")
+    if (folder / RECIPE).is_file():  # several rounds have a page of their own
+        write_report(open_run(folder, registry))
 
 
 def _world(config: WorldConfig) -> Any:

@@ -173,10 +173,22 @@ def execute(
     yes: bool = False,
     shard: str | None = None,
 ) -> None:
+    """Run all stages of ``recipe`` as :func:`complete` does, and print the result."""
+    complete(registry, recipe, folder, restart, yes, shard)()
+
+
+def complete(
+    registry: Registry,
+    recipe: Recipe,
+    folder: Path | None,
+    restart: str | None = None,
+    yes: bool = False,
+    shard: str | None = None,
+) -> Callable[[], None]:
     """Run all stages of ``recipe`` in ``folder`` (default runs/<name>), printing each stage's figures.
 
     The user is asked before programs of the recipe are started, but with ``yes``. ``shard`` ("0/4") leaves the other
-    shards' parts to other processes.
+    shards' parts to other processes. Returns what prints the result.
     """
     from posesyn_core.pipeline.run import create_run
     from posesyn_core.runs.rounds import rounds_report, run_rounds
@@ -188,12 +200,13 @@ def execute(
     if recipe.rounds > 1:
         if shard is not None:
             raise UserError("--shard shares one run: set rounds = 1, or run the rounds in one process")
-        print_rounds(run_rounds(folder, recipe, registry, tell, restart), rounds_report(folder))
-        return
+        return functools.partial(
+            print_rounds, run_rounds(folder, recipe, registry, tell, restart), rounds_report(folder)
+        )
     with _lock(folder, shard):
         opened = create_run(folder, recipe, registry, restart)
         run_all(opened, tell, executor)
-    print_result(opened)
+    return functools.partial(print_result, opened)
 
 
 def _executor(choice: ExecutorChoice, shard: str | None, wait: bool) -> "Executor":

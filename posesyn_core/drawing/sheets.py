@@ -6,19 +6,20 @@ from typing import TypeVar
 
 import numpy as np
 from attrs import frozen
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from posesyn_core.drawing.skeletons import LEFT, MIDDLE, RIGHT, Colour, draw_skeleton, unseen_joints
 from posesyn_core.errors import SampleError
 from posesyn_core.files.images import load_image
-from posesyn_core.geometry.crops import apply_affine, crop
+from posesyn_core.geometry.boxes import check_box
+from posesyn_core.geometry.crops import apply_affine, crop, square
 from posesyn_core.geometry.joints import known_joints
 from posesyn_core.values import FloatArray, Image, LabelledFrame, PoseEstimate, Sample
 
 T = TypeVar("T")
 
 MARGIN = 1.25
-"""A crop's side by the longer side of the person's box."""
+"""A crop's side by the longer side of the person's box, where the picture is large enough."""
 TILE, COLUMNS, ROWS = 180, 6, 2
 """A sheet's tiles: their side in pixels, how many beside each other, and how many rows at most."""
 
@@ -38,10 +39,23 @@ class Overlay:
     colours: Shades = (LEFT, RIGHT, MIDDLE)
 
 
+def around(box: ArrayLike, width: int, height: int) -> NDArray[np.float64]:
+    """The square (4,) of a picture that shows the person in ``box`` (4,): with a margin, and moved into the picture.
+
+    The margin goes before anything outside the picture is shown. SampleError as of ``check_box``.
+    """
+    check_box(box, width, height)
+    centre, longer = square(box)
+    last = np.array([width, height]) - 1
+    side = max(longer, min(longer * MARGIN, *last))
+    centre = np.where(side <= last, np.clip(centre, side / 2, np.maximum(last - side / 2, side / 2)), centre)
+    return np.concatenate([centre - side / 2, centre + side / 2])
+
+
 def tile(of: Sample | LabelledFrame, overlays: Sequence[Overlay], side: int) -> Image:
     """The person's square crop (side, side, 3) with ``overlays``. SampleError if the image can't be read."""
     whole = load_image(of.image)
-    image, to_crop = crop(whole, of.box, side, MARGIN)
+    image, to_crop = crop(whole, around(of.box, *whole.shape[1::-1]), side)
     for overlay in overlays:
         joints = apply_affine(to_crop, overlay.joints2d)
         unseen = unseen_joints(overlay.joints2d, whole.shape)

@@ -12,21 +12,22 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import Factory, frozen
 
-from posesyn_core.drawing.sheets import MARGIN, Overlay, tile
+from posesyn_core.drawing.sheets import Overlay, around
 from posesyn_core.drawing.skeletons import colour_of
 from posesyn_core.errors import SampleError
-from posesyn_core.files.images import encode_jpeg
+from posesyn_core.files.images import encode_jpeg, load_image
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.geometry import skeletons
-from posesyn_core.geometry.crops import square
+from posesyn_core.geometry.crops import crop
 from posesyn_core.report.scenes import css
 from posesyn_core.values import LabelledFrame, Sample
 
 FILES = "report.files"
 """The folder beside the page."""
 SIDE, QUALITY = 720, 85
+View = tuple[float, float, float, float]
 
 
 @frozen
@@ -35,17 +36,23 @@ class Panel:
     image's pixels (0, 0, 0, 0 = all of it), a caption, and skeletons by name."""
 
     file: str
-    view: tuple[float, float, float, float]
+    view: View
     caption: str
     overlays: tuple[tuple[str, Overlay], ...] = ()
 
 
 @frozen
 class Beside:
-    """Where a page's files are written (``files``, to become ``FILES``), and the run ``folder`` that it lies in."""
+    """Where a page's files are written (``files``, to become ``FILES``), and the run ``folder`` that it lies in.
+
+    ``of`` tells the people of several runs apart, whose ids may be the same.
+    """
 
     files: Path
     folder: Path
+    of: str = ""
+    shown: dict[str, View] = Factory(dict)
+    """What of its image each written picture shows."""
 
     def panel(
         self, of: Sample | LabelledFrame, caption: str, overlays: Mapping[str, Overlay] = MappingProxyType({})
@@ -58,15 +65,17 @@ class Beside:
         if isinstance(of.image, Path) and of.image.is_relative_to(self.folder):
             whole = of.image.relative_to(self.folder).as_posix()
             return Panel(whole, (0, 0, 0, 0), caption, named) if of.image.exists() else None
-        name = f"{hashlib.blake2b(of.id.encode(), digest_size=10).hexdigest()}.jpg"
-        try:
-            if not (self.files / name).exists():
-                write_atomic(self.files / name, encode_jpeg(tile(of, [], SIDE), QUALITY))
-        except SampleError:
-            return None
-        centre, side = square(of.box, MARGIN)
-        x, y = (np.asarray(centre) - side / 2).tolist()
-        return Panel(f"{FILES}/{name}", (x, y, float(side), float(side)), caption, named)
+        name = f"{hashlib.blake2b((self.of + of.id).encode(), digest_size=10).hexdigest()}.jpg"
+        if name not in self.shown:
+            try:
+                whole = load_image(of.image)
+                part = around(of.box, *whole.shape[1::-1])
+            except SampleError:
+                return None
+            write_atomic(self.files / name, encode_jpeg(crop(whole, part, SIDE)[0], QUALITY))
+            x, y, right, bottom = part.tolist()
+            self.shown[name] = (x, y, right - x, bottom - y)
+        return Panel(f"{FILES}/{name}", self.shown[name], caption, named)
 
     def page(self, name: str, number: int, html: str) -> None:
         """Write a further page of what the page shows in part, as ``page.js`` fetches it."""

@@ -26,9 +26,13 @@ from posesyn_core.recipe import unstructure
 from posesyn_core.report import fidelity, figures, mining, scenes, synthesis, training
 from posesyn_core.report.figures import unit_of
 from posesyn_core.report.large import FILES, Beside
+from posesyn_core.report.pictures import data_uri
 from posesyn_core.report.summary import summary
+from posesyn_core.report.within import within
 
 HERE = Path(__file__).parent
+DRAWN = "picture.jpg"
+"""The picture of a run (:mod:`posesyn_core.report.picture`), where one was drawn: it stands on the page."""
 
 
 def write_report(run: Run) -> Path:
@@ -58,6 +62,8 @@ def _page(run: Run, beside: Beside) -> str:
         rejections=rejected,
         weakness=mining.weakness(run),
         comparison=comparison,
+        drawn=data_uri((run.folder / DRAWN).read_bytes()) if (run.folder / DRAWN).is_file() else "",
+        within=within(run, beside),
         mining=mining.mined(run, beside),
         motions=motions,
         motions_cards=_first_page("motions", motions["pages"], beside, shared),

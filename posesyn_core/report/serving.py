@@ -21,11 +21,12 @@ from posesyn_core.pipeline.order import STAGES
 from posesyn_core.pipeline.run import Run
 from posesyn_core.report.large import FILES
 from posesyn_core.report.page import write_report
+from posesyn_core.report.within import PAGE, folders
 
 HOST = "127.0.0.1"
-STATE, PAGE = "/state", "report.html"
-SERVED = {FILES: {".jpg", ".js"}, "animate": {".jpg", ".png"}}
-"""What of the run folder is served beside the page: folders, and suffixes of files in them."""
+STATE = "/state"
+SERVED = {FILES: {".jpg", ".js"}, "animate": {".jpg", ".png"}, PAGE: {".html"}}
+"""What of the run folder, and of those of runs in it, is served: the page, folders, and suffixes of files in these."""
 TYPES = {".jpg": "image/jpeg", ".png": "image/png", ".js": "text/javascript", ".html": "text/html; charset=utf-8"}
 SECONDS, REST = 5, 4.0
 """How often an open page asks, and how many times as long as a page takes to write no other is wanted."""
@@ -52,7 +53,8 @@ class Live:
 
     def state(self) -> str:
         """What changes whenever a stage has written something."""
-        books = (path for stage in STAGES for path in (self.run.folder / stage).glob("*") if path.is_file())
+        runs = (self.run.folder, *folders(self.run))
+        books = (path for run in runs for stage in STAGES for path in (run / stage).glob("*") if path.is_file())
         return str(max(((path.stat().st_mtime_ns, str(path)) for path in books), default=""))
 
     def page(self) -> bytes:
@@ -69,7 +71,8 @@ class Live:
         """The file of that path on the page, if it is one that is served."""
         parts = PurePosixPath(name).parts
         path = self.run.folder.joinpath(*parts)
-        allowed = parts and ".." not in parts and path.suffix in SERVED.get(parts[0], ())
+        inner = parts[1:] if len(parts) > 1 and parts[0] in {folder.name for folder in folders(self.run)} else ()
+        allowed = parts and ".." not in parts and path.suffix in SERVED.get((inner or parts)[0], ())
         inside = allowed and path.resolve().is_relative_to(self.run.folder.resolve())
         return path if inside and path.is_file() else None
 

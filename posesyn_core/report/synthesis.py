@@ -110,6 +110,12 @@ def clips(run: Run, judged: Sequence[figures.Judged], beside: Beside) -> dict[st
     return {"pages": pages, "count": count, "shown": len(names), "total": len(by_clip), "shape": shape}
 
 
+def some_clips(run: Run, judged: Sequence[figures.Judged], beside: Beside, count: int) -> list[ClipCard]:
+    """Cards of at most ``count`` clips, spread evenly over those of which a frame was kept."""
+    kept = spread(list(dict.fromkeys(frame.clip for frame in judged if frame.keep)), count)
+    return _clip_page(run, {name: [frame for frame in judged if frame.clip == name] for name in kept}, beside)
+
+
 def _clip_page(run: Run, judged: Mapping[str, Sequence[figures.Judged]], beside: Beside) -> list[ClipCard]:
     """A card for each clip, with some of its kept and some of its dropped frames."""
     chosen = {

@@ -326,6 +326,38 @@ def test_a_click_opens_the_real_picture_beside_the_synthesised_one(complete_run:
             assert made["file"].startswith("animate/frames/") and real["file"].startswith("report.files/")
 
 
+def test_a_run_in_the_run_folder_is_a_section_that_leads_to_its_own_page(make_run: MakeRun) -> None:
+    outer, inner = make_run(), make_run(name="run/photographs")
+    page = Page(write_report(outer))
+    assert "#photographs" in {attrs["href"] for attrs in page.find("a")}
+    text = page.text("photographs")
+    assert "2 hard images became 6 labelled frames." in text and "6 frames kept" in text
+    assert [attrs["href"] for attrs in page.find("a", "photographs")] == []  # it has no page yet
+    write_report(inner)
+    page = Page(write_report(outer))
+    assert [attrs["href"] for attrs in page.find("a", "photographs")] == ["photographs/report.html"]
+    shown = [panel["file"] for panels in opened(page, "photographs") for panel in panels]
+    assert {file.split("/")[0] for file in shown} == {"photographs", "report.files"}
+    assert all((outer.folder / file).is_file() for file in shown)
+    assert not Page(inner.folder / "report.html").find("a", "photographs")
+
+
+def test_a_damaged_run_in_the_run_folder_is_told_and_nothing_else_is_lost(make_run: MakeRun) -> None:
+    outer, inner = make_run(), make_run(name="run/photographs")
+    (inner.folder / "recipe.toml").write_text("seed = [")
+    page = Page(write_report(outer))
+    assert "photographs can't be shown:" in page.text("photographs")
+    assert len(page.find("img", "frames")) == 16
+
+
+def test_the_picture_that_was_drawn_of_a_run_stands_on_its_page(make_run: MakeRun) -> None:
+    run = make_run()
+    assert not Page(write_report(run)).find("img", "header")
+    (run.folder / "picture.jpg").write_bytes(encode_jpeg(np.full((40, 140, 3), 77, np.uint8)))
+    (picture,) = Page(write_report(run)).find("img", "header")
+    assert decode_image(base64.b64decode((picture["src"] or "").partition(",")[2])).shape == (40, 140, 3)
+
+
 def test_motions_stand_page_by_page_and_can_be_turned(make_run: MakeRun, standing: Callable[[int], np.ndarray]) -> None:
     run = make_run("synthesize")
     hard, count = next(run.scored.values()), 2 * MOTIONS_PAGE + 3

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from posesyn_core.cli.view import view
 from posesyn_core.errors import UserError
 from posesyn_core.pipeline.run import Run
+from posesyn_core.report.page import write_report
 from posesyn_core.report.serving import HOST, Live, server
 
 MakeRun = Callable[..., Run]
@@ -49,6 +50,24 @@ def test_an_open_page_is_not_written_again_and_again(make_run: MakeRun) -> None:
     assert live.state() != state and live.told() == state
     live.rested = 0.0
     assert live.told() == live.state()
+
+
+def test_runs_in_the_run_folder_are_served_as_far_as_the_page_shows_them(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("posesyn_core.report.serving.REST", 0.0)
+    outer, inner = make_run(), make_run("filter", name="run/photographs")
+    frame = next(iter(inner.frames.values())).frame.image
+    with served(outer) as ask:
+        state = ask("/state")[2]
+        assert ask("/")[0] == 200 and ask("/photographs/report.html")[0] == 404
+        write_report(inner)
+        assert "A run" in ask("/photographs/report.html")[2].decode()
+        assert ask(f"/{frame.relative_to(outer.folder)}")[0] == 200
+        for hidden in ("photographs/recipe.toml", "photographs/photographs/report.html", "report.html/report.html"):
+            assert ask(f"/{hidden}")[0] == 404
+        inner.finish("evaluate", {"variants": {}})
+        assert ask("/state")[2] != state
 
 
 def test_the_page_follows_the_run(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from posesyn_core.cli.main import cli
 from posesyn_core.components import Kind
 from posesyn_core.files.images import load_image
 from posesyn_core.inference.pictures import boxes_of
@@ -37,3 +39,19 @@ def test_each_photograph_has_its_one_person(name: str) -> None:
     settings = {key: value for key, value in options.items() if key != "name"}
     detector = Registry.discover().create(Kind.DETECTOR, options["name"], settings, "detector")
     assert len(boxes_of(detector, load_image(FOLDER / f"{name}.jpg"))) == 1
+
+
+@pytest.mark.slow
+def test_the_demo_ends_with_one_table_one_report_and_one_picture(tmp_path: Path) -> None:
+    world = ("dataset.count=30", "real=[{name='world',part='lab',split='real',count=16,labels='3d'}]", "test.count=6")
+    short = ("score.hard=3", "score.easy=3", "filter.tau=500", "finetune.steps=2", "finetune.batch_size=4")
+    registry = Registry.discover()
+    registry.manager.hook.register_commands(cli=cli)
+    command = ["demo", "--run", str(tmp_path / "demo"), "--photographs", str(FOLDER)]
+    settings = [word for setting in (*world, *short) for word in ("--set", setting)]
+    done = CliRunner().invoke(cli, [*command, *settings], obj=registry, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert done.output.count("(a) as shipped") == done.output.count("report: ") == done.output.count("picture: ") == 1
+    page = (tmp_path / "demo" / "report.html").read_text()
+    assert 'href="photographs/report.html"' in page and 'class="drawn"' in page
+    assert load_image(tmp_path / "demo" / "picture.jpg").shape[1] == 1400
