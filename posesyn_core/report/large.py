@@ -68,11 +68,11 @@ class Beside:
         name = f"{hashlib.blake2b((self.of + of.id).encode(), digest_size=10).hexdigest()}.jpg"
         if name not in self.shown:
             try:
-                whole = load_image(of.image)
-                part = around(of.box, *whole.shape[1::-1])
+                image = load_image(of.image)
+                part = around(of.box, *image.shape[1::-1])
             except SampleError:
                 return None
-            write_atomic(self.files / name, encode_jpeg(crop(whole, part, SIDE)[0], QUALITY))
+            write_atomic(self.files / name, encode_jpeg(crop(image, part, SIDE)[0], QUALITY))
             x, y, right, bottom = part.tolist()
             self.shown[name] = (x, y, right - x, bottom - y)
         return Panel(f"{FILES}/{name}", self.shown[name], caption, named)
