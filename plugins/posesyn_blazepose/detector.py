@@ -4,7 +4,7 @@ MediaPipe looks at the whole picture, and goes on with the first person. Here th
 which overlap; the landmarks then say whether somebody is there, how large, and who was found twice.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -24,8 +24,13 @@ SAME_PLACE, SAME_SIDE = 0.15, 2.0
 """Squares whose centres are nearer than that share of a side, and of similar size, are one person's before any look."""
 SAME_PERSON = 0.12
 """The mean distance of the landmarks, of a square's side, below which two people are one."""
-PART_OF, SURER = 0.8, 0.2
-"""A person whose mask lies so far within another's, of whom the detector is surer by so much, is part of them."""
+PART_OF, SURER = 0.75, 0.2
+"""A person whose mask lies so far within those of others, of whom the detector is surer by so much, is part of them."""
+SAME_MASK = 0.7
+"""The overlap (intersection over union) of their masks from which two people are one."""
+UNSURE, ON_MASK, FULL = 0.5, 0.7, 0.8
+"""Of whom the detector is less sure than the first, the mask must show an outline: so many of the landmarks lie on it,
+and it fills no more of the box."""
 SURE = 0.4
 """Visibility x presence from which a landmark counts for the box."""
 LEAST_SURE = 6
@@ -58,7 +63,7 @@ class BlazePoseDetector:
         seen = look_where_told((self.first, self.landmarks), [image] * len(squares), squares, masks=True)
         there = _different(seen, np.flatnonzero(seen.flag >= self.config.min_presence))
         boxes = {at: box for at in there if (box := _box(seen, at, image)) is not None}
-        kept = _whole(seen, list(boxes), scores, image)
+        kept = _whole(seen, boxes, scores, image)
         found = np.array([boxes[at] for at in kept], np.float32).reshape(-1, 4)
         return Detections(found, scores[kept].astype(np.float32))
 
@@ -115,25 +120,44 @@ def _different(seen: Seen, candidates: np.ndarray) -> list[int]:
     return kept
 
 
-def _whole(seen: Seen, candidates: list[int], scores: Floats, image: Image) -> list[int]:
-    """Those of the candidates (surest first) that are no part of another: a bent knee alone may pass for a person."""
-    kept: list[int] = []
-    masks: list[NDArray[np.bool_]] = []
-    for at in candidates:
+def _whole(seen: Seen, boxes: Mapping[int, Floats], scores: Floats, image: Image) -> list[int]:
+    """Those (surest first) whom their masks show to be people of their own.
+
+    A bent knee alone may pass for a person, two neighbours' halves for a third, and so may letters on a wall.
+    """
+    kept: dict[int, NDArray[np.bool_]] = {}
+    for at, box in boxes.items():
         assert seen.masks is not None
         mask = mask_in_picture(seen.masks[at], seen.rois[at], image) > 0.5
-        surer = [other for k, other in zip(kept, masks, strict=True) if scores[k] > scores[at] + SURER]
-        if all((mask & other).sum() < PART_OF * mask.sum() for other in surer if mask.any()):
-            kept.append(at)
-            masks.append(mask)
-    return kept
+        if scores[at] < UNSURE and not _outlined(mask, box, seen, at):
+            continue
+        surer = [other for k, other in kept.items() if scores[k] > scores[at] + SURER]
+        part = mask.any() and bool(surer) and (mask & np.any(surer, axis=0)).sum() >= PART_OF * mask.sum()
+        same = any((mask & other).sum() > SAME_MASK * (mask | other).sum() for other in kept.values())
+        if not part and not same:
+            kept[at] = mask
+    return list(kept)
+
+
+def _outlined(mask: NDArray[np.bool_], box: Floats, seen: Seen, at: int) -> bool:
+    """Whether a mask (H, W) is where the landmarks are, and leaves room in the box about them."""
+    x0, y0, x1, y1 = np.round(box).astype(int)
+    places = np.round(seen.points[at][_shown(seen, at, mask.shape)]).astype(int)
+    on_mask = mask[places[:, 1], places[:, 0]].mean()
+    return bool(on_mask >= ON_MASK and mask[y0 : y1 + 1, x0 : x1 + 1].mean() <= FULL)
+
+
+def _shown(seen: Seen, at: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Which landmarks (33,) of a person are surely seen, inside a picture of that shape."""
+    points = seen.points[at]
+    inside = (points >= 0) & (points <= np.array([shape[1] - 1, shape[0] - 1]))
+    return np.asarray((seen.visibility[at] * seen.presence[at] >= SURE) & inside.all(1))
 
 
 def _box(seen: Seen, at: int, image: Image) -> Floats | None:
     """The box (4,) about what is seen of a person, inside the picture; None if that is too little."""
     last = np.array([image.shape[1] - 1, image.shape[0] - 1], float)
-    points, sure = seen.points[at], seen.visibility[at] * seen.presence[at] >= SURE
-    sure &= (points >= 0).all(1) & (points <= last).all(1)
+    points, sure = seen.points[at], _shown(seen, at, image.shape)
     if sure.sum() < LEAST_SURE:
         return None
     low, high = points[sure].min(0), points[sure].max(0)

@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 from posesyn_core.drawing.sheets import LABELLED, PREDICTED
 from posesyn_core.drawing.skeletons import LEFT, MIDDLE, RIGHT, Colour
 from posesyn_core.drawing.truth import BOX, TRUTH
+from posesyn_core.files.images import encode_jpeg, load_image
 from posesyn_core.files.paths import atomic_folder, write_atomic
 from posesyn_core.method import eem
 from posesyn_core.pipeline.parts import parts
@@ -26,7 +27,7 @@ from posesyn_core.recipe import unstructure
 from posesyn_core.report import fidelity, figures, mining, scenes, synthesis, training
 from posesyn_core.report.figures import unit_of
 from posesyn_core.report.large import FILES, Beside
-from posesyn_core.report.pictures import data_uri
+from posesyn_core.report.pictures import QUALITY, data_uri
 from posesyn_core.report.summary import summary
 from posesyn_core.report.within import within
 
@@ -62,7 +63,7 @@ def _page(run: Run, beside: Beside) -> str:
         rejections=rejected,
         weakness=mining.weakness(run),
         comparison=comparison,
-        drawn=data_uri((run.folder / DRAWN).read_bytes()) if (run.folder / DRAWN).is_file() else "",
+        drawn=_drawn(run.folder / DRAWN),
         within=within(run, beside),
         mining=mining.mined(run, beside),
         motions=motions,
@@ -81,6 +82,11 @@ def _page(run: Run, beside: Beside) -> str:
         script=Markup((HERE / "page.js").read_text(encoding="utf-8")),
         **shared,
     )
+
+
+def _drawn(path: Path) -> str:
+    """The picture of the run as the page holds it; empty where none was drawn."""
+    return data_uri(encode_jpeg(load_image(path), QUALITY)) if path.is_file() else ""
 
 
 def _first_page(name: str, pages: Iterable[Sequence[Any]], beside: Beside, shared: Mapping[str, Any]) -> Sequence[Any]:

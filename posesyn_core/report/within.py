@@ -12,7 +12,7 @@ from posesyn_core.report import figures, scenes, synthesis, training
 from posesyn_core.report.large import Beside
 from posesyn_core.report.summary import summary
 
-CLIPS = 6
+CLIPS = 4
 PAGE = "report.html"
 
 
@@ -51,7 +51,7 @@ def _within(folder: Path, outer: Run, beside: Beside) -> Within:
             folder.name,
             page,
             summary=summary(run, judged, training.comparison(run, scenes.run_body(run))),
-            funnel=figures.funnel(run, judged),
+            funnel=[*figures.funnel(run, judged), figures.Step("units rejected", figures.rejections(run).total)],
             clips=synthesis.some_clips(run, judged, beside, CLIPS),
         )
     except PoseSynError as error:  # one that is damaged does not take the others' page away

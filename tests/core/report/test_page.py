@@ -331,7 +331,7 @@ def test_a_run_in_the_run_folder_is_a_section_that_leads_to_its_own_page(make_ru
     page = Page(write_report(outer))
     assert "#photographs" in {attrs["href"] for attrs in page.find("a")}
     text = page.text("photographs")
-    assert "2 hard images became 6 labelled frames." in text and "6 frames kept" in text
+    assert "2 hard images became 6 labelled frames." in text and "6 frames kept" in text and "1 units rejected" in text
     assert [attrs["href"] for attrs in page.find("a", "photographs")] == []  # it has no page yet
     write_report(inner)
     page = Page(write_report(outer))
