@@ -75,10 +75,14 @@ class Finetune:
     steps: Steps = option(
         0, "optimiser steps; 0 = no fine-tuning; 'default' = as many as the estimator's training defaults say", least=0
     )
-    batch_size: int | None = option(None, "frames in a batch; unset = the estimator's own, else 32", least=1)
-    accumulate: int = option(1, "batches in a step, their gradients averaged", least=1)
+    batch_size: int | None = option(
+        None, "frames in a batch; unset = the estimator's own, else 32", least=1, most=1_000_000
+    )
+    accumulate: int = option(1, "batches in a step, their gradients averaged", least=1, most=1_000_000)
     ratio: float = option(0.5, "share of synthesised frames in a batch", least=0, most=1)
-    learning_rate: float | None = option(None, "peak learning rate; unset = the estimator's own, else 1e-4", above=0)
+    learning_rate: float | None = option(
+        None, "peak learning rate; unset = the estimator's own, else 1e-4", above=0, most=10
+    )
     decay: Literal["cosine", "constant", "steps"] | None = option(
         None, "how the learning rate goes on after the warm-up; unset = as the estimator's own, else 'cosine'"
     )
@@ -128,7 +132,7 @@ class Recipe:
 
     dataset: Choice = field(metadata={"doc": "the images to mine: a reader"})
     name: str = option("run", "shown in the report")
-    seed: int = option(0, "seed of every random draw", least=0)
+    seed: int = option(0, "seed of every random draw", least=0, any_size=True)
     body: str = option("", "the SMPL file (.npz or official .pkl) of every stage; empty = the free body")
     h36m_regressor: str = option("", "J_regressor_h36m.npy: Human3.6M's joints from SMPL's mesh, for tests that use it")
     neighbours: Literal["seen", "masked"] = option(
@@ -155,7 +159,9 @@ class Recipe:
     )
     validation: Choice | None = option(None, "data with 3D truth that decides which weights a training keeps: a reader")
     test: tuple[Choice, ...] = option((), "held-out data with truth: reader components, each named by its key 'label'")
-    rounds: int = option(1, "how often to mine and train: each further round starts from the better estimator", least=1)
+    rounds: int = option(
+        1, "how often to mine and train: each further round starts from the better estimator", least=1, most=1_000
+    )
     score: Score = Factory(Score)
     synthesize: Synthesize = Factory(Synthesize)
     animate: Animate = Factory(Animate)

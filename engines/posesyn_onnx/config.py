@@ -16,9 +16,12 @@ class OnnxConfig(EngineConfig):
         "auto", "ONNX Runtime's execution provider; auto = the first that is installed and fits the device"
     )
     opset: int = option(
-        0, "version of ONNX's operators in the graph, for older runtimes; 0 = the exporter's own", least=0
+        0, "version of ONNX's operators in the graph, for older runtimes; 0 = the exporter's own", least=0, most=1_000
     )
     ir: int = option(
-        0, "version of the graph's file; ONNX Runtime of 2023 refuses 10 and more; 0 = the exporter's", least=0
+        0,
+        "version of the graph's file; ONNX Runtime of 2023 refuses 10 and more; 0 = the exporter's",
+        least=0,
+        most=1_000,
     )
-    threads: int = option(0, "threads of an operator on the CPU; 0 = as many as torch's", least=0)
+    threads: int = option(0, "threads of an operator on the CPU; 0 = as many as torch's", least=0, most=1_024)

@@ -10,4 +10,4 @@ from posesyn_core.contracts.engines import EngineConfig
 class OpenVinoConfig(EngineConfig):
     """Options of the engine ``openvino``. It computes on the processor: the device is "cpu"."""
 
-    threads: int = option(0, "threads of a call; 0 = as many as torch's", least=0)
+    threads: int = option(0, "threads of a call; 0 = as many as torch's", least=0, most=1_024)

@@ -19,8 +19,11 @@ class TensorRTConfig(EngineConfig):
 
     device: str = option("cuda", "torch device: cuda, cuda:1")
     contexts: int = option(
-        1, "how many calls from different threads run at once; each needs memory of its own", least=1
+        1, "how many calls from different threads run at once; each needs memory of its own", least=1, most=1_024
     )
     graphs: int = option(
-        4, "for how many batch sizes, in the order in which they recur, a CUDA graph is captured; 0 = none", least=0
+        4,
+        "for how many batch sizes, in the order in which they recur, a CUDA graph is captured; 0 = none",
+        least=0,
+        most=65_536,
     )

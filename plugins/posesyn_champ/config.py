@@ -38,8 +38,8 @@ class ChampConfig:
         most=4096,
     )
     height: int = option(512, "likewise", least=64, most=4096)
-    steps: int = option(20, "denoising steps", least=1)
-    guidance_scale: float = option(3.5, "classifier-free guidance; 1 = off, in half of the time", least=0)
+    steps: int = option(20, "denoising steps", least=1, most=1_000)
+    guidance_scale: float = option(3.5, "classifier-free guidance; 1 = off, in half of the time", least=0, most=100)
     betas: Literal["linear", "scaled_linear"] = option(
         "linear", "noise schedule: linear as in the published inference, scaled_linear as in the training"
     )
@@ -62,8 +62,8 @@ class ChampConfig:
     attention_frames: int = option(
         0, "frames whose pixels attend at once (0 = all): less memory without fused kernels", least=0
     )
-    guidance_chunk: int = option(16, "frames whose maps are encoded at once", least=1)
-    vae_chunk: int = option(1, "frames decoded at once", least=1)
+    guidance_chunk: int = option(16, "frames whose maps are encoded at once", least=1, most=1_024)
+    vae_chunk: int = option(1, "frames decoded at once", least=1, most=1_024)
     vae_tiling: bool = option(False, "decode large frames in overlapping tiles")
     compile: str = option(
         "auto",

@@ -26,7 +26,9 @@ class Hmr2Config:
         "", "SMPL_to_J19.pkl (or .npy): 19 more joints to train on; empty = that of the checkpoint, if it has one"
     )
     update_hips: bool = option(False, "move the hips of OpenPose's block outwards (off in the released models)")
-    ief_iters: int = option(1, "rounds of refinement, for networks whose query token is the current estimate", least=1)
+    ief_iters: int = option(
+        1, "rounds of refinement, for networks whose query token is the current estimate", least=1, most=100
+    )
     mocap: str = option(
         "", "npz of real bodies (body_pose, betas) to train the discriminator on; empty = no adversarial loss"
     )

@@ -29,10 +29,10 @@ class LlavaConfig:
     )
     prompt: str = option("", "text file with another prompt ({examples} = the paper's examples); empty = the paper's")
     view: Literal["person", "image"] = option("person", "show the square about the person, or all of the image")
-    margin: float = option(1.3, "side of that square over the longer side of the person's box", above=0)
+    margin: float = option(1.3, "side of that square over the longer side of the person's box", above=0, most=100)
     precision: Literal["bf16", "fp16", "fp32", "4bit"] = option(
         "bf16", "of the weights; '4bit' (bitsandbytes' NF4, a CUDA device) needs a third of bf16's memory"
     )
     device: str = option("cpu", "torch device: cpu, cuda, cuda:1, mps")
-    batch: int = option(8, "images captioned at once", least=1)
-    max_tokens: int = option(60, "longest answer, in tokens", least=1)
+    batch: int = option(8, "images captioned at once", least=1, most=4_096)
+    max_tokens: int = option(60, "longest answer, in tokens", least=1, most=4_096)

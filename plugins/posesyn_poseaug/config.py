@@ -30,11 +30,11 @@ class PoseAugConfig:
         "", "the table of bone lengths, hm36s15678_bl_templates.npy; empty = the training subjects' own"
     )
     swap_lengths: bool = option(True, "give every training pose the lengths of a random template at each epoch")
-    epochs: int = option(50, "epochs over which the schedule runs (epochs)", least=1)
-    batch_size: int = option(1024, "poses in a batch (batch_size)", least=2)
+    epochs: int = option(50, "epochs over which the schedule runs (epochs)", least=1, most=1_000_000)
+    batch_size: int = option(1024, "poses in a batch (batch_size)", least=2, most=1_000_000)
     warm_up: int = option(2, "first epochs, in which the lifter rests and no feedback counts (warmup)", least=0)
     discriminate_every: int = option(2, "generator steps to one of the discriminators (df)", least=1)
-    learning_rate: float = option(1e-4, "of the generator and the discriminators (lr_g, lr_d)", above=0)
+    learning_rate: float = option(1e-4, "of the generator and the discriminators (lr_g, lr_d)", above=0, most=10)
     max_gradient: float = option(1.0, "the gradients of each of these are clipped to this norm", above=0)
     ba_ratio: tuple[float, float] = option(
         (3.0, 5.0), "how much harder bent poses shall be, from and to (hardratio_ba_s, hardratio_ba)", least=0
@@ -62,12 +62,12 @@ class PoseAugConfig:
         0, "experiments: epochs of the lifter's own training before PoseAug's; 0 = as published", least=0
     )
     lifter_rate: float = option(
-        0.0, "experiments: the lifter's learning rate with PoseAug; 0 = as published (lr_p)", least=0
+        0.0, "experiments: the lifter's learning rate with PoseAug; 0 = as published (lr_p)", least=0, most=10
     )
     figures: Literal["repository", "paper"] = option(
         "repository", "experiments, Table 4: whose figures stand beside ours, the released code's or the printed ones"
     )
-    pool: int = option(4096, "fake poses that each discriminator is shown again", least=1)
+    pool: int = option(4096, "fake poses that each discriminator is shown again", least=1, most=10_000_000)
 
     @property
     def operations(self) -> frozenset[str]:
@@ -113,8 +113,10 @@ class MocapConfig:
     views: Literal["lab", "wild"] = option("lab", "a studio's actors and cameras, or anybody seen from anywhere")
     cameras: int = option(4, "cameras that see every frame", least=1, most=64)
     stride: int = option(1, "use every n-th frame of a motion", least=1)
-    noise: float = option(0.0, "standard deviation of the 2D joints' error, pixels of 1000, as by a detector", least=0)
-    seed: int = option(0, "seed of people and cameras", least=0)
+    noise: float = option(
+        0.0, "standard deviation of the 2D joints' error, pixels of 1000, as by a detector", least=0, most=1_000
+    )
+    seed: int = option(0, "seed of people and cameras", least=0, any_size=True)
 
 
 @frozen

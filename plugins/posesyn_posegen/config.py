@@ -47,9 +47,9 @@ class PoseGenConfig:
     feedback: Literal["maximise", "minimise", "none"] = option(
         "maximise", "training: what the generator does to the estimator's error (+FB; Eq. 7, Eq. 6, or nothing)"
     )
-    epochs: int = option(20, "training: passes over the real poses", least=1)
-    batch_size: int = option(64, "training: poses in a batch (published: 1024)", least=2)
-    learning_rate: float = option(1e-4, "training: Adam's, of all networks", above=0)
+    epochs: int = option(20, "training: passes over the real poses", least=1, most=1_000_000)
+    batch_size: int = option(64, "training: poses in a batch (published: 1024)", least=2, most=1_000_000)
+    learning_rate: float = option(1e-4, "training: Adam's, of all networks", above=0, most=10)
     rate_rule: Literal["linear", "published"] = option(
         "linear",
         "training: 'linear' = down to nearly 0 at the last epoch; 'published' = as released: a fifth less each epoch, "
@@ -59,13 +59,13 @@ class PoseGenConfig:
     feedback_from: int = option(4, "training: the epoch, from 1 on, in which the feedback sets in", least=1)
     feedback_every: int = option(5, "training: iterations from one feedback to the next", least=1)
     feedback_poses: int = option(20, "training: poses that are drawn for a feedback", least=1)
-    people: int = option(16, "training: reference people that are drawn in them", least=1)
+    people: int = option(16, "training: reference people that are drawn in them", least=1, most=100_000)
     judge_root: bool = option(
         True, "training: D sees the root's rotation (as released; in the paper it does not: K is the feedback's alone)"
     )
-    channels: int = option(500, "training: width of D's layers", least=1)
-    middle: int = option(1000, "training: width of D's last layer", least=1)
-    seed: int = option(0, "training: seed of all draws", least=0)
+    channels: int = option(500, "training: width of D's layers", least=1, most=65_536)
+    middle: int = option(1000, "training: width of D's last layer", least=1, most=65_536)
+    seed: int = option(0, "training: seed of all draws", least=0, any_size=True)
 
 
 @frozen

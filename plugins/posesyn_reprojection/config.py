@@ -11,7 +11,9 @@ class ReprojectionConfig:
     """The re-projection animator."""
 
     body: str = option("", "the SMPL file (.npz or official .pkl) of the plan's bodies; empty = the free body")
-    references: int = option(16, "how many reference people are kept in memory, ready to be posed", least=1)
+    references: int = option(
+        16, "how many reference people are kept in memory, ready to be posed", least=1, most=100_000
+    )
     resolution: int = option(
         640, "longest side, in pixels, at which a person is drawn; larger ones are enlarged", least=16, most=4096
     )

@@ -31,13 +31,16 @@ class WanConfig:
     """Options of both."""
 
     body: str = option("", "the SMPL file (.npz or official .pkl) of the plan's bodies; empty = the free body")
-    steps: int = option(20, "denoising steps", least=1)
-    shift: float = option(5.0, "shift of the noise schedule, as published for 720p; 3 is usual for 480p", above=0)
+    steps: int = option(20, "denoising steps", least=1, most=1_000)
+    shift: float = option(
+        5.0, "shift of the noise schedule, as published for 720p; 3 is usual for 480p", above=0, most=1_000
+    )
     fps: float = option(
         30.0,
         "frames a second that the model is used to: poses are put in between those of slower motions, and their frames "
         "left out of the clip again; 0 = the motion's poses alone",
         least=0,
+        most=1_000,
     )
     prompt: str = option(PROMPT, "what the video shows; embedded once, and kept beside the weights")
     negative_prompt: str = option(NEGATIVE_PROMPT, "what it does not show: with a guidance_scale above 1")
@@ -66,14 +69,17 @@ class WanAnimateConfig(WanConfig):
         "pixels at which frames are made, a multiple of 16; references keep their shape",
         least=16,
         check=_sides,
+        most=8_192,
     )
-    height: int = option(720, "likewise", least=16, check=_sides)
+    height: int = option(720, "likewise", least=16, check=_sides, most=8_192)
     segment_frames: int = option(
         77, "frames denoised together, 4n + 1; longer clips come in segments", least=9, check=_segment
     )
     overlap_frames: Literal[1, 5] = option(1, "frames of a segment that the next one goes on from")
-    guidance_scale: float = option(1.0, "classifier-free guidance, by prompt and face; 1 = off, as published", least=1)
-    face_batch: int = option(8, "frames of the face video that are encoded at once", least=1)
+    guidance_scale: float = option(
+        1.0, "classifier-free guidance, by prompt and face; 1 = off, as published", least=1, most=100
+    )
+    face_batch: int = option(8, "frames of the face video that are encoded at once", least=1, most=1_024)
 
 
 @frozen
@@ -89,11 +95,14 @@ class WanVaceConfig(WanConfig):
         "pixels at which frames are made, a multiple of 16; references keep their shape",
         least=16,
         check=_sides,
+        most=8_192,
     )
-    height: int = option(480, "likewise", least=16, check=_sides)
+    height: int = option(480, "likewise", least=16, check=_sides, most=8_192)
     segment_frames: int = option(
         81, "frames denoised together, 4n + 1; longer clips come in segments", least=9, check=_segment
     )
     overlap_frames: int = option(5, "frames of one that the next goes on from, 4n + 1", least=1, check=_segment)
-    guidance_scale: float = option(5.0, "classifier-free guidance by the prompt; 1 = off, in half of the time", least=1)
-    conditioning_scale: float = option(1.0, "how much the skeleton counts", least=0)
+    guidance_scale: float = option(
+        5.0, "classifier-free guidance by the prompt; 1 = off, in half of the time", least=1, most=100
+    )
+    conditioning_scale: float = option(1.0, "how much the skeleton counts", least=0, most=100)

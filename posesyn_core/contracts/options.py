@@ -19,6 +19,8 @@ PROGRAM = "program"
 """Under this key, an attrs field's metadata says that its value is a command line that the component starts."""
 LARGEST = 2**63
 """Whole numbers are smaller than this in size: tables store 64 bits."""
+ENOUGH = 10**9
+"""No setting but a seed is larger than this, whatever its range: it is a slip of the finger."""
 
 
 class OptionError(UserError, ValueError):
@@ -50,7 +52,9 @@ class Range:
 
     def __str__(self) -> str:
         ends = (("at least", self.least), ("above", self.above), ("at most", self.most), ("below", self.below))
-        return " and ".join(f"{word} {end:g}" for word, end in ends if end is not None) or "any finite number"
+        given = ((word, end) for word, end in ends if end is not None)
+        told = (f"{word} {end:,.0f}" if end == round(end) else f"{word} {end:g}" for word, end in given)
+        return " and ".join(told) or "any finite number"
 
 
 def option(
@@ -65,14 +69,16 @@ def option(
     check: Callable[[Any], str | None] | None = None,
     program: bool = False,
     threshold: str | None = None,
+    any_size: bool = False,
 ) -> Any:
     """An attrs field of a component's config: its default and the sentence ``posesyn plugins show`` prints.
 
     Numeric options state their range (``least``, ``above``, ``most``, ``below``); a value outside it, NaN or infinity
-    is refused. ``check`` returns what else is wrong with a value ("must be ..."), or None. ``program=True`` says that
-    the value is a command line that the component starts: the user is asked before one of a recipe's is. ``threshold``
-    marks the largest error that a filter keeps, and gives its unit ("mm"): ``posesyn sweep`` tries other ones. With
-    ``factory=True``, ``default`` is called for every new config.
+    is refused, and so is more than a billion unless ``any_size=True`` (a seed). ``check`` returns what else is wrong
+    with a value ("must be ..."), or None. ``program=True`` says that the value is a command line that the component
+    starts: the user is asked before one of a recipe's is. ``threshold`` marks the largest error that a filter keeps,
+    and gives its unit ("mm"): ``posesyn sweep`` tries other ones. With ``factory=True``, ``default`` is called for
+    every new config.
 
     A field whose type is a protocol of another kind of component (``detector: PersonDetector | None``) takes one by
     name, as a recipe's sections do: ``"rtmdet"`` or ``{ name = "rtmdet", model = "..." }``. The factory gets the
@@ -85,7 +91,7 @@ def option(
     if threshold is not None:
         metadata[THRESHOLD] = threshold
     how = {"factory": default} if factory else {"default": default}
-    return field(**how, validator=_validator(limits, check), metadata=metadata)
+    return field(**how, validator=_validator(limits, check, any_size), metadata=metadata)
 
 
 def follow_links(root: str = "root") -> Any:
@@ -95,7 +101,7 @@ def follow_links(root: str = "root") -> Any:
 
 
 def _validator(
-    limits: Range, further: Callable[[Any], str | None] | None
+    limits: Range, further: Callable[[Any], str | None] | None, any_size: bool
 ) -> Callable[[Any, "Attribute[Any]", Any], None]:
     """Of an attrs field, whose every number (it may be a tuple, or have None or words too) is to be in ``limits``."""
 
@@ -103,6 +109,8 @@ def _validator(
         for number in _numbers(value):
             if number not in limits:
                 raise OptionError(attribute.name, f"must be {limits}, not {_shown(number)}")
+            if not any_size and abs(number) > ENOUGH:
+                raise OptionError(attribute.name, f"must be no more than {ENOUGH:,} in size, not {_shown(number)}")
         if further is not None and (complaint := further(value)):
             raise OptionError(attribute.name, complaint)
 

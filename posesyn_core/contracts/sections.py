@@ -35,9 +35,9 @@ class Synthesize:
     pose: Literal["pseudo_label", "fitted"] = option(
         "pseudo_label", "the initial pose: the estimator's own (the paper), or that fitted to the sample's 2D labels"
     )
-    motions_per_sample: int = option(1, "motions for each hard sample", least=1)
-    min_frames: int = option(40, "least length of a motion, frames at 20 fps", least=1)
-    max_frames: int = option(196, "greatest length of a motion, frames at 20 fps", least=1)
+    motions_per_sample: int = option(1, "motions for each hard sample", least=1, most=1_000_000)
+    min_frames: int = option(40, "least length of a motion, frames at 20 fps", least=1, most=100_000)
+    max_frames: int = option(196, "greatest length of a motion, frames at 20 fps", least=1, most=100_000)
 
     def __attrs_post_init__(self) -> None:
         """OptionError if there is no such length."""
@@ -50,7 +50,7 @@ class Animate:
     """Motions laid onto reference people and drawn (Eq. 7-11)."""
 
     references_per_motion: int = option(
-        1, "easy images that each motion animates, drawn at random by the run's seed", least=1
+        1, "easy images that each motion animates, drawn at random by the run's seed", least=1, most=1_000_000
     )
     orientation: Literal["anchored", "literal", "heading"] = option(
         "anchored", "Eq. 9 as meant, as printed, or only its turn about the vertical (keeps the motion's tilt)"
@@ -64,9 +64,11 @@ class Animate:
     reference_crop: Literal["person", "image"] | None = option(
         None, "draw a square about the person, or the whole picture; unset = what suits the animator"
     )
-    reference_size: int = option(512, "pixels of that square's side: Champ's are 512, or 256 to save work", least=64)
+    reference_size: int = option(
+        512, "pixels of that square's side: Champ's are 512, or 256 to save work", least=64, most=8_192
+    )
     frame_stride: int = option(1, "draw every n-th frame of a motion", least=1)
-    max_frames: int = option(196, "draw at most so many frames of a motion", least=1)
+    max_frames: int = option(196, "draw at most so many frames of a motion", least=1, most=100_000)
     max_residual_mm: float = option(60.0, "reject a clip whose joints -> SMPL fit (Eq. 8) is worse on average", above=0)
     smooth: float = option(
         0.0, "smooth the bodies over time: a Gaussian's standard deviation in drawn frames; 0 = not", least=0
@@ -99,7 +101,7 @@ class Evaluate:
 class Machine:
     """How this machine does the work; nothing here changes ids, selections or labels (to 1e-5)."""
 
-    workers: int = option(2, "threads that read, decode, fit and draw", least=1)
+    workers: int = option(2, "threads that read, decode, fit and draw", least=1, most=1_024)
     processes: int = option(
         0, "processes that make training batches, where threads wait for one another; 0 = threads do", least=0
     )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from posesyn_core import UserError, option
 from posesyn_core.components import Kind
-from posesyn_core.contracts.options import RANGE, OptionError, Range, is_numeric
+from posesyn_core.contracts.options import ENOUGH, RANGE, OptionError, Range, is_numeric
 from posesyn_core.recipe import Recipe, parse_recipe, structure
 from posesyn_core.registry import Registry
 from posesyn_t2mgpt.config import TransformerOptions, VqOptions
@@ -127,7 +127,10 @@ def test_what_is_inside_the_range_and_what_is_no_number_passes() -> None:
     [
         ("finetune.ratio=-1", "'finetune.ratio' must be at least 0 and at most 1, not -1"),
         ("finetune.steps=-1", "'finetune.steps' must be at least 0, not -1"),
-        ("animate.references_per_motion=-1", "'animate.references_per_motion' must be at least 1, not -1"),
+        (
+            "animate.references_per_motion=-1",
+            "'animate.references_per_motion' must be at least 1 and at most 1,000,000, not -1",
+        ),
         ("animate.max_residual_mm=nan", "'animate.max_residual_mm' must be above 0, not nan"),
         ("machine.workers=0", "'machine.workers' must be at least 1"),
         ("synthesize.min_frames=200", "'synthesize.min_frames' must be at most max_frames = 196, not 200"),
@@ -143,3 +146,23 @@ def test_recipes_are_refused_by_key(setting: str, complaint: str) -> None:
 def test_ranges_read_as_a_sentence() -> None:
     assert str(Range(least=0, below=1)) == "at least 0 and below 1"
     assert str(Range(above=0)) == "above 0"
+
+
+@pytest.mark.parametrize(
+    "option", [pytest.param(o, id=f"{o[0].__name__}.{o[1]}") for o in OPTIONS if is_numeric(o[2]) and o[1] != "seed"]
+)
+def test_no_option_is_absurdly_large(option: tuple[type, str, Any]) -> None:
+    config, name, kind = option
+    attribute = attrs.fields_dict(config)[name]
+    assert attribute.validator is not None
+    with pytest.raises(OptionError, match=name):
+        attribute.validator(None, attribute, ENOUGH + 1)
+    if kind in (int, float):
+        with pytest.raises(UserError, match=name):
+            _structured(config, name, ENOUGH + 1)
+
+
+def test_a_slip_of_the_finger_is_refused() -> None:
+    with pytest.raises(UserError, match=r"finetune\.steps' must be no more than 1,000,000,000 in size"):
+        parse_recipe('dataset = "x"', ["finetune.steps=10000000000"])
+    assert parse_recipe('dataset = "x"', [f"seed={2**62}"]).seed == 2**62
