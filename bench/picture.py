@@ -1,6 +1,6 @@
 """Draws the README's picture from finished runs: hard images, what the estimator saw, frames made for them, and after.
 
-make demo && .venv/bin/python bench/picture.py runs/demo/photographs runs/demo --out examples/demo.jpg
+make demo && .venv/bin/python bench/picture.py runs/demo/photographs --out examples/demo.jpg
 """
 
 import argparse

@@ -19,7 +19,14 @@ from attrs import Factory, field, frozen
 from posesyn_core.components import Kind, kind_of
 from posesyn_core.contracts.options import OptionError, option
 from posesyn_core.contracts.sections import Animate, Evaluate, ExecutorChoice, Export, Machine, Score, Synthesize
-from posesyn_core.contracts.structuring import explain, shown, strict_converter, strict_tuple, strictly, strictly_float
+from posesyn_core.contracts.structuring import (
+    abridged,
+    explain,
+    strict_converter,
+    strict_tuple,
+    strictly,
+    strictly_float,
+)
 from posesyn_core.errors import UserError
 from posesyn_core.files.reading import read_text, reason_of
 
@@ -346,7 +353,7 @@ def _choice(value: Any, _: Any) -> Choice:
     if isinstance(value, str):
         return Choice(value)
     if not isinstance(value, Mapping):
-        raise TypeError(f"must be a section with a name, not {shown(value)}")
+        raise TypeError(f"must be a section with a name, not {abridged(value)}")
     options = dict(value)
     if "name" not in options:
         raise ValueError("needs the key 'name' (which component)")

@@ -17,7 +17,7 @@ from posesyn_core import hookspecs
 from posesyn_core.components import Component, Kind, Need, kind_of
 from posesyn_core.contracts.products import component_fault, people_fault, product_fault
 from posesyn_core.contracts.results import a_value
-from posesyn_core.contracts.structuring import shown
+from posesyn_core.contracts.structuring import abridged
 from posesyn_core.contracts.weights import weights_warning
 from posesyn_core.errors import PoseSynWarning, UserError
 from posesyn_core.files.reading import reason_of
@@ -170,7 +170,7 @@ class Registry:
         near = difflib.get_close_matches(name, names, n=1)
         plugin = f"the plugin that provides it (by custom posesyn_{name[:40]})"
         hint = f"did you mean {near[0]!r}?" if near else f"install {plugin}, or take one of: {', '.join(names)}"
-        raise UserError(f"no {kind} named {shown(name)} is installed; {hint}{self.broken()}")
+        raise UserError(f"no {kind} named {abridged(name)} is installed; {hint}{self.broken()}")
 
     def kinds_of(self, name: str) -> list[Kind]:
         """The kinds of which there is a component ``name``; UserError naming the installed ones if there is none."""
@@ -178,7 +178,9 @@ class Registry:
         if kinds:
             return kinds
         names = sorted({name for _, name in self.components})
-        raise UserError(f"no component named {shown(name)} is installed; there are: {', '.join(names)}{self.broken()}")
+        raise UserError(
+            f"no component named {abridged(name)} is installed; there are: {', '.join(names)}{self.broken()}"
+        )
 
     def broken(self) -> str:
         """The plugins that fail, for a sentence about something that is not found."""

@@ -1,5 +1,6 @@
 """``posesyn export-motion`` and ``posesyn export-fiftyone``: what a run made, for other programs."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -45,7 +46,7 @@ def export_motion(registry: Registry, folder: Path, kind: str, clips: bool, out:
 def export_fiftyone(registry: Registry, folder: Path, out: Path | None) -> None:
     """Write RUN's photographs and synthesised frames with boxes, skeletons and errors, to browse in FiftyOne.
 
-    FiftyOne is not needed to write it, and pictures stay where they are. With it installed:
+    FiftyOne (posesyn[fiftyone]) is not needed to write it, and pictures stay where they are. With it installed:
 
     \b
     posesyn export-fiftyone runs/demo
@@ -58,3 +59,5 @@ def export_fiftyone(registry: Registry, folder: Path, out: Path | None) -> None:
 
     counts = write(open_run(folder, registry), out)
     click.echo(", ".join(f"{count} {name}" for name, count in counts.items()) + f": {out or folder / 'fiftyone'}")
+    if find_spec("fiftyone") is None:
+        click.echo("to look at it: pip install 'posesyn[fiftyone]', then as `posesyn export-fiftyone --help` says")

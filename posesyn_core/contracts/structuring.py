@@ -21,7 +21,7 @@ Count = int | float
 """A number of things, or below 1 a share of them."""
 
 
-def shown(value: object) -> str:
+def abridged(value: object) -> str:
     """A value for a sentence about it, cut where it is long."""
     text = repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
@@ -31,7 +31,7 @@ def strict_count(value: Any, _: Any) -> Count:
     """A :data:`Count`; TypeError for anything else, broken numbers of things among it."""
     if type(value) is int or (type(value) is float and value < 1):
         return value
-    raise TypeError(f"must be an int, or a share below 1, not {shown(value)}")
+    raise TypeError(f"must be an int, or a share below 1, not {abridged(value)}")
 
 
 def strict_converter() -> cattrs.Converter:
@@ -64,7 +64,7 @@ def strict_converter() -> cattrs.Converter:
 
 def _path(value: Any) -> Path:
     if remote.is_url(strictly(value, str)):
-        raise ValueError(f"must be a path, not an address: download {shown(value)}")
+        raise ValueError(f"must be a path, not an address: download {abridged(value)}")
     return Path(value).expanduser()
 
 
@@ -77,7 +77,7 @@ def _attrs_hook(converter: cattrs.Converter, cls: type) -> Any:
 
     def hook(value: Any, _: Any) -> Any:
         if not isinstance(value, Mapping):
-            raise TypeError(f"must be a section, not {shown(value)}")
+            raise TypeError(f"must be a section, not {abridged(value)}")
         return structure_fields(value, cls)
 
     return hook
@@ -86,14 +86,14 @@ def _attrs_hook(converter: cattrs.Converter, cls: type) -> Any:
 def strictly(value: Any, cls: type) -> Any:
     """The value if it is of exactly this class; else TypeError."""
     if type(value) is not cls:
-        raise TypeError(f"must be {a(cls.__name__)}, not {shown(value)}")
+        raise TypeError(f"must be {a(cls.__name__)}, not {abridged(value)}")
     return value
 
 
 def strictly_float(value: Any) -> float:
     """A number as a float; TypeError for anything else, ValueError for what no float can hold."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"must be a number, not {shown(value)}")
+        raise TypeError(f"must be a number, not {abridged(value)}")
     try:
         return float(value)
     except OverflowError as error:
@@ -102,7 +102,7 @@ def strictly_float(value: Any) -> float:
 
 def _one_of(value: Any, cls: Any) -> Any:
     if value not in get_args(cls):
-        raise ValueError(f"must be one of {', '.join(map(repr, get_args(cls)))}, not {shown(value)}")
+        raise ValueError(f"must be one of {', '.join(map(repr, get_args(cls)))}, not {abridged(value)}")
     return value
 
 
@@ -110,7 +110,7 @@ def strict_tuple(converter: cattrs.Converter, value: Any, cls: Any) -> tuple[Any
     """A list as a tuple of the kind ``cls``; TypeError or ValueError if it is none."""
     kinds = get_args(cls)
     if not isinstance(value, list | tuple):
-        raise TypeError(f"must be a list, not {shown(value)}")
+        raise TypeError(f"must be a list, not {abridged(value)}")
     if len(kinds) == 2 and kinds[1] is Ellipsis:
         return tuple(converter.structure(item, kinds[0]) for item in value)
     if len(kinds) != len(value):
@@ -125,7 +125,7 @@ def explain(error: BaseException, path: str = "") -> str:
         known = [attribute.name for attribute in attrs.fields(error.cl)]
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
-        return f"unknown key {shown(path + name)}; {hint}"
+        return f"unknown key {abridged(path + name)}; {hint}"
     if isinstance(error, cattrs.BaseValidationError):
         first = error.exceptions[0]
         note = next((n for n in getattr(first, "__notes__", ()) if isinstance(n, cattrs.AttributeValidationNote)), None)

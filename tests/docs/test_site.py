@@ -2,6 +2,7 @@
 
 import logging
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,3 +92,10 @@ def test_messages_that_are_explained_are_those_that_the_code_has(message: str) -
     sources = [path for folder in ("posesyn_core", "plugins") for path in (ROOT / folder).rglob("*.py")]
     joined = (re.sub(r'"\s*\n\s*f?"', "", path.read_text()) for path in sources)
     assert any(message in text for text in joined)
+
+
+def test_every_extra_stands_in_the_table_of_extras() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    rows = [line.split("|")[1] for line in (ROOT / "docs/installation.md").read_text().splitlines() if "| `" in line]
+    told = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    assert told == set(extras)
