@@ -2,7 +2,8 @@
 # container toolkit on the host. Build from the repository's root:
 #   docker build -f docker/cuda.Dockerfile -t posesyn-cuda .
 #   docker run --rm --gpus all -v $PWD:/work posesyn-cuda doctor
-FROM nvidia/cuda:12.6.3-cudnn-runtime-ubuntu24.04
+# CUDA 13, for which the wheels of PyTorch, ONNX Runtime and TensorRT on PyPI are built; the host needs a driver of 580 or later
+FROM nvidia/cuda:13.0.1-cudnn-runtime-ubuntu24.04
 
 # torch.compile builds kernels with a C++ compiler and Python's headers
 # hadolint ignore=DL3008
@@ -15,8 +16,7 @@ ENV PATH=/opt/venv/bin:$PATH
 
 WORKDIR /opt/posesyn
 COPY constraints.txt ./
-RUN pip install --no-cache-dir --constraint constraints.txt --index-url https://download.pytorch.org/whl/cu126 \
-    --extra-index-url https://pypi.org/simple torch
+RUN pip install --no-cache-dir --constraint constraints.txt torch
 
 COPY pyproject.toml README.md LICENSE ./
 COPY posesyn_core posesyn_core
