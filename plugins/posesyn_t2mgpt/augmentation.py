@@ -17,6 +17,16 @@ LIMBS = (4, 5, 7, 8, 18, 19, 20, 21)
 
 SPEEDS = (0.8, 1.25)
 
+_OTHER = {"left": "right", "right": "left", "clockwise": "counterclockwise", "cw": "ccw", "ccw": "cw"}
+_SIDES = re.compile(
+    r"\b(?:(?:counter|anti)[\s-]*)?clockwise\b|\bc?cw\b"
+    r"|(?:\b|(?<=front)|(?<=back)|(?<=side))"
+    r"(?:left|(?<!\ball )right(?! +(?:angle|away|now|then|side +up)))"
+    r"(?=(?:s|y|ies|wards?|most|hand(?:ed(?:ly)?|er)?|foot(?:ed)?|leg(?:ged)?|arm|side[ds]?)?\b)",
+    re.IGNORECASE,
+)
+"""Words of a side, with what may follow them without a space."""
+
 
 def cut(motions: MotionSet, which: Tensor, first: Tensor, speed: Tensor, hold: Tensor, frames: int) -> Tensor:
     """Joints (B, frames, 22, 3): ``hold`` (B,) times frame ``first`` (B,) of motions ``which`` (B,), then the motion
@@ -38,9 +48,15 @@ def mirror(joints: Tensor, which: Tensor) -> Tensor:
 
 
 def mirror_text(text: str) -> str:
-    """Exchange the words left and right."""
-    other = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
-    return re.sub(r"\b(left|right)\b", lambda word: other[word[0]], text, flags=re.IGNORECASE)
+    """A caption of the mirrored motion: left and right exchanged, also within words and in capitals, and so is the
+    sense of a turn by the clock. What "right" has no side in ("a right angle", "right away") stays."""
+    return _SIDES.sub(_other_side, text)
+
+
+def _other_side(found: re.Match[str]) -> str:
+    word = found[0]
+    other = _OTHER.get(word.lower(), "clockwise")  # the other sense has many spellings, this one has one
+    return other.upper() if word.isupper() else other.capitalize() if word[0].isupper() else other
 
 
 def disturb(joints: Tensor, degrees: Tensor, rng: np.random.Generator) -> Tensor:

@@ -10,6 +10,7 @@ alone, which then is a motion of its own. Its mirrored copies (names with M) are
 """
 
 import json
+import warnings
 from collections import defaultdict
 from pathlib import Path
 
@@ -18,8 +19,9 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from posesyn_core.errors import UserError
+from posesyn_core.errors import PoseSynWarning, UserError
 from posesyn_core.files.reading import read_npy, read_npz, read_text, reading
+from posesyn_core.geometry.units import check_units
 from posesyn_t2mgpt.representation import FEATURES, FPS, JOINTS, joints_from_features
 
 SHORTEST = 2
@@ -29,11 +31,16 @@ Span = tuple[int, int]
 """First frame and the one after the last."""
 
 
+class OtherSkeleton(UserError):
+    """The motions are not HumanML3D's, and so none of them is."""
+
+
 @frozen(eq=False)
 class MotionSet:
     """n motions: ``joints`` (sum T, 22, 3), ``starts`` and ``lengths`` (n,) frames, ``texts`` per motion.
 
-    Motions may share frames. ``left_out`` counts those that could not be used: missing, not finite or too short.
+    Motions may share frames. ``left_out`` counts those that could not be used: missing, damaged, not finite, too
+    short, or no person's.
     """
 
     joints: Tensor
@@ -67,7 +74,12 @@ def _read_file(path: Path, banned: set[str]) -> MotionSet:
     with reading(path, "motions file", expected):
         joints, offsets, names, clips, texts = (file[key] for key in keys)
         wanted = np.array([name not in banned and clip not in banned for name, clip in zip(names, clips, strict=True)])
+        check_units(joints, "humanml22", "metres", path)
+        sound = np.logical_and.reduceat(np.isfinite(joints).all((1, 2)), offsets[:-1]) & (np.diff(offsets) >= SHORTEST)
+        left_out = int((wanted & ~sound).sum())
+        wanted &= sound
         return MotionSet(
+            left_out=left_out,
             joints=torch.from_numpy(joints),
             starts=torch.from_numpy(offsets[:-1][wanted]),
             lengths=torch.from_numpy(np.diff(offsets)[wanted]),
@@ -79,11 +91,17 @@ def _read_folder(folder: Path, banned: set[str], split: str) -> MotionSet:
     names = read_text(folder / f"{split}.txt", "the list of motions").split()
     joints, starts, lengths, texts = [], [], [], []
     frames = left_out = 0
+    fault: UserError | None = None
     for name in names:
         if name in banned:
             continue
-        motion = _read_joints(folder, name)
-        described = {} if motion is None else _read_texts(folder / "texts" / f"{name}.txt", len(motion))
+        try:
+            motion = _read_joints(folder, name)
+            described = {} if motion is None else _read_texts(folder / "texts" / f"{name}.txt", len(motion))
+        except OtherSkeleton:
+            raise
+        except UserError as error:  # one among thousands
+            motion, fault = None, fault or error
         if motion is None or not described:
             left_out += 1
             continue
@@ -93,6 +111,10 @@ def _read_folder(folder: Path, banned: set[str], split: str) -> MotionSet:
             lengths.append(end - first)
             texts.append(tuple(captions))
         frames += len(motion)
+    if fault is not None and not joints:
+        raise fault
+    if fault is not None:
+        warnings.warn(f"motions are left out: {fault} (counted among {left_out})", PoseSynWarning, stacklevel=3)
     return MotionSet(
         joints=torch.from_numpy(np.concatenate(joints or [np.zeros((0, JOINTS, 3), np.float32)])),
         starts=torch.tensor(starts),
@@ -112,8 +134,9 @@ def _read_joints(folder: Path, name: str) -> np.ndarray | None:
         array = read_npy(path, "motion", "an array of joints or features").astype(np.float32)
     if array.shape[1:] not in ((JOINTS, 3), (FEATURES,)):
         kit = "; it is of KIT-ML, which has another skeleton" if array.shape[1:] in ((251,), (21, 3)) else ""
-        raise UserError(f"{str(path)!r} holds an array of shape {array.shape}, not (T, 22, 3) or (T, 263){kit}")
+        raise OtherSkeleton(f"{str(path)!r} holds an array of shape {array.shape}, not (T, 22, 3) or (T, 263){kit}")
     motion = array if array.ndim == 3 else joints_from_features(array)
+    check_units(motion, "humanml22", "metres", path)
     return motion if len(motion) >= SHORTEST and np.isfinite(motion).all() else None
 
 

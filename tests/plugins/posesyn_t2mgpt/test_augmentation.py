@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from posesyn_t2mgpt.augmentation import cut, disturb, mirror, mirror_text
@@ -34,8 +35,31 @@ def test_mirroring(motion: Callable[..., np.ndarray]) -> None:
     torch.testing.assert_close(mirrored_turn, -turn, atol=1e-4, rtol=0)
 
 
-def test_mirroring_words() -> None:
-    assert mirror_text("Left hand up, the right foot upright.") == "Right hand up, the left foot upright."
+@pytest.mark.parametrize(
+    ("text", "mirrored"),
+    [
+        ("Left hand up, the right foot upright.", "Right hand up, the left foot upright."),
+        ("raises the LEFT arm, then the RIGHT", "raises the RIGHT arm, then the LEFT"),
+        ("a left-handed throw by a righthanded man", "a right-handed throw by a lefthanded man"),
+        ("steps leftward, then rightwards, to the leftmost", "steps rightward, then leftwards, to the rightmost"),
+        ("turns clockwise", "turns counterclockwise"),
+        ("Clockwise, CLOCKWISE; clock-wise", "Counterclockwise, COUNTERCLOCKWISE; clock-wise"),
+        ("anti-clockwise, counter clockwise, Counterclockwise", "clockwise, clockwise, Clockwise"),
+        ("spins cw and CCW", "spins ccw and CW"),
+        (
+            "at a right angle, right away, all right, right side up",
+            "at a right angle, right away, all right, right side up",
+        ),
+        ("upright, bright, rightly, leftover, cleft", "upright, bright, rightly, leftover, cleft"),
+        ("left/right/left", "right/left/right"),
+        ("the man's left-hand side's LeFt", "the man's right-hand side's Right"),
+        ("a lefty with his left's strength", "a righty with his right's strength"),
+        ("", ""),
+    ],
+)
+def test_mirroring_words(text: str, mirrored: str) -> None:
+    assert mirror_text(text) == mirrored
+    assert mirror_text(mirror_text(mirror_text(text))) == mirrored
 
 
 def test_disturbing_turns_limbs_and_keeps_bones(motion: Callable[..., np.ndarray]) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from posesyn_core.errors import UserError
+from posesyn_core.errors import PoseSynWarning, UserError
 from posesyn_t2mgpt.motions import load_motions
 from posesyn_t2mgpt.representation import canonical_joints, features_from_joints
 
@@ -93,8 +93,30 @@ def test_humanml3d_exclude_and_split(folder: Path) -> None:
 )
 def test_malformed_humanml3d_files(folder: Path, file: str, content: str, message: str) -> None:
     (folder / file).write_text(content)
-    with pytest.raises(UserError, match=message):
-        load_motions(folder)
+    with pytest.warns(PoseSynWarning, match=message):
+        motions = load_motions(folder)
+    assert motions.left_out == 3
+    assert motions.texts == (("a person walks.",),)
+    with pytest.raises(UserError, match=message):  # if there is no other
+        load_motions(folder, split="val")
+
+
+def test_motions_of_no_person_are_left_out(folder: Path, motion: Callable[..., np.ndarray]) -> None:
+    """Millimetres, or all joints at one place."""
+    for broken in (1000 * motion(1, 60), np.zeros((60, 22, 3), np.float32)):
+        np.save(folder / "new_joints" / "000001.npy", broken)
+        with pytest.warns(PoseSynWarning, match=r"000001\.npy' can't be in metres"):
+            assert load_motions(folder).left_out == 3
+
+
+def test_broken_motions_of_an_npz_are_left_out(motions_file: Path, tmp_path: Path) -> None:
+    arrays = dict(np.load(motions_file))
+    good = len(load_motions(motions_file))
+    arrays["joints"] = arrays["joints"].copy()
+    arrays["joints"][arrays["offsets"][1], 3, 0] = np.inf
+    np.savez(tmp_path / "broken.npz", **arrays)
+    motions = load_motions(tmp_path / "broken.npz")
+    assert (len(motions), motions.left_out) == (good - 1, 1)
 
 
 def test_array_of_another_skeleton(folder: Path) -> None:
