@@ -55,6 +55,8 @@ def read_shard(path: Path | Url, *, lazily: bool = False) -> Iterator[PersonOrRe
                 yield from _people(key, {extension: data for _, extension, data in members})
                 keys += 1
             _expect_end(tar, again=isinstance(path, Path))
+        if not keys:
+            raise tarfile.ReadError("it holds no image with its people")
     except UserError:
         raise
     except Exception as error:  # whatever a damaged tar leads its reader to

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.paths import atomic_path
 from posesyn_core.files.reading import reason_of
+from posesyn_core.files.sniffing import head_of, not_data
 from posesyn_core.files.upright import Storage, orientation
 from posesyn_core.values import Image
 
@@ -31,11 +32,21 @@ USUAL_RATE = 25.0
 """Frames a second of a file that does not say."""
 
 
-def frame_rate(path: Path) -> float:
-    """Frames a second. FFmpegError and others if the file is no film."""
+def _opened(path: Path) -> "InputContainer":
+    """The film; SampleError if it is no regular file, or a bad download."""
     import av
 
-    with av.open(str(path), metadata_errors="replace") as container:
+    if not path.is_file():
+        raise SampleError("it does not exist, or is no regular file")
+    known = not_data(head_of(path))
+    if known:
+        raise SampleError(known)
+    return av.open(str(path), metadata_errors="replace")
+
+
+def frame_rate(path: Path) -> float:
+    """Frames a second. SampleError, FFmpegError and others if the file is no film."""
+    with _opened(path) as container:
         rates = [float(stream.average_rate or 0) for stream in container.streams.video[:1]]
     return rates[0] if rates and rates[0] > 0 else USUAL_RATE
 
@@ -73,13 +84,9 @@ def decoded(path: Path, wanted: Callable[[int], bool], *, as_stored: bool = Fals
     if a frame is larger than any picture may be, and at the end of a film that was cut; FFmpegError and others if the
     file is no video.
     """
-    import av
-
     from posesyn_core.files.images import MAX_PIXELS
 
-    if not path.is_file():
-        raise SampleError("it does not exist, or is no regular file")
-    with av.open(str(path), metadata_errors="replace") as container:
+    with _opened(path) as container:
         for stream in container.streams.video[:1]:
             aspect = float(stream.sample_aspect_ratio or 1)
             if stream.codec_context.width * stream.codec_context.height > MAX_PIXELS:

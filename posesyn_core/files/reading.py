@@ -117,6 +117,9 @@ def read_text(path: Path, what: str, expected: str = "") -> str:
     try:
         return data.decode(encoding).replace("\r\n", "\n")
     except UnicodeDecodeError as error:
+        known = not_data(data[:HEAD])
+        if known:
+            raise UserError(f"{what} {shown(path)} can't be read: {known}") from error
         raise UserError(
             f"{what} {shown(path)} is not text in UTF-8 (byte {error.start} is no part of it): save it as UTF-8"
             + (f"; expected {expected}" if expected else "")
@@ -131,9 +134,11 @@ def read_json(path: Path, what: str, expected: str) -> Any:
     except (ValueError, RecursionError) as error:
         known = not_data(text[:HEAD].encode("utf-8", "replace"))
         reason = (
-            f"{known}; expected {expected}" if known else f"({reason_of(error)}); expected {expected}; is it complete?"
+            f": {known}; expected {expected}"
+            if known
+            else f" ({reason_of(error)}); expected {expected}; is it complete?"
         )
-        raise UserError(f"{what} {shown(path)} is not valid JSON {reason}") from error
+        raise UserError(f"{what} {shown(path)} is not valid JSON{reason}") from error
 
 
 def read_npz(

@@ -8,7 +8,7 @@ HEAD = 512
 _PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml")
 _ARCHIVES = ((b"\x1f\x8b", "a gzip archive (.gz, .tar.gz)"), (b"BZh", "a bzip2 archive"),
              (b"\xfd7zXZ\x00", "an xz archive"), (b"7z\xbc\xaf'\x1c", "a 7-Zip archive"),
-             (b"Rar!\x1a\x07", "a RAR archive"), (b"%PDF-", "a PDF"),
+             (b"Rar!\x1a\x07", "a RAR archive"),
              (b"\x28\xb5\x2f\xfd", "a zstd archive"))  # fmt: skip
 ZIP = b"PK\x03\x04"
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -31,6 +31,12 @@ def not_data(head: bytes) -> str:
         return (
             "it is a Git LFS pointer, not the file itself: run `git lfs pull` in its repository, or download the file"
         )
+    if b".git/annex/objects/" in head or head.startswith(b"/annex/objects/"):
+        return "it is a pointer of git-annex, not the file itself: run `git annex get` on it, or download the file"
+    if text.startswith((b'{"error', b'{"message"', b"%pdf-")):
+        return "it is a server's answer, not the file itself: look into it, and download the file again"
+    if not head.strip(b"\0") and len(head) == HEAD:
+        return "it begins with nothing but zeros, as a download that was cut off: download it again"
     found = next((name for magic, name in _ARCHIVES if head.startswith(magic)), None)
     found = found or ("a tar archive" if head[_TAR_MAGIC] == b"ustar" else None)
     return f"it is {found}: unpack it, and name the file inside" if found else ""
