@@ -197,11 +197,29 @@ def _index(plain: Plain, made: Made) -> Any:
 
 
 def _texts(plain: Plain, made: Made) -> NDArray[Any]:
-    """pandas 3's column of texts in Python's form: (type, array)."""
-    arrays = [part for part in made.state if isinstance(part, Made) and part.of.make is _array]
+    """A column of texts in Python's form, or of one of few values: (type, array)."""
+    parts = [part for part in made.state if isinstance(part, Made)] if isinstance(made.state, tuple) else []
+    arrays = [part for part in parts if part.of.make in (_array, _array_of_buffer)]
     if len(arrays) != 1:
         raise Refused("it has a column of texts without texts")
-    return plain(arrays[0])
+    kinds = [part for part in parts if part.of.name.endswith("CategoricalDtype")]
+    return _chosen(plain(arrays[0]), plain(kinds[0].fields["categories"])) if kinds else plain(arrays[0])
+
+
+def _chosen(places: NDArray[Any], values: Any) -> NDArray[Any]:
+    """The values at those places; None where there is none, at -1."""
+    known = np.asarray(values)
+    if places.dtype.kind != "i" or known.ndim != 1 or not ((places >= -1) & (places < len(known))).all():
+        raise Refused("it has a column of values that it does not list")
+    return np.array([None if at < 0 else known[at] for at in places.tolist()], object)
+
+
+def _masked(plain: Plain, made: Made) -> NDArray[Any]:
+    """pandas' column of numbers of which some are missing; None where one is."""
+    numbers, missing = plain(made.fields["_data"]), plain(made.fields["_mask"])
+    if numbers.ndim != 1 or missing.dtype != bool or missing.shape != numbers.shape:
+        raise Refused("it has a column of numbers of which it does not say which are missing")
+    return np.where(missing, None, numbers.astype(object)) if missing.any() else numbers
 
 
 def _arrow_texts(plain: Plain, made: Made) -> NDArray[Any]:
@@ -322,6 +340,9 @@ _NAMED = (
     *(("pandas.core.indexes.numeric", "Int64Index"), ("pandas", "Index"), ("pandas", "RangeIndex")),
     *(("pandas", "StringDtype"), ("pandas.core.arrays.string_", "StringDtype")),
     *(("pandas.arrays", "StringArray"), ("pandas.core.arrays.string_", "StringArray")),
+    *(("pandas", name) for name in ("NA", "Categorical", "CategoricalDtype", "BooleanDtype")),
+    *(("pandas", f"{kind}{bits}Dtype") for kind in ("Int", "UInt", "Float") for bits in (8, 16, 32, 64)),
+    *(("pandas.core.dtypes.dtypes", "CategoricalDtype"), ("pandas.core.arrays.categorical", "Categorical")),
 )
 """Classes that pickles of tables name without making instances that matter."""
 _OTHERS: Mapping[tuple[str, str], Callable[[Plain, Made], Any]] = {
@@ -335,6 +356,7 @@ _OTHERS: Mapping[tuple[str, str], Callable[[Plain, Made], Any]] = {
     ("pandas._libs.internals", "_unpickle_block"): lambda plain, made: plain(made.args),
     ("pandas.core.indexes.base", "_new_Index"): _index,
     **dict.fromkeys(_NAMED, _none),
+    **{("pandas.arrays", f"{kind}Array"): _masked for kind in ("Integer", "Floating", "Boolean")},
     ("pandas._libs.arrays", "__pyx_unpickle_NDArrayBacked"): _texts,
     ("pandas.arrays", "ArrowStringArray"): _arrow_texts,
     ("pandas.core.arrays.string_arrow", "ArrowStringArray"): _arrow_texts,

@@ -156,6 +156,46 @@ def test_tables_of_pandas_3_come_through(form: str) -> None:
     np.testing.assert_array_equal(table["gt"][1], [np.ones((2, 2))])
 
 
+_OTHER_COLUMNS = {  # of few values ("imgPath"), of numbers with gaps ("n"), of truths, and of texts with gaps
+    4: (
+        "c-oCs&1=*^6i>Fht=-mIE7T&TA}FqxwH1*bL}|BJ+F)9$2p*PUlFVkpW|NRiXcsK%p<gfu!SN6E=1t#BCf(h-MFZWL=6(I%?|tM;^~b9zLp^"
+        "*l!I6hE!Kb${!*5dDBjUSw@>Lv*2Ct%?p9;QG=rr9pCCwmWB#m&GHG4S1K1soLb~B9K?%U#jFmLchZGytU$p$up-$Hqm1a3DZ$dN{%&F_pT<"
+        "21#6&|F3+=^qW$?X3+d*~D&_cwj~iKGVXC_;DJzID|L5_a}c=?K5#8W%EO_E!Izl(yF^!L?F!4XmTDoB3aYH84<jWB65g!<hvqXt-LF8JRnT"
+        ")o7%pFJr5}3!*?tVB3}U>#GOV7MoLfcnWT@UViR%}d=8}~V}L-5fkOI-&q>&*6Q>A=0n`YnnhkO46O<|U;sjE)DwbgxZPBp7Vmj#~C+~Dr75"
+        "EJ&4?-41vbs*6k<xc-$<R+tpLKmIkMfT`rO#S*+)N_hkw2FL(iS#TH$I6x#j7ktk#ET}pVHZh?a#jo&!>fji(N{9jNIYXNcNhYE6G%xdL)Iq"
+        "UVvmV%6mz_iBw5?Ii#RTn+2NOID+hRm&rIar3vOx0-c;?oQRg`2-yY=%d{#dg6{L0S3;`<YvSU(kWO&(ldx@j_cuK1$1<33E?O1C6mU5e4qf"
+        "H7EDT(tT!TOJOp&g-Y=-X90~wIMFT+8=Q$auS%HH}Q3~i4Fc`buL$=b@q08T9v6L?8o>0mU*UmZ5P1LFjPcBQ*&NHyf&kR$^DC|DoP`{mfY="
+        "S|%R6J<ldYw+B|S@(L+&f4{<YCcWniEbZ@vJ}uYbx7pJ^P%C)a>+o&n)nw3n{gZx9E~zSkH;hYHi&<5y+)BM-2hyr`ypfs*o0NRQvL@z@<aN"
+        "#L7$ADPE$>%8Yt5o9k9zeG_RbaYUa_H@dKnSx&>$}_6A^-QzYqCK&w`57$_4Gz&*Mwp|1P~=-TB<k>OWMl=_=t%<1!%K5y%DVJ!NEpy%&nMu"
+        "Y4FtT8W&yV<qrjI0Zt&Q7r+06%oh0gik!w1q(m^T}|^U^;mfc4z`g%L{>vsVs@wFjWNAgheQaq@zA_u#bC$VKp^v=u6BPe9VsJn(BnuSJ%5Z"
+        "4CBKLd3gd$06rTi#14TE**WxT^AA5lwgL"
+    ),
+    5: (
+        "c-oCsTWi!n6i(9J)?TdDf))`)P+VVD1(70(_JWs2qbLYIlwp$0X2Rx1GNE0ts7PB2^X9n!(>LGr%<N>F4K137%p~VB-}%mEzO;XC&KT<9(-}"
+        "^DTnIk9i5Y&D<Cusa;`UduCpx@^;vg6N>PV;Sr8((_2_t!eqoNz*1P3Gs+lBQg_4=<z-(cS17qtnBLbo`!5&Rq~lPvW55kamr0&TuLp^Wn!4"
+        "?yz@LfK&VSl!uNlah7p^@$H=)Zp_Qn2{jOLk~yrXY1PZua<Kt-bvX~O}5DfSuLzNPm2f~voaZ+Pj*Ssb#XxipF;`RK`-UM(RuA^ugLL%Fu~7"
+        "i`wI3FpiFn(vph@!1^D>fS(IU<^aP*J23RU~A!flBQBDd52(%a|q&NAZgpGP>j&Kx0j)1C#2<HJog>o<UAynJ44cpij9S1CCvjK9;UQcCVxM"
+        "EB`ZN1LvRoT-!!|EG%vm|ikOG(JKaG2WhY2+&kCFi5iDoXi`4n#cv{Cni)U}WK8j}nNxba^Y0W#yDgGLz;$$svVDAX!ezI2&}4VjuPd@&)9e"
+        "UY^F|KsrOK3c(b-txRC`D+pG2PaJ)hdGFX$-25aQ$JzP=k9ye#6RvIT3vO-*21*CQ<!9V7j98dJ!rDa?deRT@XxiqX;#3vUJil0n7nfk6)3*"
+        "Q#^U?(JP<l)j#}=P~GSJDhjeW6Ux?%(goZ8lbps%>~X7v~-eLD&B3BWvpJZ>u!1K77sOyDQ|C>=DAHOp?{CG;3{U!&yONL49)(HSmP6zX-Vs"
+        "saftT&*+s=oAL&d&wU-jd9UePOY(1<;J~tdVG^k=+nJ%3Zbgz0RDsfwLUFM8MkFm{VVSEG>r&OCgY}qCb+}e(ckJqqal0<Xey^QJPOW~-I|0"
+        "$uj}(}&|4jP`{edCReM68nd2hXjn`~Yv$0ls)%R|rF9GZ$`WOIP&Kkfx(7Y<FExTRE%7nylnO>1-ul@(__IRw^8QyK+)R%{`sMm9PJ+Idb4g"
+        "A%27zb}Lqhav@2AZFw{o=%cCMJmvXniz2AOa|scQ^@1Z5D$R+L+;-LF@4rOwtU(mKy>aQ&|!<d|C)n3YVSiik`acU@FIiVbvzvP?DH2xYG9I"
+        "1nWgOP}@s5iqf3|`DF&P0xk~}VVA&l_8rQ!`xj((ngI"
+    ),
+}
+
+
+@pytest.mark.parametrize("protocol", _OTHER_COLUMNS)
+def test_other_columns_of_pandas_come_through(protocol: int) -> None:
+    table = read_pickle(zlib.decompress(base64.b85decode(_OTHER_COLUMNS[protocol])), "table")
+    assert table["imgPath"].tolist() == ["a.png", "b.png"]
+    assert table["isValid"].tolist() == [[1, 0], [1]]
+    assert table["n"].tolist() == [None, 3]
+    assert table["ok"].tolist() == [True, False]
+    assert table["s"].tolist() == ["x", None]
+
+
 @given(
     st.recursive(
         st.one_of(
