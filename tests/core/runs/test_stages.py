@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from attrs import frozen
+from click.testing import CliRunner
 from PIL import Image as Pillow
 
 from posesyn_core import UserError, hookimpl
+from posesyn_core.cli import taking
 from posesyn_core.components import Component, Kind
 from posesyn_core.errors import NothingLeft
 from posesyn_core.geometry import skeletons
@@ -118,6 +120,17 @@ def test_a_run_can_be_browsed_in_fiftyone(finished: Run, tmp_path: Path) -> None
     worst = finished.of_role("hard")[0].scored
     (found,) = (one for one in samples if one["people"]["detections"][0]["sample_id"] == worst.sample.id)
     assert found["error"] == worst.error and "hard" in found["tags"]
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_whoever_has_no_fiftyone_is_told_what_brings_it(
+    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool
+) -> None:
+    monkeypatch.setattr("posesyn_core.cli.taking.find_spec", lambda name: object() if installed else None)
+    command = [str(finished.folder), "--out", str(tmp_path / "fiftyone")]
+    done = CliRunner().invoke(taking.export_fiftyone, command, obj=finished.registry, catch_exceptions=False)
+    assert done.exit_code == 0 and "6 photographs" in done.output
+    assert ("pip install 'posesyn[fiftyone]'" in done.output) is not installed
 
 
 def test_hard_samples_have_larger_errors_than_easy_ones(finished: Run) -> None:
