@@ -13,15 +13,17 @@ import argparse
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, mse_loss, pad
 from torch.utils.flop_counter import FlopCounterMode
 
-from posesyn_core.engines.export import export_onnx
+from posesyn_core.components import Kind
+from posesyn_core.errors import UserError
 from posesyn_core.inference.predict import exportable
+from posesyn_core.registry import Registry
 from posesyn_core.training.adversarial import discriminator_loss
 from posesyn_poseaug import losses
 from posesyn_poseaug.augmentor import Augmentor, Pairs, adam, frozen_in_training, lifter_loss, update
@@ -243,33 +245,40 @@ def compare(name: str, rounds: int) -> None:
     )
 
 
+ENGINES = (("onnx", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"))
+"""What lifting is measured on, beside eager torch."""
+
+
 def lifting(name: str, rounds: int) -> None:
-    """Poses a second on ONNX Runtime, and how near that is to what the matrix products alone would allow."""
-    import tempfile
-    from pathlib import Path
-
-    import onnxruntime
-
-    lifter = Lifter(name, LifterConfig(weights="random-full"))
-    threads = torch.get_num_threads()
-    keypoints = np.random.default_rng(0).uniform(-0.5, 0.5, (BATCH, 16, 2)).astype(np.float32)
-    with tempfile.TemporaryDirectory() as folder:
-        path = export_onnx(exportable(name, lifter), Path(folder) / "lifter.onnx")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        onnx = min(timed(lambda: session.run(None, {"keypoints": keypoints})) for _ in range(rounds + 2))
+    """Poses a second on the engines, and how near that is to what the matrix products alone would allow."""
+    lifter, registry = Lifter(name, LifterConfig(weights="random-full")), Registry.discover()
+    keypoints = torch.rand(BATCH, 16, 2, generator=torch.Generator().manual_seed(0)) - 0.5
+    ways: dict[str, Callable[[], object]] = {}
+    for engine, precision in ENGINES:
+        options = {"precision": precision, "batch": (BATCH, BATCH)}
+        try:
+            call = registry.create(Kind.ENGINE, engine, options, "bench").load(exportable(name, lifter))
+        except UserError as error:
+            print(f"{engine} {precision}: {error}")
+            continue
+        ways[f"{engine} {precision}"] = partial(call, {"keypoints": keypoints})
+    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    half = a.bfloat16(), b.bfloat16()
+    ways |= {
+        "eager": lambda: lifter.network(keypoints),
+        "products": lambda: a @ b,
+        "products bf16": lambda: half[0] @ half[1],
+    }
     with torch.inference_mode():
-        eager = min(timed(lambda: lifter.network(torch.from_numpy(keypoints))) for _ in range(rounds + 2))
-        a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
-        product = min(timed(lambda: a @ b) for _ in range(rounds + 5))
+        best = {way: min(timed(work) for _ in range(rounds + 5)) for way, work in ways.items()}
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        lifter.network(torch.from_numpy(keypoints))
+        lifter.network(keypoints)
     flops = counter.get_total_flops() / BATCH
-    bound = 2 * 1024**3 / product / flops
+    bounds = [2 * 1024**3 / best.pop(way) / flops for way in ("products", "products bf16")]
+    shown = ", ".join(f"{way} {BATCH / seconds:,.0f}" for way, seconds in best.items())
     print(
-        f"{name}: {BATCH / onnx:,.0f} poses per second of one processor on ONNX Runtime, {BATCH / eager:,.0f} eagerly; "
-        f"{flops / 1e6:.1f} MFLOP a pose, plain products would allow {bound:,.0f}"
+        f"{name}: poses per second of one processor: {shown}; {flops / 1e6:.1f} MFLOP a pose, plain products would "
+        f"allow {bounds[0]:,.0f} in fp32, {bounds[1]:,.0f} in bf16"
     )
 
 
