@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from attrs import frozen
@@ -18,6 +18,7 @@ from posesyn_poseaug.losses import Hardness
 from posesyn_poseaug.skeleton import PARTS, rooted
 
 Terms = dict[str, Tensor]
+Precision = Literal["fp32", "bf16"]
 
 
 @frozen(eq=False)
@@ -139,11 +140,11 @@ class Augmentor:
         """How far the lifter's errors on bent and on placed poses are from the wanted hardness."""
         config = self.config
         with torch.no_grad():
-            original = losses.part_losses(lifter(batch.keypoints), batch.poses)
+            original = losses.part_losses(lifted(lifter, batch.keypoints, config.precision), batch.poses)
         total, terms = batch.poses.new_zeros(()), {"origin": original.mean()}
         poses = {"ba": found.pose_ba, "rt": found.pose_rt}
         for name, hardness in self.hardnesses().items():
-            harder = losses.part_losses(lifter(flat[name]), poses[name])
+            harder = losses.part_losses(lifted(lifter, flat[name], config.precision), poses[name])
             if config.feedback == "exponential":
                 total = total + losses.exponential_feedback(harder, original, config.beta)
                 continue
@@ -216,9 +217,16 @@ def update(
     optimiser.step()
 
 
-def lifter_loss(lifter: nn.Module, pairs: Pairs) -> Tensor:
+def lifter_loss(lifter: nn.Module, pairs: Pairs, precision: Precision = "fp32") -> Tensor:
     """Eq. 8: the mean squared error to the rooted poses, the root among them."""
-    return nn.functional.mse_loss(lifter(pairs.keypoints), rooted(pairs.poses))
+    return nn.functional.mse_loss(lifted(lifter, pairs.keypoints, precision), rooted(pairs.poses))
+
+
+def lifted(lifter: nn.Module, keypoints: Tensor, precision: Precision) -> Tensor:
+    """The lifter's answer in float32; with "bf16" its matrix products are computed in bfloat16, its weights kept."""
+    with torch.autocast(keypoints.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        pose: Tensor = lifter(keypoints)
+    return pose.to(keypoints.dtype)
 
 
 @contextmanager

@@ -35,6 +35,9 @@ class PoseAugConfig:
     warm_up: int = option(2, "first epochs, in which the lifter rests and no feedback counts (warmup)", least=0)
     discriminate_every: int = option(2, "generator steps to one of the discriminators (df)", least=1)
     learning_rate: float = option(1e-4, "of the generator and the discriminators (lr_g, lr_d)", above=0, most=10)
+    precision: Literal["fp32", "bf16"] = option(
+        "fp32", "in which the lifter's layers compute when it is trained with PoseAug; norms and losses stay in fp32"
+    )
     max_gradient: float = option(1.0, "the gradients of each of these are clipped to this norm", above=0)
     ba_ratio: tuple[float, float] = option(
         (3.0, 5.0), "how much harder bent poses shall be, from and to (hardratio_ba_s, hardratio_ba)", least=0

@@ -105,12 +105,13 @@ class Training:
     def _lift(self, pairs: Pairs, factor: float | None) -> float:
         """One pass of the lifter over ``pairs``; the learning rate times ``factor``, or as in its own training."""
         self.lifter.train()
+        precision = "fp32" if self.config is None else self.config.precision
         total, count = 0.0, 0
         for batch in batches_of(pairs, self.schedule.batch_size):
             self.steps += 1
             rate = pretraining_rate(self.schedule.rate, self.steps) if factor is None else self.schedule.rate * factor
             set_rate(self.optimiser, rate)
-            loss = lifter_loss(self.lifter, batch)
+            loss = lifter_loss(self.lifter, batch, precision)
             update(self.lifter.parameters(), self.optimiser, loss, MAX_GRADIENT)
             total, count = total + float(loss.detach()) * len(batch), count + len(batch)
         return total / max(count, 1)

@@ -2,18 +2,21 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
+from attrs import evolve
 from torch import Tensor
 
 from posesyn_core.cli.main import main
 from posesyn_core.errors import UserError
+from posesyn_poseaug.augmentor import Precision, lifted
 from posesyn_poseaug.config import MocapConfig, PoseAugConfig
 from posesyn_poseaug.mocap import MocapReader
 from posesyn_poseaug.tables import TABLES, table4
 from posesyn_poseaug.training import Data, Schedule, Training, run
-from posesyn_poseaug.weights import load_network
+from posesyn_poseaug.weights import LIFTERS, load_network
 from tests.plugins.posesyn_poseaug.motions import write_motions
 
 CONFIG = PoseAugConfig(batch_size=32, epochs=4, warm_up=1, pool=64)
@@ -68,6 +71,23 @@ def test_another_training_in_its_folder_is_told(data: Data, tmp_path: Path) -> N
 def test_a_lifter_learns_alone(data: Data, tmp_path: Path) -> None:
     lines = run(training(data, None, epochs=25), tmp_path, "alone")
     assert lines[-1]["loss"] < 0.3 * lines[1]["loss"]
+
+
+@pytest.mark.parametrize("name", sorted(LIFTERS))
+def test_in_bfloat16_a_lifter_answers_nearly_the_same(name: str, data: Data) -> None:
+    torch.manual_seed(0)
+    lifter, keypoints = load_network(name, "random"), data.pairs.keypoints[:64]
+    precise, quick = (lifted(lifter.eval(), keypoints, precision) for precision in get_args(Precision))
+    assert quick.dtype == torch.float32
+    assert 0 < float(((quick - precise).norm() / precise.norm()).detach()) < 0.05
+
+
+def test_poseaug_trains_a_lifter_in_bfloat16(data: Data) -> None:
+    made, precise = (training(data, evolve(CONFIG, precision=each, warm_up=0)) for each in ("bf16", "fp32"))
+    losses = [made.epoch(number)["loss"] for number in (1, 2)]
+    assert losses[1] < losses[0]
+    assert losses != [precise.epoch(number)["loss"] for number in (1, 2)]
+    assert all(weight.dtype == torch.float32 for weight in made.lifter.parameters())
 
 
 def test_every_table_names_what_it_shows() -> None:
