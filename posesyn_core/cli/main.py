@@ -49,10 +49,11 @@ def cli(debug: bool) -> None:
     \b
     Start here:
       posesyn demo                  the whole loop with free components, in minutes
-      posesyn run RECIPE            the whole loop on your data
+      posesyn run PHOTOS            the whole loop on a folder of photographs
+      posesyn run RECIPE            the whole loop on a data set
       posesyn resume RUN            continue an interrupted run
       posesyn check RECIPE          what a run needs and this machine lacks
-      posesyn predict IMAGE         the poses that an estimator finds in a picture
+      posesyn predict PATH...       the poses that an estimator finds in pictures and videos
       posesyn view RUN              its report in the browser, live
       posesyn preview RUN           a run's clips beside their guidance maps
       posesyn export-motion RUN     its motions for Blender and others
