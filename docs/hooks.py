@@ -33,7 +33,7 @@ ELSEWHERE = {
     "bench/RESULTS.md": "results.md",
 }
 """Pages that stand elsewhere in the repository, where readers of the sources look for them."""
-ASSETS = ("examples/demo.jpg",)
+ASSETS = ("examples/demo.jpg", "examples/anerf.jpg")
 Packages = dict[str, list[Registered]]
 
 

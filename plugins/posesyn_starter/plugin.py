@@ -58,8 +58,9 @@ def _free_world() -> World:
         other=other,
         labeller2d=other,
         labeller3d=other,
+        nerf='{name="anerf", size=160}',  # the size that its starter was trained at
         posegen=(
-            *("motion.epochs=250", "motion.feedback_from=241", "motion.feedback_every=2", "motion.feedback_poses=10"),
+            *("motion.epochs=245", "motion.feedback_from=241", "motion.feedback_every=2", "motion.feedback_poses=10"),
             *("motion.learning_rate=1e-3", "motion.channels=128", "motion.middle=128", "motion.feedback_weight=2.0"),
         ),
         truth=('dataset.labels="3d"',),

@@ -103,6 +103,7 @@ def experiment(
         chosen = tables.table1(laboratory.recipe(0).estimator.name, base.posegen)
     else:
         chosen = {"table3": tables.TABLE3, "table4": tables.TABLE4, "table7": tables.TABLE7}[table]
+    chosen = chosen if control else chosen.without_control()
     results = runner.run_experiment(chosen, laboratory, range(seeds))
     _print(_error_table(chosen, results))
     for result in results:

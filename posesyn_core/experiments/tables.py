@@ -7,7 +7,7 @@ checkpoint as it was downloaded; beside it stands a control of ours, which train
 
 from collections.abc import Mapping, Sequence
 
-from attrs import Factory, frozen
+from attrs import Factory, evolve, frozen
 
 from posesyn_core.pipeline.evaluate import SHIPPED
 from posesyn_core.pipeline.finetune import POSESYN, REAL_ONLY
@@ -75,6 +75,11 @@ class Experiment:
     settings: tuple[str, ...] = ()
     shows_pass: bool = False
     reading: str = ""
+
+    def without_control(self) -> "Experiment":
+        """Without our control, which is then not trained either."""
+        rows = tuple(row for row in self.rows if row.variant != REAL_ONLY)
+        return evolve(self, rows=rows, settings=(*self.settings, "finetune.real_only=false"))
 
 
 REAL = _errors(81.7, 115.8, 108.8, 110.7, 98.9, 103.2, 51.1, 71.2, 72.5, 70.4, 65.8, 66.2)

@@ -38,6 +38,17 @@ def test_a_table_is_printed_with_the_papers_figures(tmp_path: Path, capsys: pyte
     assert [row["row"] for row in figures] == ["tau = 9999", "tau = 120"]
 
 
+def test_the_control_may_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["table3", "--recipe", str(folder_data_set(tmp_path)), "--run", str(tmp_path / "out"), "--no-control"]
+    wanted = ["--rows", "control", "--rows", "Real-only", "--rows", "Ours"]
+    code, _, _ = output(capsys, "experiment", *arguments, *wanted, *settings())
+    assert code == 0
+    figures = json.loads((tmp_path / "out/results.json").read_text())
+    assert [row["row"] for row in figures if row["figures"]] == ["Real-only (as downloaded)", "Ours"]
+    trained = (tmp_path / "out/seed-0/ours/finetune").iterdir()
+    assert [path.name for path in trained if path.is_dir()] == ["posesyn"]
+
+
 def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, words in (
         (["table3"], "--world free or --recipe"),

@@ -3,11 +3,13 @@
 import json
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
 from rich.console import Console
 
+from posesyn_core.cli import main
 from posesyn_core.contracts.worlds import World
 from posesyn_core.errors import UserError
 from posesyn_core.experiments.runner import Laboratory
@@ -44,6 +46,48 @@ def test_table_5(laboratory: Laboratory) -> None:
     errors = [row["figures"]["0"]["3DPW"]["mpjpe"] for row in saved.values()]
     assert len(set(errors)) == 3 and not any(row["missing"] for row in saved.values())
     assert len(list((laboratory.folder.parent / "cache" / "posegen").iterdir())) == 2  # without and with the feedback
+
+
+class Interrupted(Exception):
+    """In place of a user's."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if "table" in name])
+def test_the_free_worlds_tables_go_on_after_an_interruption(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``posesyn experiment posegen-tableN --world free``, everything small: interrupted, started again, complete."""
+    monkeypatch.setenv("POSESYN_CACHE", str(tmp_path / "cache"))
+    people = '{{name="world", part="{}", split="{}", count=4, image_size=128, labels="{}", label="held-out"}}'
+    settings = (
+        f"dataset={people.format('wild', 'mine', '2d')}", f"real={people.format('lab', 'real', '3d')}",
+        f"test={people.format('wild', 'test', '3d')}", "score.hard=1", "score.easy=1", "animate.frame_stride=24",
+        "finetune.steps=1", "finetune.batch_size=2", "filter.threshold=9999",
+        *(f"motion.{each}" for each in SMALL),
+    )  # fmt: skip
+    nerf = '{name="anerf", size=48}'
+    registry, told = Registry.discover(), []
+
+    def stop(stage: str, _: Any) -> None:
+        told.append(stage)
+        if stage.endswith("animate"):
+            raise Interrupted
+
+    (worlds,) = registry.manager.hook.register_worlds()
+    world, folder = evolve(worlds["free"](), nerf=nerf), tmp_path / "out"
+    with pytest.raises(Interrupted):
+        do_table(name, Laboratory(world, folder, registry, stop, settings), [0])
+    assert told and not (folder / f"{name}.json").exists()
+    drawn = folder / "seed-0/ours/animate/000000.parquet"
+    before = drawn.stat().st_mtime_ns
+    set_all = [part for setting in settings for part in ("--set", setting)]
+    main(["experiment", name, "--world", "free", "--nerf", nerf, "--run", str(folder), *set_all])
+    assert drawn.stat().st_mtime_ns == before
+    saved = json.loads((folder / f"{name}.json").read_text())
+    assert [row["row"] for row in saved] == [row.name for row in table_of(name, "starter", 1).rows]
+    assert all(row["figures"]["0"]["held-out"]["mpjpe"] > 0 for row in saved), saved
+    assert saved[0]["row"] in capsys.readouterr().out
 
 
 def test_what_is_lacking_is_said(laboratory: Laboratory) -> None:
