@@ -263,7 +263,7 @@ class PoseGen:
             self.networks["model_d2d"] = d2d
         self.generator, self.d3d, self.d2d = generator, d3d, d2d
         self.optimisers = {
-            name: torch.optim.Adam(network.parameters(), options.learning_rate)
+            name: torch.optim.Adam(network.parameters(), options.learning_rate, fused=True)
             for name, network in self.networks.items()
         }
         judges = [name for name in self.networks if name != "model_G"]
@@ -316,7 +316,7 @@ class PoseGen:
 
     def discriminate(self, name: str, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """A step of the discriminator ``name`` on real and fake items; its loss and accuracies."""
-        scores = self.networks[name](real), self.networks[name](fake)
+        scores = self.networks[name](torch.cat([real, fake])).split([len(real), len(fake)])
         loss = discriminator_loss(*scores)
         self._update(name, loss)
         short = name.removeprefix("model_")
