@@ -7,7 +7,7 @@ Then both draw poses of the same people with the same noise. Measured are the es
 14 joints), the discriminators' scores (each generator's by its own discriminator and by the other's; 1 = real, and what
 real poses get), and the share of joint angles that are further than 15 degrees beyond the 99.5 % of real ones.
 
-    python bench/posegen.py --folder FOLDER [--seeds 0 1 2] [--epochs 245] [--poses 100]
+    python bench/posegen.py --folder FOLDER [--seeds 0 1 2] [--epochs 125] [--poses 100]
 
 About two minutes of one core a seed; a seed that is done is not done again. Prints a table and writes
 ``posegen.html``, the errors' distributions as a plot.
@@ -43,7 +43,8 @@ BEYOND = np.radians(15)
 OPTIONS = {
     "weights": "train", "estimator": "starter", "animator": "reprojection",
     "real": {"name": "world", "part": "lab", "split": "real", "count": 800, "labels": "3d"},
-    "learning_rate": 1e-3, "channels": 128, "middle": 128, "feedback_every": 2, "feedback_poses": 10,
+    "learning_rate": 5e-4, "rate_rule": "constant", "channels": 128, "middle": 128,
+    "feedback_every": 2, "feedback_poses": 10,
 }  # fmt: skip
 
 
@@ -131,7 +132,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, default=245)
+    parser.add_argument("--epochs", type=int, default=125)
     parser.add_argument("--poses", type=int, default=100)
     parser.add_argument("--weight", type=float, default=2.0)
     options = parser.parse_args()

@@ -50,10 +50,11 @@ class PoseGenConfig:
     epochs: int = option(20, "training: passes over the real poses", least=1, most=1_000_000)
     batch_size: int = option(64, "training: poses in a batch (published: 1024)", least=2, most=1_000_000)
     learning_rate: float = option(1e-4, "training: Adam's, of all networks", above=0, most=10)
-    rate_rule: Literal["linear", "published"] = option(
+    rate_rule: Literal["linear", "constant", "published"] = option(
         "linear",
-        "training: 'linear' = down to nearly 0 at the last epoch; 'published' = as released: a fifth less each epoch, "
-        "0 in the sixth and below 0, undoing what was learnt, from the seventh on",
+        "training: 'linear' = down to nearly 0 at the last epoch; 'constant', for a feedback of the last few epochs; "
+        "'published' = as released: a fifth less each epoch, 0 in the sixth and below 0, undoing what was learnt, from "
+        "the seventh on",
     )
     feedback_weight: float = option(0.1, "training: of the feedback beside the adversarial loss", least=0)
     feedback_from: int = option(4, "training: the epoch, from 1 on, in which the feedback sets in", least=1)

@@ -65,8 +65,9 @@ class Training:
 
     def epoch(self, number: int) -> dict[str, float]:
         """Epoch 1, 2, ...; the means of its losses, and the estimator's error on the poses that were drawn."""
-        epochs = PUBLISHED_EPOCHS if self.config.rate_rule == "published" else self.config.epochs
-        self.gan.set_rate(linear_rate(number, epochs))
+        if self.config.rate_rule != "constant":
+            epochs = PUBLISHED_EPOCHS if self.config.rate_rule == "published" else self.config.epochs
+            self.gan.set_rate(linear_rate(number, epochs))
         terms: dict[str, list[Tensor]] = {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(self.config.seed, str(number), "posegen"))

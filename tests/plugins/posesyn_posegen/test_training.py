@@ -98,7 +98,7 @@ def test_every_switch(tmp_path: Path, weights: Path, options: dict[str, Any]) ->
 
 def test_the_published_rate_undoes_what_was_learnt(weights: Path) -> None:
     rates = []
-    for rule in ("linear", "published"):
+    for rule in ("linear", "published", "constant"):
         training = made(estimator=spin(weights), feedback="none", rate_rule=rule, epochs=10)._training()
         found = []
         for number in (1, 6, 7, 10):
@@ -107,6 +107,7 @@ def test_the_published_rate_undoes_what_was_learnt(weights: Path) -> None:
         rates.append(found)
     assert rates[0] == pytest.approx([1e-4, 1e-4 * 6 / 11, 1e-4 * 5 / 11, 1e-4 * 2 / 11])
     assert rates[1] == pytest.approx([1e-4, 0, -2e-5, -8e-5])
+    assert rates[2] == pytest.approx([1e-4] * 4)
 
 
 def test_a_discriminator_that_does_not_see_the_root_does_not_judge_it() -> None:
