@@ -7,7 +7,7 @@ Then both draw poses of the same people with the same noise. Measured are the es
 14 joints), the discriminators' scores (each generator's by its own discriminator and by the other's; 1 = real, and what
 real poses get), and the share of joint angles that are further than 15 degrees beyond the 99.5 % of real ones.
 
-    python bench/posegen.py --folder FOLDER [--seeds 0 1 2] [--epochs 125] [--poses 100]
+    python bench/posegen.py --folder FOLDER [--seeds 0 1 2] [--epochs 125] [--poses 100] [--rule constant --rate 5e-4]
 
 About two minutes of one core a seed; a seed that is done is not done again. Prints a table and writes
 ``posegen.html``, the errors' distributions as a plot.
@@ -43,15 +43,14 @@ BEYOND = np.radians(15)
 OPTIONS = {
     "weights": "train", "estimator": "starter", "animator": "reprojection",
     "real": {"name": "world", "part": "lab", "split": "real", "count": 800, "labels": "3d"},
-    "learning_rate": 5e-4, "rate_rule": "constant", "channels": 128, "middle": 128,
-    "feedback_every": 2, "feedback_poses": 10,
+    "channels": 128, "middle": 128, "feedback_every": 2, "feedback_poses": 10,
 }  # fmt: skip
 
 
 def training_of(registry: Registry, seed: int, feedback: str, options: argparse.Namespace) -> Training:
     settings = {
         "feedback": feedback, "seed": seed, "epochs": options.epochs, "feedback_from": options.epochs - LAST + 1,
-        "feedback_weight": options.weight,
+        "feedback_weight": options.weight, "rate_rule": options.rule, "learning_rate": options.rate,
     }  # fmt: skip
     made: Any = registry.create(Kind.MOTION, "posegen", {**OPTIONS, **settings}, "bench")
     return Training.of(made.config, made.body)
@@ -135,10 +134,14 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=125)
     parser.add_argument("--poses", type=int, default=100)
     parser.add_argument("--weight", type=float, default=2.0)
+    parser.add_argument("--rule", choices=("linear", "constant"), default="linear", help="of the learning rate")
+    parser.add_argument("--rate", type=float, default=1e-3, help="learning rate at the start")
     options = parser.parse_args()
     registry, pooled, ratios = Registry.discover(), {}, []
     for seed in options.seeds:
-        path = options.folder / f"seed-{seed}-{options.weight:g}-{options.epochs}-{options.poses}.json"
+        numbers = (options.weight, options.epochs, options.poses, options.rate)
+        told = [f"seed-{seed}", options.rule, *(f"{number:g}" for number in numbers)]
+        path = options.folder / f"{'-'.join(told)}.json"
         if not path.exists():
             write_atomic(path, json.dumps(run_seed(seed, options, registry)))
         found = json.loads(path.read_text())

@@ -61,8 +61,7 @@ def _free_world() -> World:
         nerf='{name="anerf", size=160}',  # the size that its starter was trained at
         posegen=(
             *("motion.epochs=125", "motion.feedback_from=121", "motion.feedback_every=2", "motion.feedback_poses=10"),
-            *("motion.learning_rate=5e-4", 'motion.rate_rule="constant"', "motion.feedback_weight=2.0"),
-            *("motion.channels=128", "motion.middle=128"),
+            *("motion.learning_rate=1e-3", "motion.channels=128", "motion.middle=128", "motion.feedback_weight=2.0"),
         ),
         truth=('dataset.labels="3d"',),
         taus=(1000, 600, 400, 300, 220, 160, 110),
