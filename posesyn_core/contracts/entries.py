@@ -15,6 +15,9 @@ from posesyn_core.files.reading import reason_of
 from posesyn_core.geometry.skeletons import JOINT_SETS
 from posesyn_core.values import Sample, SampleOrRejection
 
+FARTHEST_PIXEL = 1e6
+"""What is further from a picture's corner is damage: no picture is so large."""
+
 
 def entries(reader: DatasetReader) -> Iterator[SampleOrRejection]:
     """The samples of a reader, and (id, reason) for each entry that was or is refused, in its order.
@@ -59,9 +62,9 @@ def _fault(sample: Sample) -> str | None:
     box, camera, smpl = sample.box, sample.camera, sample.smpl
     labelled = sample.confidence != 0
     finite = {
-        "the person box": np.isfinite(box).all() and (box[2:] > box[:2]).all(),
+        "the person box": (np.abs(box) < FARTHEST_PIXEL).all() and (box[2:] > box[:2]).all(),
         "a confidence": np.isfinite(sample.confidence).all() and (sample.confidence >= 0).all(),
-        "a labelled joint": np.isfinite(sample.keypoints2d[labelled]).all(),
+        "a labelled joint": (np.abs(sample.keypoints2d[labelled]) < FARTHEST_PIXEL).all(),
         "the camera": camera is None
         or (np.isfinite([camera.focal_length, camera.principal_point]).all() and (camera.focal_length > 0).all()),
         "a joint in 3D": (sample.joints3d is None or np.isfinite(sample.joints3d).all())

@@ -219,7 +219,9 @@ def _masked(plain: Plain, made: Made) -> NDArray[Any]:
     numbers, missing = plain(made.fields["_data"]), plain(made.fields["_mask"])
     if numbers.ndim != 1 or missing.dtype != bool or missing.shape != numbers.shape:
         raise Refused("it has a column of numbers of which it does not say which are missing")
-    return np.where(missing, None, numbers.astype(object)) if missing.any() else numbers
+    values: NDArray[Any] = numbers.astype(object)
+    values[missing] = None
+    return values if missing.any() else numbers
 
 
 def _arrow_texts(plain: Plain, made: Made) -> NDArray[Any]:

@@ -64,7 +64,9 @@ def naming(names: Sequence[str], preferred: str, *, wanted: str = "") -> Naming:
         places = _places(one, names)
         found = Naming(one, places, len(names)) if places is not None else _whole(one, names)
         if found is None:
-            raise UserError(f"the joints {_unknown(one, names)} are none of the joint set {wanted!r}")
+            unknown = _unknown(one, names)
+            fault = f"the joints {unknown} are none of" if unknown else f"joints are named twice among {[*names]}, of"
+            raise UserError(f"{fault} the joint set {wanted!r}")
         return found
     fitting = {known.name: places for known in JOINT_SETS.values() if (places := _places(known, names)) is not None}
     if not fitting:

@@ -137,7 +137,7 @@ class CocoReader:
 
     def _sample(self, sample_id: str, entry: Any) -> Sample:
         annotation = as_object(entry)
-        if annotation.get("iscrowd"):
+        if int(annotation.get("iscrowd") or 0):  # some tools write "0"
             raise SampleError("a crowd, not one person (iscrowd = 1)")
         image = self._document.images.get(key(annotation["image_id"]))
         if image is None:

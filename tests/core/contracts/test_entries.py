@@ -43,6 +43,8 @@ def test_what_is_right_passes_as_it_is() -> None:
         ({"box": [0, 0, NAN, 9]}, "person box"),
         ({"box": [5, 0, 5, 9]}, "person box"),
         ({"keypoints2d": np.full((17, 2), np.inf)}, "labelled joint"),
+        ({"keypoints2d": np.full((17, 2), 1e9)}, "labelled joint"),
+        ({"box": [0, 0, 1e9, 9]}, "person box"),
         ({"confidence": np.full(17, NAN)}, "confidence"),
         ({"confidence": np.full(17, -1)}, "confidence"),
         ({"camera": Camera([np.inf, 1], [0, 0])}, "camera"),

@@ -67,6 +67,8 @@ def test_unknown_and_ambiguous_names_are_refused() -> None:
         naming([*COCO17.joints[1:], "antenna"], "coco17")
     with pytest.raises(UserError, match="which mean different points"):
         naming(["neck", "left_hip", "right_hip"], "coco17")
+    with pytest.raises(UserError, match=r"joints are named twice among"):
+        naming(["nose", "left_eye", "nose"], "coco17", wanted="coco17")
     with pytest.raises(UserError, match=r"nose.*none of the joint set 'lsp14'"):
         naming(["nose"], "coco17", wanted="lsp14")
     with pytest.raises(UserError, match="no known joint set"):

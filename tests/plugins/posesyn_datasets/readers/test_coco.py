@@ -89,6 +89,11 @@ def test_a_bad_person_is_refused_and_the_next_one_read(root: Path, changes: dict
     assert good.id == "coco/train2017/000000000007-2"
 
 
+def test_a_flag_that_is_text_is_understood(root: Path) -> None:
+    write(root, [annotation(1, iscrowd="0"), annotation(2, iscrowd="1"), annotation(3, iscrowd=None)])
+    assert [isinstance(entry, Sample) for entry in read(root)] == [True, False, True]
+
+
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "a/../../b.jpg"])
 def test_an_image_outside_the_root_is_refused(root: Path, name: str) -> None:
     write(root, [annotation()], [{**IMAGE, "file_name": name}])
