@@ -46,7 +46,9 @@ class Lifter:
     needs_picture: ClassVar[bool] = False
 
     training_defaults: TrainingDefaults
-    """PoseAug's training of the lifter, its rate falling by a cosine rather than linearly."""
+    """PoseAug's training of the lifter, its rate falling by a cosine rather than linearly, and its norms and dropout as
+    at inference: the few frames of a fine-tuning would move the norms' statistics away from what they were trained on.
+    """
     scratch_defaults: TrainingDefaults
     """The baselines' own training, whose rate hardly falls (0.96 in 100,000 steps)."""
     lifter: nn.Module
@@ -64,7 +66,7 @@ class Lifter:
             epochs=self.kind.epochs,
             warm_up=0.0,
             max_gradient=1.0,
-            mode="train",
+            mode="frozen",
         )
         self.scratch_defaults = evolve(self.training_defaults, learning_rate=self.kind.rate, decay="constant")
 

@@ -27,8 +27,8 @@ def test_the_loop_on_the_free_world(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert kept["kept"] > 0
     evaluated = run.require("evaluate")
     assert set(evaluated["variants"]) == {"shipped", "posesyn", "real_only"}
-    for figures in evaluated["variants"].values():
-        assert 0 < figures["mpjpe"] < 1000
+    for figures in evaluated["variants"].values():  # a few steps change little: norms keep their statistics
+        assert 0 < figures["mpjpe"] < 1.05 * evaluated["variants"]["shipped"]["mpjpe"]
 
 
 def test_an_estimator_that_looks_needs_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
