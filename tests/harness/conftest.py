@@ -1,22 +1,16 @@
 """One small whole run for all harnesses: what it costs is paid once."""
 
-import json
-import shutil
 from collections.abc import Iterator
 
 import pytest
 
-from tests.harness.runs import Finished, command, contents, victim
+from tests.harness.runs import Finished, whole_run
 
 
 @pytest.fixture(scope="session")
 def only_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
-    root = tmp_path_factory.mktemp("whole")
-    with victim(root / "run") as process:
-        arguments, counts = command(root), root / "counts.json"
-        process.complete(*arguments, counts=str(counts))
-        shutil.copytree(root / "run", root / "whole")
-        yield Finished(root, process, arguments, json.loads(counts.read_text()), contents(root / "run"))
+    with whole_run(tmp_path_factory.mktemp("whole")) as finished:
+        yield finished
 
 
 @pytest.fixture

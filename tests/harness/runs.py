@@ -81,6 +81,16 @@ def victim(folder: Path) -> Iterator[Victim]:
         process.stdin.close()
 
 
+@contextmanager
+def whole_run(root: Path) -> Iterator[Finished]:
+    """Do the small whole run in ``root/run``, with a copy in ``root/whole``, counting the changes to its files."""
+    with victim(root / "run") as process:
+        arguments, counts = command(root), root / "counts.json"
+        process.complete(*arguments, counts=str(counts))
+        shutil.copytree(root / "run", root / "whole")
+        yield Finished(root, process, arguments, json.loads(counts.read_text()), contents(root / "run"))
+
+
 def command(root: Path) -> list[str]:
     """The arguments that do the whole loop in ``root/run``, with data that is written to ``root``."""
     recipe = folder_data_set(root, people=6, part="lab")

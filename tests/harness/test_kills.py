@@ -2,12 +2,15 @@
 
 import random
 import shutil
+import sys
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
-from tests.harness.runs import Finished, checksums, contents, differing
+from tests.harness.runs import Finished, checksums, contents, differing, whole_run
 from tests.harness.victim import BEGINNING, ORDER
 
 EVENTS_OF_TEN = 7
@@ -82,3 +85,17 @@ def test_a_restart_killed_at_any_moment_loses_nothing(killer: Killer, moments: S
         killer.done.victim.complete(*restart)
         assert differing(contents(killer.done.folder), wanted) == []
         assert set(kept) <= checksums(killer.done.folder)
+
+
+def main(runs: int, seed: int) -> None:
+    """The long part by hand, in pieces of any length: each run is killed five times in every stage."""
+    with tempfile.TemporaryDirectory() as folder, whole_run(Path(folder)) as finished:
+        killer = Killer(finished, seed)
+        for number in range(1, runs + 1):
+            killer.attack(ORDER, times=5)
+            told = ", ".join(f"{stage} {count}" for stage, count in killer.kills.items())
+            print(f"{killer.kills.total()} kills in {number} runs, all resumed to the same bytes: {told}", flush=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 7)
