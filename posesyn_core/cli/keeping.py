@@ -38,12 +38,13 @@ def superseded(
     posesyn superseded runs/mine --delete-all
     """
     from posesyn_core.pipeline import superseded as places
+    from posesyn_core.pipeline.restoring import restore
     from posesyn_core.pipeline.run import open_run
 
     run = open_run(folder, registry)
     if restored is not None:
         with run_lock(folder):
-            replaced = places.restore(run.folder, restored)
+            replaced = restore(run.folder, restored)
         click.echo(f"{restored} is back" + (f"; what stood in its place is in {str(replaced)!r}" if replaced else ""))
     elif deleted or delete_all:
         chosen = [one for one in places.superseded(run.folder) if delete_all or one.folder.name in deleted]

@@ -55,18 +55,28 @@ def _number_of(error: Exception, folder: Path) -> int | None:
 
 
 @contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
-    """Yield a new folder beside ``target``; on success it takes the place of ``target``, which is removed."""
-    temporary, old = _temporary(target), _temporary(target)
+def atomic_folder(target: Path, outdated: str | None = None) -> Iterator[Path]:
+    """Yield a new folder beside ``target``; on success it takes that place.
+
+    If ``target`` is there already, its files are replaced one by one, and others stay, but for those directly in it
+    whose names match ``outdated``: they are the user's.
+    """
+    temporary = _temporary(target)
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        if target.exists():
-            target.rename(old)
-        temporary.rename(target)
+        if not os.path.lexists(target):
+            temporary.rename(target)
+            return
+        for path in target.iterdir() if outdated else ():
+            if re.fullmatch(outdated or "", path.name) and path.is_file() and not (temporary / path.name).exists():
+                path.unlink()
+        for path in sorted(path for path in temporary.rglob("*") if not path.is_dir()):
+            place = target / path.relative_to(temporary)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(place)
     finally:
-        for left in (temporary, old):
-            shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_atomic(target: Path, data: bytes | str) -> None:

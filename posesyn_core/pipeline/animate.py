@@ -7,9 +7,10 @@ Threads draw the next clips while the network computes.
 import hashlib
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,13 @@ from posesyn_core.pipeline.people import Reference
 from posesyn_core.pipeline.references import analyse_references, cut_out
 from posesyn_core.pipeline.run import Clip, DrawnFrame, Judgement, Run
 from posesyn_core.pipeline.seals import digest
+from posesyn_core.pipeline.superseded import set_aside
 from posesyn_core.pipeline.tables import Row, Table
 from posesyn_core.pipeline.work import Unit, Work, each_alone, reason_of
 from posesyn_core.seeds import rng, seed_of
 from posesyn_core.values import ClipPlan, Image, LabelledFrame, Motion
+
+_FRAME = re.compile(r"\d{4,}\.jpg")
 
 
 @frozen
@@ -272,17 +276,27 @@ def _leading_rejections(waiting: deque[Row[Drawing]]) -> Iterator[Row[Clip]]:
 def _keep(run: Run, animator: Animator, drawing: Drawing, found: Sequence[Judgement]) -> Clip:
     """Write the frames that are to stay, and say what was found of all."""
     folder = run.folder / "animate" / "frames" / clip_folder(drawing.plan.id)
+    stay = [judgement.keep or run.recipe.animate.keep_dropped for judgement in found]
+    _make_room(run, folder, {_frame(n): image for n, image in enumerate(drawing.images) if stay[n]})
     frames = []
     for number, (image, judgement) in enumerate(zip(drawing.images, found, strict=True)):
-        path = folder / f"{number:04d}.jpg"
-        stays = judgement.keep or run.recipe.animate.keep_dropped
-        if stays:
+        path = folder / _frame(number)
+        if stay[number]:
             write_atomic(path, image)
-        else:
-            path.unlink(missing_ok=True)  # of a killed call with another filter
-        frames.append(DrawnFrame(path, stays, judgement, digest(image) if stays else ""))
+        frames.append(DrawnFrame(path, stay[number], judgement, digest(image) if stay[number] else ""))
     guidance = tuple(getattr(animator, "guidance", ()))
     return Clip(drawing.plan, tuple(frames), drawing.width, drawing.height, filter_of(run), guidance)
+
+
+def _frame(number: int) -> str:
+    return f"{number:04d}.jpg"
+
+
+def _make_room(run: Run, folder: Path, wanted: Mapping[str, bytes]) -> None:
+    """Set aside the frames of a clip that was drawn otherwise before."""
+    present = [path for path in sorted(folder.glob("*.jpg")) if _FRAME.fullmatch(path.name)]
+    if any(not path.is_file() or path.read_bytes() != wanted.get(path.name) for path in present):
+        set_aside(run.folder, present)
 
 
 def clip_folder(clip_id: str) -> str:

@@ -41,11 +41,12 @@ def damages(run: Run) -> Iterator[Damage]:
 def repair(run: Run, stage: str) -> tuple[list[Damage], Path | None]:
     """Set aside what is damaged in a stage and open it again: what is missing is made again when it is run.
 
-    Returns the damages and where the files are now.
+    Returns the damages and where the files are now. UserError if what the stage needs is not there.
     """
     found = list(_of_stage(run, stage))
     if not found:
         return [], None
+    run.check([stage])
     paths = dict.fromkeys(path for damage in found for path in _with_consequences(run, damage))
     run.ledger.restore_inputs(stage)
     place = set_aside(run.folder, [run.folder / stage / DONE, *(path for path in paths if path.name != DONE)])

@@ -26,6 +26,7 @@ from posesyn_core.errors import PoseSynError, UserError
 from posesyn_core.pipeline.executor import Filled, Present, do_parts, filled
 from posesyn_core.pipeline.resources import resources
 from posesyn_core.pipeline.run import open_run
+from posesyn_core.pipeline.superseded import one_moment
 from posesyn_core.pipeline.work import Part, Work
 from posesyn_core.progress import Progress, progress, tell
 from posesyn_core.registry import Registry
@@ -58,7 +59,8 @@ class PartWorker:
             if self.work is None:
                 self.work = self.of(open_run(Path(self.folder), Registry.discover()))
             part = self._part(self.work, number)
-            do_parts(self.work, iter([part]), _Silent())
+            with one_moment(Path(self.folder), alone=False):
+                do_parts(self.work, iter([part]), _Silent())
             return len(part.units), ""
         except PoseSynError as error:
             return 0, str(error)
@@ -111,6 +113,7 @@ class RayExecutor:
             if present.has(part):
                 shown.advance(len(part.units))
             else:
+                present.make_room(part.number)
                 yield part.number, len(part.units)
         present.finish()
 

@@ -47,27 +47,29 @@ class LocalExecutor:
     leads = True
 
     def fill(self, work: Work[Any, Any]) -> Filled:
-        """As :class:`Executor` says. Parts appear in order; those of other units or settings are set aside first."""
+        """As :class:`Executor` says. Parts appear in order; those of other units or settings are set aside."""
+        present = Present(work)
         with progress(work.label, work.total()) as shown:
 
             def missing() -> Iterator[Part[Any]]:
-                present = Present(work)
                 for part in work.parts():
                     if present.has(part):
                         shown.advance(len(part.units))
                     else:
                         yield part
-                present.finish()
 
-            do_parts(work, missing(), shown)
+            do_parts(work, missing(), shown, present.make_room)
+            present.finish()
         return filled(work.table)
 
 
 LOCAL = LocalExecutor()
 
 
-def do_parts(work: Work[Any, Any], parts: Iterator[Part[Any]], shown: Progress) -> None:
-    """Turn parts into rows, in one stream of batches, and write each as it is full."""
+def do_parts(
+    work: Work[Any, Any], parts: Iterator[Part[Any]], shown: Progress, make_room: Callable[[int], None] | None = None
+) -> None:
+    """Turn parts into rows, in one stream of batches, and write each as it is full; first ``make_room`` for it."""
     in_work: deque[Part[Any]] = deque()
 
     def batches() -> Iterator[list[Unit[Any]]]:
@@ -81,27 +83,38 @@ def do_parts(work: Work[Any, Any], parts: Iterator[Part[Any]], shown: Progress) 
         shown.advance()
         if len(rows) == len(in_work[0].units):
             done = in_work.popleft()
+            if make_room is not None:
+                make_room(done.number)
             work.table.write_part(done.number, rows, done.identity)
             rows = []
 
 
 class Present:
-    """Which parts of a work are in its table; those that are not this work's are told and set aside."""
+    """Which parts of a work are in its table; those that are not this work's are told and set aside.
+
+    They stay in their places until what takes those is there: a stage that can't be done leaves them alone.
+    """
 
     def __init__(self, work: Work[Any, Any]) -> None:
         self.work, self.parts, self.told = work, 0, False
+        self.stale: dict[int, str] = {}
 
     def is_there(self, part: Part[Any]) -> bool:
         """Whether the part is there; nothing is changed."""
         return self._fault(part) == ""
 
     def has(self, part: Part[Any]) -> bool:
-        """Whether the part is there; what is there in its place is set aside. Ask for every part, in order."""
+        """Whether the part is there; what else is there in its place is noted. Ask for every part, in order."""
         self.parts = part.number + 1
         fault = self._fault(part)
         if fault:
-            self._set_aside(part.number, fault)
+            self.stale[part.number] = fault
         return fault == ""
+
+    def make_room(self, number: int) -> None:
+        """Set aside what was found in the place of a part."""
+        if number in self.stale:
+            self._set_aside(number, self.stale.pop(number))
 
     def _fault(self, part: Part[Any]) -> str | None:
         """What is wrong with the part's file: "" if nothing is, None if there is none."""

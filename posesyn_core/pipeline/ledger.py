@@ -48,18 +48,15 @@ class Ledger:
     def begin(self, stage: str) -> Path | None:
         """Open the books of a stage that is to be done or gone on with.
 
-        Results of other inputs are set aside, and the place is returned. Tables stay: their parts say themselves what
-        they are made from.
+        Results of other inputs are set aside, and the place is returned. Of those with tables these are the books
+        alone: the parts say themselves what they are made from.
         """
         place, inputs = None, self._inputs(stage)
         folder = self.folder / stage
         if self._given(stage) != inputs:
-            if stage in self.tables:
-                self.reopen(stage)
-            else:
-                place = set_aside(self.folder, [folder])
+            place = set_aside(self.folder, [folder / DONE, folder / INPUTS] if stage in self.tables else [folder])
             self._write(stage, INPUTS, inputs, {})
-        return place
+        return None if stage in self.tables else place
 
     def finish(self, stage: str, figures: Mapping[str, Any]) -> None:
         """Mark a stage complete."""
@@ -70,10 +67,6 @@ class Ledger:
         files = {} if tables else _checksums(self.folder / stage)
         plain = json.loads(json.dumps(figures))
         self._write(stage, DONE, plain, {"mark": self._mark(stage), "parts": parts, "files": files})
-
-    def reopen(self, stage: str) -> None:
-        """Let a stage be gone on with: what is missing of it will be done."""
-        (self.folder / stage / DONE).unlink(missing_ok=True)
 
     def verify(self, stage: str) -> None:
         """DamagedFile unless the parts of a complete stage are those that were there when it was completed."""

@@ -14,6 +14,7 @@ from posesyn_core.errors import UserError
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.files.remote import on_disk
 from posesyn_core.parallel.processes import process_place
+from posesyn_core.pipeline.superseded import one_moment
 from posesyn_core.progress import tell
 
 LOCK, OWNER = ".lock", ".lock-owner.json"
@@ -27,8 +28,9 @@ _holds_shard: set[Path] = set()
 def run_lock(folder: Path) -> Iterator[None]:
     """Hold the run's lock; calls within calls of one process share it, as do the processes of a shared training.
 
-    A process that does a shard (:func:`shard_lock`) holds that instead. A killed process holds nothing. UserError
-    naming the process that holds the lock or a shard, if that is another one.
+    What is set aside meanwhile is one moment (:func:`~posesyn_core.pipeline.superseded.one_moment`). A process that
+    does a shard (:func:`shard_lock`) holds that instead. A killed process holds nothing. UserError naming the process
+    that holds the lock or a shard, if that is another one.
     """
     if process_place()[0] > 0 or folder.absolute() in _holds_shard:  # torchrun: the first process holds it for all
         yield
@@ -39,7 +41,8 @@ def run_lock(folder: Path) -> Iterator[None]:
                 pass
         owner = {"process": os.getpid(), "machine": socket.gethostname(), "command": " ".join(sys.argv[1:])}
         write_atomic(folder / OWNER, json.dumps(owner) + "\n")
-        yield
+        with one_moment(folder):
+            yield
 
 
 @contextlib.contextmanager
@@ -50,7 +53,8 @@ def shard_lock(folder: Path, index: int, count: int) -> Iterator[None]:
             held.enter_context(_held(folder, f"{LOCK}-shard-{index}-of-{count}", 0))
         _holds_shard.add(folder.absolute())
         held.callback(_holds_shard.discard, folder.absolute())
-        yield
+        with one_moment(on_disk(folder), alone=False):
+            yield
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ Layout::
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -212,9 +212,12 @@ class Run:
         """Which body the run has: that of the estimator that is trained."""
         return Bodies(self.folder, self.recipe, lambda: self.create(Kind.ESTIMATOR, self.recipe.estimator, "estimator"))
 
-    def check(self) -> None:
-        """UserError naming everything that the stages still to be done need and that is not there; makes nothing."""
-        open_stages = [stage for stage in STAGES[:-1] if self.summary(stage) is None]
+    def check(self, stages: Collection[str] | None = None) -> None:
+        """UserError naming everything that ``stages`` need and that is not there; makes nothing.
+
+        Without ``stages``: those that are still to be done.
+        """
+        open_stages = [stage for stage in STAGES[:-1] if self.summary(stage) is None] if stages is None else stages
         found = lacks(self.recipe, self.registry, self.folder, open_stages)
         if found:
             raise UserError(complaint(found))
@@ -298,7 +301,8 @@ def create_run(folder: Path, recipe: Recipe, registry: Registry, restart: str | 
     ``restart`` names a stage that is to be done again: what it has made is set aside first, and the later stages will
     be done again as far as what they are made from comes out otherwise. Raises UserError if the folder can't be
     written, holds something else, is worked on by another process, or holds a run of another recipe (naming the keys
-    that differ).
+    that differ), or if what that stage needs is not there. Under :func:`~posesyn_core.pipeline.locks.run_lock` what
+    was set aside is put back if the stage refuses later.
     """
     folder = on_disk(folder).absolute()  # the tables hold paths below it
     recipe_file = folder / RECIPE
@@ -314,6 +318,7 @@ def create_run(folder: Path, recipe: Recipe, registry: Registry, restart: str | 
         if recipe_file.exists():
             _check_same(folder, load_recipe(recipe_file), recipe, restart)
             if restart is not None:
+                Run(folder, recipe, registry).check([restart])
                 _set_aside(folder, restart)
         write_atomic(recipe_file, tomli_w.dumps(unstructure(recipe)))
     return Run(folder, recipe, registry)
@@ -362,9 +367,9 @@ def _first_affected(before: Recipe, after: Recipe) -> str | None:
 
 def _set_aside(folder: Path, stage: str) -> None:
     """Make room for a stage to be done again, and tell what that means for others."""
-    if stage == STAGES[0]:  # the estimator's weights may be others by now, in the same place
-        (folder / RECORD).unlink(missing_ok=True)
     derived = ["previews"] if STAGES.index(stage) <= STAGES.index("animate") else []
+    if stage == STAGES[0]:  # the estimator's weights may be others by now, in the same place
+        derived.append(RECORD)
     place = set_aside(folder, [folder / name for name in (stage, *derived, "report.html")])
     if place is None:
         return

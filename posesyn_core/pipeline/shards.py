@@ -65,9 +65,9 @@ class ShardExecutor:
                             of_others[part.number] = Part(part.number, (), part.identity)
                     elif not present.has(part):
                         yield part
-                present.finish(self.shard.has)
 
-            do_parts(work, missing(), shown)
+            do_parts(work, missing(), shown, present.make_room)
+            present.finish(self.shard.has)
 
         def complete() -> bool:
             for number in [number for number, part in of_others.items() if present.is_there(part)]:

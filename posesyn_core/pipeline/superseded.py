@@ -1,12 +1,15 @@
 """Work that other settings have taken the place of: set aside below ``.superseded``, never deleted unasked.
 
-``.superseded/<time>/`` holds what was set aside at one moment, laid out as in the run folder, and the ``recipe.toml``
-that it was made by.
+``.superseded/<time>/`` holds what one command set aside, laid out as in the run folder, with the ``recipe.toml`` that
+the run had and the names of what was moved (``moved.jsonl``).
 """
 
+import contextlib
+import json
 import os
+import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -16,8 +19,17 @@ from attrs import frozen
 from posesyn_core.errors import UserError
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.pipeline.tables import RECIPE
+from posesyn_core.progress import tell
 
 FOLDER = ".superseded"
+MOVED = "moved.jsonl"
+_RECIPES = (RECIPE, "rounds.toml")
+_CHEAP = re.compile(r"inputs\.json|rejected\.jsonl|.*-truth\.jpg")
+"""What a stage writes before it knows whether it can be done."""
+_BEGINNINGS = re.compile(rf"[^/]+/({_CHEAP.pattern})|animate/(references|squares)(/.*)?")
+_BOOKS = ("inputs.json", "done.json")
+_moments: dict[Path, list[Path]] = {}
+"""The runs that commands of this process work on, and the places that each has set things aside in."""
 
 
 @frozen
@@ -29,34 +41,49 @@ class SetAside:
     size: int
 
 
+@contextlib.contextmanager
+def one_moment(run: Path, alone: bool = True) -> Iterator[None]:
+    """What a command sets aside within lies in one place; calls within calls are part of the outermost.
+
+    A command that works ``alone`` on the run, and fails before it has made anything, leaves the run as it was: what was
+    set aside is put back, and the recipe is the old one.
+    """
+    run = run.absolute()
+    if run in _moments:
+        yield
+        return
+    recipes, before = (_recipes(run), _made(run)) if alone else ({}, set())
+    places = _moments[run] = []
+    try:
+        yield
+    except BaseException:
+        if recipes and _made(run) <= before:
+            with contextlib.suppress(OSError):  # the command's own error is told; what could not be moved is listed
+                _put_back(run, places)
+                for path, text in recipes.items():
+                    if path.read_bytes() != text:
+                        write_atomic(path, text)
+        raise
+    finally:
+        del _moments[run]
+
+
 def set_aside(run: Path, paths: Iterable[Path]) -> Path | None:
-    """Move files and folders of a run to a new place below ``.superseded``, which is returned; None if none is there.
+    """Move files and folders of a run to a place below ``.superseded``, which is returned; None if none is there.
 
     They are moved in the order given, each at once: after a kill it is in one place or in the other.
     """
-    present = [path for path in paths if os.path.lexists(path)]
-    if not present:
+    names = [str(path.relative_to(run)) for path in paths if os.path.lexists(path)]
+    if not names:
         return None
-    place = _new_place(run)
-    if (run / RECIPE).is_file():
-        shutil.copy2(run / RECIPE, place / RECIPE)
-    for path in present:
-        target = place / path.relative_to(run)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        path.rename(target)
+    place = _place(run, names)
+    with (place / MOVED).open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(name) + "\n" for name in names)
+    for name in names:
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another shard was faster
+            (run / name).rename(place / name)
     return place
-
-
-def _new_place(run: Path) -> Path:
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
-    for number in count(1):
-        place = run / FOLDER / (now if number == 1 else f"{now}-{number}")
-        try:
-            place.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return place
-    raise AssertionError("unreachable")
 
 
 def superseded(run: Path) -> list[SetAside]:
@@ -77,22 +104,93 @@ def delete(run: Path, names: Sequence[str] = ()) -> int:
     return sum(one.size for one in chosen)
 
 
-def restore(run: Path, name: str) -> Path | None:
-    """Put back what was set aside at ``name``, with its recipe; what stands in its place is set aside in turn.
+def moved(place: Path) -> list[str]:
+    """The names of what was moved to a place and is still there, in the order in which it was moved."""
+    try:
+        names = [str(json.loads(line)) for line in (place / MOVED).read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError):
+        names = [path.name for path in sorted(place.iterdir()) if path.name not in (RECIPE, MOVED)]
+    return [name for name in dict.fromkeys(names) if os.path.lexists(place / name)]
 
-    Returns where that went. UserError if ``name`` is unknown.
-    """
-    place = run / FOLDER / name
-    if not (place / RECIPE).is_file():
-        raise UserError(f"nothing was set aside at {name!r} in {str(run)!r}; `posesyn superseded {run}` lists all")
-    recipe = (place / RECIPE).read_text(encoding="utf-8")
-    items = [path for path in sorted(place.iterdir()) if path.name != RECIPE]
-    replaced = set_aside(run, [run / path.name for path in items])
-    for path in items:
-        path.rename(run / path.name)
-    write_atomic(run / RECIPE, recipe)
-    shutil.rmtree(place)
-    return replaced
+
+def empty(place: Path) -> None:
+    """Remove a place from which everything has gone back; files of the user's stay."""
+    for name in (RECIPE, MOVED):
+        (place / name).unlink(missing_ok=True)
+    for folder, _, _ in os.walk(place, topdown=False):
+        with contextlib.suppress(OSError):
+            Path(folder).rmdir()
+
+
+def _place(run: Path, names: Sequence[str]) -> Path:
+    """The place of the present command, or a new one, if these names can't lie there."""
+    places = _moments.get(run.absolute(), [])
+    if places and not any(os.path.lexists(places[-1] / name) or _within(places[-1], name) for name in names):
+        return places[-1]
+    place = _new_place(run)
+    if (run / RECIPE).is_file():
+        shutil.copy2(run / RECIPE, place / RECIPE)
+    places.append(place)
+    return place
+
+
+def _within(place: Path, name: str) -> bool:
+    """Whether something that was moved as a whole would get one more file."""
+    return not {str(parent) for parent in Path(name).parents}.isdisjoint(moved(place))
+
+
+def _new_place(run: Path) -> Path:
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
+    for number in count(1):
+        place = run / FOLDER / (now if number == 1 else f"{now}-{number}")
+        try:
+            place.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return place
+    raise AssertionError("unreachable")
+
+
+def _put_back(run: Path, places: Sequence[Path]) -> None:
+    """Undo what was set aside; what a stage has begun since is set aside instead."""
+    for place in reversed(places):
+        for name in reversed(moved(place)):
+            target = run / name
+            if target.is_dir() and not target.is_symlink():
+                for begun in target.iterdir():
+                    if _CHEAP.fullmatch(begun.name) and begun.is_file():
+                        begun.unlink()
+                with contextlib.suppress(OSError):
+                    target.rmdir()
+            if os.path.lexists(target) and target.name not in _BOOKS:
+                _moments[run].clear()  # to a new place
+                set_aside(run, [target])
+            (place / name).replace(target)
+        empty(place)
+    if places:
+        tell("nothing was made, so what had been set aside is in its place again")
+
+
+def _recipes(run: Path) -> dict[Path, bytes]:
+    found: dict[Path, bytes] = {}
+    for path in (run / name for name in _RECIPES):
+        with contextlib.suppress(OSError):
+            found[path] = path.read_bytes()
+    return found
+
+
+def _made(run: Path) -> set[tuple[str, int, int]]:
+    """The files that stages have made, and their folders, each as the very one that it is."""
+    found = set[tuple[str, int, int]]()
+    for stage in run.glob("[!.]*/"):
+        paths = [*stage.glob("*"), *stage.glob("*/*")]
+        for path in paths:
+            name = path.relative_to(run).as_posix()
+            with contextlib.suppress(OSError):
+                state = path.lstat()
+                if not _BEGINNINGS.fullmatch(name):
+                    found.add((name, state.st_ino, 0 if path.is_dir() else state.st_mtime_ns))
+    return found
 
 
 def _stages(place: Path) -> list[str]:

@@ -26,6 +26,8 @@ from posesyn_core.values import LabelledFrame, Sample
 
 FILES = "report.files"
 """The folder beside the page."""
+OURS = r"[0-9a-f]{20}\.jpg|[a-z]+-\d+\.js"
+"""What the files in it are called."""
 SIDE, QUALITY = 720, 85
 View = tuple[float, float, float, float]
 

@@ -26,7 +26,7 @@ from posesyn_core.pipeline.run import Run
 from posesyn_core.recipe import unstructure
 from posesyn_core.report import fidelity, figures, mining, scenes, synthesis, training
 from posesyn_core.report.figures import unit_of
-from posesyn_core.report.large import FILES, Beside
+from posesyn_core.report.large import FILES, OURS, Beside
 from posesyn_core.report.pictures import QUALITY, data_uri
 from posesyn_core.report.summary import summary
 from posesyn_core.report.within import within
@@ -41,7 +41,7 @@ def write_report(run: Run) -> Path:
 
     Stages that have not run say so in their section.
     """
-    with atomic_folder(run.folder / FILES) as files:
+    with atomic_folder(run.folder / FILES, OURS) as files:
         page = _page(run, Beside(files, run.folder))
     target = run.folder / "report.html"
     write_atomic(target, page)

@@ -51,15 +51,16 @@ def run_rounds(
 def _run_rounds(
     folder: Path, recipe: Recipe, registry: Registry, tell: Tell, restart: str | None
 ) -> list[dict[str, float]]:
-    if restart is not None:
-        set_aside(folder, [folder / f"round-{later}" for later in range(recipe.rounds, 1, -1)])
     runs: list[Run] = []
     for number in range(1, recipe.rounds + 1):
         place = folder if number == 1 and _holds_a_run(folder) else folder / f"round-{number}"
-        runs.append(_next(place, recipe, registry, runs, restart if number == 1 else None))
-        write_atomic(folder / ROUNDS, tomli_w.dumps(unstructure(recipe)))
-        tell(f"round {number}", {"of": recipe.rounds})
-        run_all(runs[-1], tell)
+        with run_lock(place):
+            runs.append(_next(place, recipe, registry, runs, restart if number == 1 else None))
+            if restart is not None and number == 1:
+                set_aside(folder, [folder / f"round-{later}" for later in range(recipe.rounds, 1, -1)])
+            write_atomic(folder / ROUNDS, tomli_w.dumps(unstructure(recipe)))
+            tell(f"round {number}", {"of": recipe.rounds})
+            run_all(runs[-1], tell)
     errors = errors_by_round(runs)
     write_atomic(folder / "rounds.json", json.dumps(errors, indent=1) + "\n")
     pages = [str((run.folder / "report.html").relative_to(folder.absolute())) for run in runs]

@@ -83,16 +83,32 @@ def test_removing_partials_spares_everything_else(tmp_path: Path) -> None:
     assert kept_link.is_symlink()
 
 
-def test_a_folder_appears_when_it_is_complete_and_replaces_the_old_one(tmp_path: Path) -> None:
+def test_a_folder_appears_when_it_is_complete_and_replaces_what_is_outdated_of_the_old_one(tmp_path: Path) -> None:
     target = tmp_path / "export" / "coco"
     for content in ("old", "new"):
-        with atomic_folder(target) as folder:
+        with atomic_folder(target, "old") as folder:
             (folder / content).touch()
             assert not (target / content).exists()
         assert [path.name for path in target.iterdir()] == [content]
     with pytest.raises(OSError, match="No space"), atomic_folder(target) as folder:
         raise OSError(28, "No space left on device")
     assert [path.name for path in tmp_path.rglob("*")] == ["export", "coco", "new"]
+
+
+def test_the_files_of_a_user_in_a_folder_that_is_written_again_stay(tmp_path: Path) -> None:
+    target = tmp_path / "export" / "coco"
+    mine = [target / "notes.txt", target / "images" / "mine.jpg", target / "x.partial.tar" / "mine"]
+    for content in ("one", "two"):
+        with atomic_folder(target) as folder:
+            write_atomic(folder / "images" / "1.jpg", content)
+        assert (target / "images" / "1.jpg").read_text() == content
+        for path in mine:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("mine")
+    with atomic_folder(target) as folder:
+        write_atomic(folder / "images" / "1.jpg", "three")
+    assert [path.read_text() for path in mine] == ["mine"] * 3
+    assert (target / "images" / "1.jpg").read_text() == "three"
 
 
 @pytest.mark.parametrize("data", [b"\x00\xff", "text \u00e9"])

@@ -8,8 +8,9 @@ from posesyn_core import UserError
 from posesyn_core.files.paths import atomic_folder, atomic_path
 from posesyn_core.pipeline.order import STAGES
 from posesyn_core.pipeline.rejections import write_rejected
+from posesyn_core.pipeline.restoring import restore
 from posesyn_core.pipeline.run import create_run, open_run
-from posesyn_core.pipeline.superseded import delete, restore, superseded
+from posesyn_core.pipeline.superseded import delete, superseded
 from posesyn_core.pipeline.tables import Row
 from posesyn_core.recipe import load_recipe, parse_recipe
 from posesyn_core.registry import Registry
@@ -53,17 +54,17 @@ def test_restart_sets_that_stage_aside_and_the_later_ones_no_longer_count(
     weights.parent.mkdir()
     weights.write_text("hours of work")
     (folder / "report.html").write_text("seen")
-    changed = create_run(folder, recipe("captioner=other"), Registry.empty(), restart="caption")
-    assert changed.summary("select") == {"n": 1}
-    assert not any(changed.summary(stage) for stage in STAGES[2:-1])
+    changed = create_run(folder, recipe("score.hard=9"), Registry.discover(), restart="select")
+    assert changed.summary("score") == {"n": 1}
+    assert not any(changed.summary(stage) for stage in STAGES[1:-1])
     (place,) = (folder / ".superseded").iterdir()
     assert f"lies in {str(place)!r}" in (told := capsys.readouterr().err)
-    assert "synthesize, animate, filter, export, finetune, evaluate" in told
-    assert {path.name for path in place.iterdir()} == {"recipe.toml", "caption", "report.html"}
+    assert "caption, synthesize, animate, filter, export, finetune, evaluate" in told
+    assert {path.name for path in place.iterdir()} == {"recipe.toml", "moved.jsonl", "select", "report.html"}
     assert load_recipe(place / "recipe.toml") == made.recipe
     assert weights.read_text() == "hours of work"
-    changed.finish("caption", {"n": 1})  # as it was before
-    assert changed.summary("caption") == changed.summary("evaluate") == {"n": 1}
+    changed.finish("select", {"n": 1})  # as it was before
+    assert changed.summary("select") == changed.summary("evaluate") == {"n": 1}
 
 
 def test_results_of_other_inputs_are_set_aside_when_their_stage_is_done_again(tmp_path: Path) -> None:
@@ -85,7 +86,7 @@ def test_what_was_set_aside_is_listed_restored_and_deleted(tmp_path: Path) -> No
     made = create_run(folder, recipe("filter.tau=80"), Registry.empty())
     for stage in STAGES[:-1]:
         made.finish(stage, {"n": stage})
-    create_run(folder, recipe("filter.tau=40"), Registry.empty(), restart="filter").finish("filter", {"n": 2})
+    create_run(folder, recipe("filter.tau=40"), Registry.discover(), restart="filter").finish("filter", {"n": 2})
     (old,) = superseded(folder)
     assert old.stages == ("filter",) and old.size > 0
     replaced = restore(folder, old.folder.name)
