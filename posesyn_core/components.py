@@ -120,7 +120,7 @@ class TrainableEstimator(SplitEstimator, Protocol):
         ...
 
     def save(self, path: Path) -> None:
-        """Write the weights in the estimator's own file format, atomically."""
+        """Write the weights as safetensors (``posesyn_core.files.checkpoints.write_state_dict``), atomically."""
         ...
 
 

@@ -3,6 +3,7 @@
 import difflib
 import importlib.metadata
 import importlib.util
+import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
@@ -19,7 +20,7 @@ from posesyn_core.contracts.products import component_fault, people_fault, produ
 from posesyn_core.contracts.results import a_value
 from posesyn_core.contracts.structuring import abridged
 from posesyn_core.contracts.weights import weights_warning
-from posesyn_core.errors import PoseSynWarning, UserError
+from posesyn_core.errors import PoseSynError, PoseSynWarning, UserError
 from posesyn_core.files.reading import reason_of
 from posesyn_core.geometry import skeletons
 from posesyn_core.recipe import Choice, structure
@@ -154,6 +155,47 @@ class Registry:
                 else:
                     yield Registered(component, origin)
 
+    def gathered(self, hook: str) -> dict[str, Any]:
+        """What plugins bring by name through a hook without arguments; one that fails is reported like any other."""
+        found: dict[str, Any] = {}
+        for implementation in getattr(self.manager.hook, hook).get_hookimpls():
+            origin = self.origins[implementation.plugin_name]
+            try:
+                brought = implementation.function()
+            except Exception as error:
+                self._fails(origin, f"{hook} failed: {type(error).__name__}: {error}")
+                continue
+            if isinstance(brought, Mapping):
+                found |= brought
+            else:
+                self._fails(origin, f"{hook} returned {a_value(brought)} where a dict is needed")
+        return found
+
+    def add_commands(self, cli: Any) -> None:
+        """Let plugins add to the command line; one that fails is reported, and the others' commands are there."""
+        for implementation in self.manager.hook.register_commands.get_hookimpls():
+            try:
+                implementation.function(cli=cli)
+            except Exception as error:
+                origin = self.origins[implementation.plugin_name]
+                self._fails(origin, f"register_commands failed: {type(error).__name__}: {error}")
+
+    def notify(self, hook: str, **told: Any) -> None:
+        """Tell all plugins that listen; UserError naming the one whose hook fails."""
+        caller = getattr(self.manager.hook, hook)
+        try:
+            caller(**told)
+        except PoseSynError:
+            raise
+        except Exception as error:
+            passed = {frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)}
+            at_fault = (each for each in caller.get_hookimpls() if getattr(each.function, "__code__", None) in passed)
+            name = next((each.plugin_name for each in at_fault), "?")
+            raise UserError(
+                f"the hook {hook!r} of the plugin {self.origins.get(name, name)} fails: {type(error).__name__}: "
+                f"{reason_of(error)} (--debug shows where)"
+            ) from error
+
     def _fails(self, origin: Origin, fault: str) -> None:
         self.failures[f"{origin.plugin} ({origin})"] = fault
 
@@ -216,6 +258,14 @@ class Registry:
                 f"the {component.kind} {component.name!r} of {registered.origin} can't be imported: {error}; "
                 "install what it needs, or mend the plugin"
             ) from error
+        except Exception as error:  # a plugin may raise anything
+            if isinstance(error, PoseSynError) or (isinstance(error, OSError) and error.errno is not None):
+                raise
+            component = registered.component
+            raise UserError(
+                f"the {component.kind} {component.name!r} of {registered.origin} can't be made: "
+                f"{type(error).__name__}: {reason_of(error)} (--debug shows where)"
+            ) from error
 
     def check(self, kind: Kind, name: str, options: Mapping[str, Any], where: str) -> Any:
         """The config that ``create`` would use, without making anything; UserError as there."""
@@ -247,12 +297,33 @@ class Registry:
         except UserError as error:
             yield str(error)
             return
-        if registered.component.lacks is not None:
-            yield from (f"{where}: {fault}" for fault in registered.component.lacks(config))
+        yield from (f"{where}: {fault}" for fault in _own_lacks(registered, config))
         for field, part, choice in parts_of(config):
             if choice.engine.name != "torch":
                 yield f"{where}, {field}: a {part} has no engine of its own to choose; remove 'engine'"
             yield from self.lacks(part, choice.name, choice.options, f"{where}, {field}")
+
+
+def _own_lacks(registered: Registered, config: Any) -> list[str]:
+    """What a component says itself that it lacks; UserError naming its plugin if it says something else."""
+    if registered.component.lacks is None:
+        return []
+    try:
+        return [_text(fault) for fault in registered.component.lacks(config)]
+    except UserError:
+        raise
+    except Exception as error:  # as in ``create``
+        component = registered.component
+        raise UserError(
+            f"the {component.kind} {component.name!r} of {registered.origin} can't say what it lacks: "
+            f"{type(error).__name__}: {reason_of(error)} (--debug shows where)"
+        ) from error
+
+
+def _text(fault: object) -> str:
+    if not isinstance(fault, str):
+        raise TypeError(f"{a_value(fault)} where a sentence is needed")
+    return fault
 
 
 def parts_of(config: Any) -> Iterator[tuple[str, Kind, Choice]]:

@@ -189,7 +189,7 @@ def read_human36m(
 
 
 def _skipped(frame: Any) -> bool:
-    """Whether a frame is between those that are read; one without a number is kept, to be refused."""
+    """Whether a frame is between those that are read; one without a number is kept, to be rejected."""
     return isinstance(frame, int) and frame % HUMAN36M_STEP != 0
 
 
@@ -343,7 +343,7 @@ def _as_it_is(entry: Entry) -> Entry:
 
 
 def _attempted(ordered: Callable[[Entry], Entry], entry: Any, at: int) -> Entry:
-    """The annotation in order; one that can't be brought there stays as it is, to be refused."""
+    """The annotation in order; one that can't be brought there stays as it is, to be rejected."""
     if not isinstance(entry, dict):
         return {"id": f"entry-{at}"}
     try:
@@ -381,7 +381,7 @@ def by_image(path: Path, joint_set: str = "") -> Iterator[tuple[Entry, list[Entr
     """Each image of a COCO-like file that has annotations, with these, in the order of the first of them.
 
     With a ``joint_set``, joints come in its order where the file names them. An annotation whose image is not
-    listed comes with an empty one, to be refused. UserError if the file is none.
+    listed comes with an empty one, to be rejected. UserError if the file is none.
     """
     document, expected = read_json(path), "a COCO-like file, with the lists 'images' and 'annotations'"
     with reading.reading(path, "annotation file", expected):

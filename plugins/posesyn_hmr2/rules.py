@@ -66,7 +66,7 @@ def believed(person: Person, prior: PosePrior | None = None) -> Person:
     Keypoints of little confidence count as absent. Pose and shape are believed only together, and not with betas
     beyond 3 or an unusual pose. Where the shape is not known it is regularised towards 0, but for frames of ours that
     say so of a true pose: they train the pose alone. (The official loader also knows nine corrupt images of AI
-    Challenger by name; here what can't be decoded is refused.)
+    Challenger by name; here what can't be decoded is rejected.)
     """
     keypoints = person.keypoints_2d.copy()
     keypoints[keypoints[:, 2] < LEAST_CONFIDENCE, 2] = 0

@@ -50,7 +50,7 @@ class Arrays:
     subjects: tuple[str, ...]
     actions: tuple[str, ...]
     names: tuple[str, ...]
-    refused: tuple[tuple[str, str], ...] = ()
+    rejected: tuple[tuple[str, str], ...] = ()
     """(name, reason) of the recordings that can't be used."""
 
 
@@ -97,13 +97,13 @@ def _lens(name: str, numbers: Sequence[float]) -> Lens:
 
 def read_h36m(poses: Path, keypoints: Path, subjects: Sequence[str], actions: Sequence[str] = ()) -> Arrays:
     """Human3.6M's poses of those subjects (and actions; none = all), subject by subject, action by action, camera by
-    camera. A recording that is malformed, or in one of the files alone, is refused; UserError if none is left."""
+    camera. A recording that is malformed, or in one of the files alone, is rejected; UserError if none is left."""
     solid, flat = _positions(poses, "positions_3d"), _positions(keypoints, "positions_2d")
     found = list(_recordings(solid, flat, subjects, actions, keypoints))
     parts = [part for part in found if len(part) == 5]
-    refused = tuple(part for part in found if len(part) == 2)
+    rejected = tuple(part for part in found if len(part) == 2)
     if not parts:
-        why = f": {refused[0][0]}: {refused[0][1]}" if refused else ""
+        why = f": {rejected[0][0]}: {rejected[0][1]}" if rejected else ""
         raise UserError(f"{str(poses)!r} has no recording of {' '.join([', '.join(subjects), *actions])}{why}")
     counts = [len(part[0]) for part in parts]
     return Arrays(
@@ -118,7 +118,7 @@ def read_h36m(poses: Path, keypoints: Path, subjects: Sequence[str], actions: Se
             for part, count in zip(parts, counts, strict=True)
             for frame in range(count)
         ),
-        refused,
+        rejected,
     )
 
 

@@ -54,19 +54,19 @@ class MocapReader:
         self.config = config
 
     def samples(self) -> Iterator[SampleOrRejection]:
-        """A sample of every frame and view, without a picture; a motion that can't be used is refused as a whole."""
-        segments, refused = self._segments()
-        yield from ((f"{self._title}/{name}", reason) for name, reason in refused)
+        """A sample of every frame and view, without a picture; a motion that can't be used is rejected as a whole."""
+        segments, rejected = self._segments()
+        yield from ((f"{self._title}/{name}", reason) for name, reason in rejected)
         found = self._poses(segments)
         for at, name in enumerate(self._names(segments)):
             yield sample_of(found, at, name, SMPL16.name, (SIDE, SIDE))
 
     def poses(self) -> PoseSet:
         """All frames and views at once, but for motions that can't be used, which a warning counts."""
-        segments, refused = self._segments()
-        if refused:
+        segments, rejected = self._segments()
+        if rejected:
             warnings.warn(
-                f"{len(refused)} motions of {self._title} are left out: {refused[0][1]}", PoseSynWarning, stacklevel=2
+                f"{len(rejected)} motions of {self._title} are left out: {rejected[0][1]}", PoseSynWarning, stacklevel=2
             )
         return self._poses(segments)
 

@@ -40,7 +40,7 @@ class H36mPoses:
 
 
 class Poses:
-    """Reads a test set in one file; broken rows are refused one by one, or left out of the arrays."""
+    """Reads a test set in one file; broken rows are rejected one by one, or left out of the arrays."""
 
     protocol = PROTOCOL
 
@@ -66,7 +66,7 @@ def _set(arrays: Arrays, name: str, stride: int, *, tell: bool = True) -> PoseSe
     """The sound rows; a warning counts the others, unless they are told one by one."""
     sound = [not fault for fault in _faults(arrays)[::stride]]
     chosen = np.flatnonzero(sound) * stride
-    lost = len(sound) - len(chosen) + len(arrays.refused)
+    lost = len(sound) - len(chosen) + len(arrays.rejected)
     if tell and lost:
         warnings.warn(
             f"{lost} poses or recordings of {name} can't be used and are left out", PoseSynWarning, stacklevel=3
@@ -78,7 +78,7 @@ def _set(arrays: Arrays, name: str, stride: int, *, tell: bool = True) -> PoseSe
 
 def _samples(arrays: Arrays, prefix: str, stride: int) -> Iterator[SampleOrRejection]:
     found = _set(arrays, prefix, stride, tell=False)
-    yield from ((f"{prefix}/{name}", reason) for name, reason in arrays.refused)
+    yield from ((f"{prefix}/{name}", reason) for name, reason in arrays.rejected)
     given, place = _faults(arrays), 0
     for at in range(0, len(arrays.names), stride):
         name = f"{prefix}/{arrays.names[at]}"

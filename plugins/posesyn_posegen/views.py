@@ -100,9 +100,9 @@ class Views:
         rest = torch.stack([self._rest(person) for person in people])
         predicted = [self._joints(None if f is None else next(waiting), rest[at]) for at, f in enumerate(frames)]
         if drawn and all(np.isnan(joints).all() for joints in predicted):
-            refusal = next((str(result) for result in results if isinstance(result, SampleError)), "no joint is known")
+            reason = next((str(result) for result in results if isinstance(result, SampleError)), "no joint is known")
             raise UserError(
-                f"the estimator says nothing in 3D of {len(drawn)} generated poses ({refusal}): PoseGen's feedback "
+                f"the estimator says nothing in 3D of {len(drawn)} generated poses ({reason}): PoseGen's feedback "
                 "needs an estimator of 3D joints that knows hips, knees, shoulders and elbows"
             )
         pose = np.stack([np.concatenate([plan.global_orient, plan.body_pose[0]]) for plan in plans])

@@ -25,6 +25,7 @@ from posesyn_core.geometry.joints import check_estimate, frame_in, known_joints,
 from posesyn_core.geometry.skeletons import joint_set
 from posesyn_core.geometry.units import LONGEST, SHORTEST, limb_length
 from posesyn_core.inference.predict import predict
+from posesyn_core.training.faults import saved
 from posesyn_core.values import Detections, Keypoints, PoseEstimate, Sample, Verdict
 
 Remake = Callable[..., Any]
@@ -65,8 +66,8 @@ def _given(made: PoseEstimator | SplitEstimator) -> list[Sample]:
 def _estimates(made: PoseEstimator | SplitEstimator, samples: Sequence[Sample]) -> list[PoseEstimate]:
     (results,) = predict(made, [samples])
     estimates = [each for each in results if isinstance(each, PoseEstimate)]
-    refused = [str(each) for each in results if isinstance(each, SampleError)]
-    demand(not refused, f"{len(refused)} of {len(samples)} ordinary people are refused: {next(iter(refused), '')}")
+    rejected = [str(each) for each in results if isinstance(each, SampleError)]
+    demand(not rejected, f"{len(rejected)} of {len(samples)} ordinary people are rejected: {next(iter(rejected), '')}")
     return estimates
 
 
@@ -169,8 +170,7 @@ def _train(made: TrainableEstimator, batch: dict[str, torch.Tensor]) -> list[flo
 def _reload(made: TrainableEstimator, remake: Remake) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights.safetensors"
-        made.save(path)
-        demand(path.is_file(), "save() wrote no file at the path that it was given")
+        saved(made, path)
         _same(_estimates(made, _given(made)), _estimates(remake(weights=str(path)), _given(made)))
 
 

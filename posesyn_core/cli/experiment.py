@@ -9,6 +9,7 @@ from attrs import evolve
 
 from posesyn_core.cli.figures import tell
 from posesyn_core.cli.numbers import Positives
+from posesyn_core.contracts.results import calling, expect_one
 from posesyn_core.contracts.worlds import World
 from posesyn_core.errors import UserError
 from posesyn_core.files.reading import read_text
@@ -77,7 +78,9 @@ def experiment(
 
     others = _others(registry)
     if table not in (*TABLES, *others):
-        raise UserError(f"there is no table {table!r}; known are {', '.join((*TABLES, *sorted(others)))}")
+        raise UserError(
+            f"there is no table {table!r}; known are {', '.join((*TABLES, *sorted(others)))}{registry.broken()}"
+        )
     base = _world(registry, world, recipe)
     base = evolve(
         base,
@@ -119,10 +122,7 @@ def experiment(
 
 def _others(registry: Registry) -> dict[str, Any]:
     """The tables of plugins, by name."""
-    found: dict[str, Any] = {}
-    for tables in registry.manager.hook.register_experiments():
-        found |= tables
-    return found
+    return registry.gathered("register_experiments")
 
 
 def _world(registry: Registry, name: str, recipe: Path | None) -> World:
@@ -130,12 +130,12 @@ def _world(registry: Registry, name: str, recipe: Path | None) -> World:
         raise UserError("name a base recipe: either --world free or --recipe FILE")
     if recipe is not None:
         return World(read_text(recipe, "recipe"))
-    worlds: dict[str, Any] = {}
-    for found in registry.manager.hook.register_worlds():
-        worlds |= found
+    worlds = registry.gathered("register_worlds")
     if name not in worlds:
-        raise UserError(f"there is no world {name!r}; known are {', '.join(sorted(worlds)) or 'none'}")
-    return worlds[name]()
+        known = ", ".join(sorted(worlds)) or "none"
+        raise UserError(f"there is no world {name!r}; known are {known}{registry.broken()}")
+    with calling(worlds[name]):
+        return expect_one(worlds[name](), World, worlds[name])
 
 
 METRICS = {"mpjpe": "MPJPE", "pa_mpjpe": "PA-MPJPE", "pckh": "PCKh %"}

@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     warnings.formatwarning = _warning_text
     try:
         registry = Registry.discover()
-        registry.manager.hook.register_commands(cli=cli)
+        registry.add_commands(cli)
         cli.main(arguments, prog_name="posesyn", standalone_mode=False, obj=registry)
     except click.ClickException as error:
         error.show()

@@ -20,7 +20,7 @@ FARTHEST_PIXEL = 1e6
 
 
 def entries(reader: DatasetReader) -> Iterator[SampleOrRejection]:
-    """The samples of a reader, and (id, reason) for each entry that was or is refused, in its order.
+    """The samples of a reader, and (id, reason) for each entry that was or is rejected, in its order.
 
     UserError if it fails as a whole, naming its class.
     """

@@ -96,7 +96,7 @@ def option(
 
 def follow_links(root: str = "root") -> Any:
     """The option of every reader whose pictures lie below a folder (:class:`posesyn_core.files.locating.Pictures`)."""
-    doc = f"whether links below {root} may lead out of it (to another disk, say); false = such pictures are refused"
+    doc = f"whether links below {root} may lead out of it (to another disk, say); false = such pictures are rejected"
     return option(False, doc)
 
 

@@ -4,10 +4,11 @@ A list of something else, or of another length, is the plugin's fault with every
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from posesyn_core.errors import UserError
+from posesyn_core.errors import PoseSynError, UserError
 
 V = TypeVar("V")
 
@@ -34,6 +35,20 @@ def expect_one(result: object, kind: type[V] | tuple[type[V], ...], method: Call
         return result
     names = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
     raise UserError(f"{name_of(method)} returned {a_value(result)} where a {names} is needed")
+
+
+@contextmanager
+def calling(method: Callable[..., Any]) -> Iterator[None]:
+    """Whatever a component's ``method`` raises is one sentence that names it; our own errors and the system's stay."""
+    try:
+        yield
+    except (PoseSynError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        said = " ".join(str(error).split())
+        raise UserError(f"{name_of(method)} fails: {type(error).__name__}: {said} (--debug shows where)") from error
 
 
 def name_of(method: Callable[..., Any]) -> str:

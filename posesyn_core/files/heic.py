@@ -105,7 +105,7 @@ def opened(data: bytes) -> PIL.Image.Image:
 
 
 def pixels(picture: Any) -> Image:
-    """The pixels (H, W, 3) of an opened picture as it is meant to be seen; alpha is dropped. SampleError if damaged."""
+    """The pixels (H, W, 3) of an opened picture as it is meant to be seen, without alpha. SampleError if damaged."""
     try:
         return np.array(picture.convert("RGB"))
     except Exception as error:  # whatever a damaged picture leads the decoder to

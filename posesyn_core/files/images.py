@@ -18,13 +18,13 @@ from posesyn_core.files.upright import Storage
 from posesyn_core.values import EncodedImage, FileSlice, Image, Url
 
 MAX_PIXELS = 80_000_000
-"""Larger pictures are refused by their header alone: a file of a few kB can claim gigabytes of pixels."""
+"""Larger pictures are rejected by their header alone: a file of a few kB can claim gigabytes of pixels."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
 """What counts as an image. Pillow knows more, some of which (PostScript) start other programs."""
 
 MOST_BYTES = 1 << 30
-"""Larger files are refused: the largest picture, uncompressed with 16 bits a channel, has less."""
+"""Larger files are rejected: the largest picture, uncompressed with 16 bits a channel, has less."""
 
 _JPEGS = ("JPEG", "MPO")  # phones write several JPEGs into one file
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
@@ -153,7 +153,7 @@ def storage_of(image: EncodedImage) -> Storage:
 
 
 def _complaint(picture: PIL.Image.Image) -> str:
-    """Why OpenCV, which does not say, refused a picture."""
+    """Why OpenCV, which does not say, can't read a picture."""
     try:
         picture.load()
     except Exception as error:  # as above

@@ -16,11 +16,11 @@ import torch
 
 from posesyn_core.components import PoseEstimator, SplitEstimator
 from posesyn_core.contracts.engines import EngineConfig, ExportableModule
-from posesyn_core.contracts.results import expect, expect_one, name_of
+from posesyn_core.contracts.results import calling, expect, expect_one, name_of
 from posesyn_core.engines.batches import LoadedNetwork, load_network
 from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.engines.transfer import Collated, Numbers, collate, pinned_for
-from posesyn_core.errors import PoseSynError, SampleError, UserError
+from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import encode_png
 from posesyn_core.geometry.skeletons import joint_set
 from posesyn_core.geometry.units import limb_length, unit_of
@@ -72,7 +72,7 @@ def exportable(name: str, estimator: SplitEstimator) -> ExportableModule:
     """The estimator's network with an example batch of two, as an engine wants it."""
     prepared = _prepare(estimator, probe_sample())
     if isinstance(prepared, SampleError):
-        raise UserError(f"{name} can't be given to an engine, since it refuses a plain picture: {prepared}")
+        raise UserError(f"{name} can't be given to an engine, since it rejects a plain picture: {prepared}")
     example = {key: torch.from_numpy(np.stack([value, value])) for key, value in prepared.tensors.items()}
     return ExportableModule(name, estimator.network, example, tuple(getattr(estimator, "keep_fp32", ())))
 
@@ -164,12 +164,8 @@ def _decoded(
     estimator: SplitEstimator, outputs: Mapping[str, np.ndarray], items: Sequence[Prepared]
 ) -> list[PoseEstimate]:
     """UserError naming ``decode`` if it fails: it sees the network's outputs, whatever the samples are."""
-    try:
+    with calling(estimator.decode):
         found = estimator.decode(outputs, [item.context for item in items])
-    except PoseSynError:
-        raise
-    except Exception as error:
-        raise UserError(f"{name_of(estimator.decode)} fails: {type(error).__name__}: {error}") from error
     return expect(found, PoseEstimate, len(items), estimator.decode)
 
 

@@ -118,9 +118,9 @@ def verify_estimator(
     pairs = [(a, b) for a, b in zip(expected, found, strict=True) if isinstance(a, PoseEstimate)]
     if not pairs:
         raise UserError(f"an engine can't be checked: the estimator rejects the probe pictures ({expected[0]})")
-    refused = [b for _, b in pairs if isinstance(b, SampleError)]
-    if refused:
-        return Agreement(f"it fails on a probe picture ({refused[0]})", np.nan, tolerance or 0.0, "mm")
+    rejected = [b for _, b in pairs if isinstance(b, SampleError)]
+    if rejected:
+        return Agreement(f"it fails on a probe picture ({rejected[0]})", np.nan, tolerance or 0.0, "mm")
     distance = _distances([(a, b) for a, b in pairs if isinstance(b, PoseEstimate)])
     largest, mean = float(distance.max()), float(distance.mean())
     text = f"joints differ by {largest:.4f} mm at most, {mean:.4f} mm on average"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from posesyn_core.components import FrameFilter
 from posesyn_core.contracts.options import option
-from posesyn_core.contracts.results import expect
+from posesyn_core.contracts.results import calling, expect
 from posesyn_core.geometry.arrays import Array, namespace
 from posesyn_core.geometry.joints import estimated, places_of
 from posesyn_core.geometry.skeletons import HUMANML22, SMPL24, conversion, joint_set, shared_root
@@ -66,7 +66,8 @@ class AllOf:
 def _column(
     name: str, one: FrameFilter, frames: Sequence[LabelledFrame], estimates: Sequence[PoseEstimate]
 ) -> list[FilterVerdict]:
-    verdicts = expect(one.judge(frames, estimates), Verdict, len(frames), one.judge)
+    with calling(one.judge):
+        verdicts = expect(one.judge(frames, estimates), Verdict, len(frames), one.judge)
     return [FilterVerdict(name, verdict.keep, verdict.error, verdict.reason) for verdict in verdicts]
 
 

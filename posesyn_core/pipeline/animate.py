@@ -221,7 +221,10 @@ def draw_frames(animator: Animator, plan: ClipPlan) -> Iterator[Image]:
     or too many.
     """
     wanted, count, shape = len(plan.transl), 0, None
-    for image in animator.animate(plan):
+    drawn: object = animator.animate(plan)
+    if not isinstance(drawn, Iterable):
+        raise UserError(f"{name_of(animator.animate)} returned {a_value(drawn)} where an iterator of images is needed")
+    for image in drawn:
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else a_value(image)
             raise UserError(f"{name_of(animator.animate)} yielded {kind} where a uint8 image (H, W, 3) is needed")

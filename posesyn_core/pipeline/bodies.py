@@ -40,7 +40,7 @@ class Bodies:
         estimator = {key: value for key, value in plain["estimator"].items() if key != "engine"}
         wanted = {"body": self.recipe.body, "estimator": estimator}
         record = _read(self.folder / RECORD)
-        if record is None or record["of"] != wanted:
+        if record is None or record.get("of") != wanted or not isinstance(record.get("file", 0), str | None):
             found = self._found(getattr(self.make_estimator(), "body", None))
             record = {"of": wanted, "file": None if found is None else str(found)}
             write_atomic(self.folder / RECORD, json.dumps(record, indent=1) + "\n")
@@ -109,6 +109,7 @@ def _must_agree(kind: Kind, where: str) -> bool:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
+    return found if isinstance(found, dict) else None

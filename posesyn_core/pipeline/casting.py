@@ -18,6 +18,7 @@ from posesyn_core.body.model import Body
 from posesyn_core.body.planning import reference_fault
 from posesyn_core.body.skinning import rigid_chain
 from posesyn_core.components import Kind
+from posesyn_core.contracts.results import calling, expect
 from posesyn_core.errors import UserError
 from posesyn_core.geometry.cameras import project
 from posesyn_core.geometry.rotations import axis_angle_to_matrix
@@ -74,7 +75,9 @@ class Cast(Work[Actor, Reference]):
 
     @cached_property
     def _actors(self) -> list[Actor]:
-        actors = list(self.run.create(Kind.ANIMATOR, self.run.recipe.animator, "animator").actors())
+        animator = self.run.create(Kind.ANIMATOR, self.run.recipe.animator, "animator")
+        with calling(animator.actors):
+            actors = expect(animator.actors(), Actor, None, animator.actors)
         if not actors:
             raise UserError(f"the animator {self.run.recipe.animator.name!r} brings nobody")
         return actors

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from posesyn_core.errors import UserError
 from posesyn_core.pipeline.ledger import DONE, INPUTS
 from posesyn_core.pipeline.order import BUILDS_ON, later
 from posesyn_core.pipeline.run import Run
@@ -62,6 +63,8 @@ def _of_stage(run: Run, stage: str) -> Iterator[Damage]:
     yield from _missing_books(run, stage)
     if stage not in run.ledger.tables:
         yield from (Damage(stage, *changed) for changed in _quietly(run, stage))
+        if stage == "finetune" and not (run.folder / stage / DONE).exists():
+            yield from _of_trainings(run.folder / stage)
         return
     whole = True
     for table in run.ledger.tables[stage]:
@@ -75,6 +78,19 @@ def _of_stage(run: Run, stage: str) -> Iterator[Damage]:
             yield Damage(stage, damaged.path, damaged.fault)
     if stage == "animate":
         yield from _of_frames(run)
+
+
+def _of_trainings(folder: Path) -> Iterator[Damage]:
+    """Checkpoints that an unfinished training can't go on from."""
+    import torch
+
+    from posesyn_core.training.finetune import CHECKPOINT, read_training
+
+    for checkpoint in sorted(folder.glob(f"*/{CHECKPOINT}")):
+        try:
+            read_training(checkpoint.parent, torch.device("cpu"))
+        except UserError:
+            yield Damage(folder.name, checkpoint.parent, "holds a training whose checkpoint or metrics are damaged")
 
 
 def _missing_books(run: Run, stage: str) -> Iterator[Damage]:

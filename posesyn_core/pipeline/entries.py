@@ -1,7 +1,7 @@
 """What the data sets of a recipe say, as its estimators are to see it; what they reject is recorded."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,10 +10,11 @@ from attrs import define, field
 
 from posesyn_core.components import DatasetReader
 from posesyn_core.contracts.entries import entries
+from posesyn_core.errors import NothingLeft
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.inference.neighbours import with_neighbours
 from posesyn_core.parallel.processes import process_place
-from posesyn_core.pipeline.rejections import REJECTED_ENTRIES, most_frequent
+from posesyn_core.pipeline.rejections import REJECTED_ENTRIES, most_frequent, reasons_text
 from posesyn_core.pipeline.run import Run
 from posesyn_core.pipeline.work import Unit
 from posesyn_core.values import Sample, SampleOrRejection
@@ -48,6 +49,17 @@ class Usable:
                 self.rejected[f"{label}: {entry[0]}"] = entry[1]
             else:
                 yield entry
+
+    def require(self, found: Sized, label: str, folder: Path) -> None:
+        """NothingLeft with the most frequent reasons, which are recorded, if nothing of a data set could be used."""
+        reasons = [reason for name, reason in self.rejected.items() if name.startswith(f"{label}: ")]
+        if len(found) or not reasons:
+            return
+        self.record(folder)
+        raise NothingLeft(
+            f"nothing is left of the data set {label!r}, which {self.stage} reads: {len(reasons)} entries rejected, "
+            f"most often for: {reasons_text(most_frequent(reasons))}; mend it, or take it out of the recipe"
+        )
 
     def record(self, folder: Path) -> dict[str, Any]:
         """Write what was rejected below the run's ``folder``; return the figures for the stage's summary."""

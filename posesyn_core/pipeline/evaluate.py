@@ -125,10 +125,12 @@ def test_sets(run: Run, usable: Usable | None = None) -> list[TestSet]:
         if choice.label in (known.label for known in sets):
             raise UserError(f"two test sets are called {choice.label!r}; give one of them another 'label'")
         reader = run.create(Kind.READER, choice, f"test.{at}")
-        samples = Records(Sample, run.folder / "evaluate")
+        samples, entries = Records(Sample, run.folder / "evaluate"), list[str]()
         for sample in usable.samples(run, reader, choice.label):
+            entries = [sample.id]
             if _has_truth(sample):
                 samples.append(sample)
+        usable.require(entries, choice.label, run.folder)
         if not len(samples):
             raise UserError(f"the test set {choice.label!r} has no sample with 3D joints or a head size to measure by")
         sets.append(TestSet(choice.label, samples, getattr(reader, "protocol", EvaluationProtocol())))

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from posesyn_core.components import DatasetWriter, Kind
-from posesyn_core.contracts.results import expect
+from posesyn_core.contracts.results import calling, expect, name_of
+from posesyn_core.errors import UserError
 from posesyn_core.files.paths import atomic_folder, write_atomic
 from posesyn_core.pipeline.card import card
 from posesyn_core.pipeline.diversity import without_duplicates
@@ -30,7 +31,11 @@ def export(run: Run) -> dict[str, Any]:
         writer: DatasetWriter = run.create(Kind.WRITER, Choice(name), "export")
         with atomic_folder(run.folder / "export" / name) as folder:
             frames = (frame for frame in kept_frames(run) if frame.id in chosen)
-            written[name] = len(expect(writer.write(frames, folder), Path, None, writer.write))
+            with calling(writer.write):
+                files = expect(writer.write(frames, folder), Path, None, writer.write)
+            if lost := [file for file in files if not file.is_relative_to(folder) or not file.is_file()]:
+                raise UserError(f"{name_of(writer.write)} returned {str(lost[0])!r}, which is no file in its folder")
+            written[name] = len(files)
             for file, text in described.items():
                 write_atomic(folder / file, text)
     return written

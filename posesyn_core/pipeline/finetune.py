@@ -11,11 +11,12 @@ from attrs import asdict, evolve, fields
 
 from posesyn_core.components import Kind, TrainableEstimator, TrainingAugmenter
 from posesyn_core.contracts.training import TrainingDefaults
-from posesyn_core.errors import UserError
+from posesyn_core.errors import NothingLeft, UserError
 from posesyn_core.files.images import encode_jpeg
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.pipeline.entries import Usable
 from posesyn_core.pipeline.real_data import Real, kept_records, real_data, told
+from posesyn_core.pipeline.rejections import reasons_text
 from posesyn_core.pipeline.run import Run
 from posesyn_core.recipe import Finetune
 from posesyn_core.seeds import seed_of
@@ -32,14 +33,17 @@ AUGMENTED = "-augmented.jpg"
 
 def finetune(run: Run) -> dict[str, Any]:
     """Train the variants; each leaves its weights in ``finetune/<variant>/``."""
-    run.require("filter")
+    filtered = run.require("filter")
     join_processes(run.recipe.machine.device)
     options = run.recipe.finetune
     if options.steps == 0:
         return {"variants": [], "note": "finetune.steps is 0"}
     synthesised = kept_records(run)
     if not synthesised:
-        raise UserError("the filter kept no frame to train on; raise filter.tau or mine more samples (score.hard)")
+        why = reasons_text(filtered.get("drop_reasons", {}))
+        raise NothingLeft(
+            f"the filter kept no frame to train on ({why}); raise filter.tau or mine more samples (score.hard)"
+        )
     estimator = trainable(run)
     usable = Usable("finetune")
     real = real_data(run, estimator, usable)
@@ -85,7 +89,7 @@ def _train(
 
         def tell(metrics: dict[str, float]) -> None:
             track(metrics)
-            run.registry.manager.hook.training_stepped(run=run.folder, variant=variant, metrics=metrics)
+            run.registry.notify("training_stepped", run=run.folder, variant=variant, metrics=metrics)
 
         result = train(
             estimator,
@@ -153,7 +157,8 @@ def _validation_samples(run: Run, usable: Usable) -> list[Sample]:
     if run.recipe.validation is None:
         return []
     reader = run.create(Kind.READER, run.recipe.validation, "validation")
-    samples = usable.samples(run, reader, "validation")
+    samples = list(usable.samples(run, reader, "validation"))
+    usable.require(samples, "validation", run.folder)
     solid = [sample for sample in samples if sample.joints3d is not None or sample.keypoints3d is not None]
     if not solid:
         raise UserError("the data set of [validation] has no sample with 3D joints; name one that has 3D truth")

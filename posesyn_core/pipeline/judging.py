@@ -9,7 +9,7 @@ import numpy as np
 from attrs import frozen
 
 from posesyn_core.components import FrameFilter, Kind, PoseEstimator, SplitEstimator
-from posesyn_core.contracts.results import expect
+from posesyn_core.contracts.results import calling, expect
 from posesyn_core.contracts.sections import Machine
 from posesyn_core.engines.batches import LoadedNetwork
 from posesyn_core.errors import SampleError, UserError
@@ -76,7 +76,8 @@ def judge_batch(chosen: FrameFilter, frames: Sequence[LabelledFrame], results: S
     faults = [_fault(frame, result) for frame, result in zip(frames, results, strict=True)]
     sound = [(f, r) for f, r, fault in zip(frames, results, faults, strict=True) if fault is None]
     estimates = [result for _, result in sound if isinstance(result, PoseEstimate)]
-    verdicts = expect(chosen.judge([frame for frame, _ in sound], estimates), Verdict, len(sound), chosen.judge)
+    with calling(chosen.judge):
+        verdicts = expect(chosen.judge([frame for frame, _ in sound], estimates), Verdict, len(sound), chosen.judge)
     pairs = zip(estimates, verdicts, strict=True)
     return [Judgement(*next(pairs)) if fault is None else Judgement(fault=fault) for fault in faults]
 

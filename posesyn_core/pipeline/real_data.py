@@ -68,6 +68,7 @@ def _read(run: Run, estimator: TrainableEstimator, at: int, usable: Usable) -> S
     else:
         samples = usable.samples(run, reader, choice.label)
         records = stored(LabelledFrame, map(labelled_frame, _spread(samples, held)), run)
+    usable.require(records, choice.label, run.folder)
     write_truth_sheet(held, folder, f"{choice.label}-{at}" if at else choice.label)
     return records
 

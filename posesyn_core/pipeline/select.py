@@ -10,6 +10,7 @@ from posesyn_core.body.completion import complete, is_whole
 from posesyn_core.contracts.structuring import Count
 from posesyn_core.errors import SampleError
 from posesyn_core.method import eem
+from posesyn_core.pipeline.rejections import most_frequent
 from posesyn_core.pipeline.run import EASY, HARD, Run, Selected
 from posesyn_core.pipeline.tables import Row, part_number
 from posesyn_core.seeds import rng
@@ -29,7 +30,7 @@ def select(run: Run) -> dict[str, Any]:
     ]
     rows = _whole(run, chosen)
     run.selected.write_part(0, rows)
-    return _summary([row.value for row in rows])
+    return _summary([row.value for row in rows], [row.rejected for row in rows if row.rejected is not None])
 
 
 def _how_many(run: Run, count: Count) -> int:
@@ -37,14 +38,14 @@ def _how_many(run: Run, count: Count) -> int:
     return int(count) if count >= 1 else max(1, round(count * sum(1 for _ in run.scored.column("error"))))
 
 
-def _summary(rows: Sequence[Selected | None]) -> dict[str, Any]:
-    """How many of each role, and if bodies had to be fitted: how many, how well, and how many could not be."""
+def _summary(rows: Sequence[Selected | None], reasons: Sequence[str]) -> dict[str, Any]:
+    """How many of each role, and if bodies had to be fitted: how many, how well, and how many could not be, and why."""
     kept = [row for row in rows if row is not None]
     fitted = [row.whole.residual_mm for row in kept if row.whole is not None and row.whole.residual_mm is not None]
     summary: dict[str, Any] = {role: sum(row.role == role for row in kept) for role in (HARD, EASY)}
     if fitted:
         summary |= {"fitted": len(fitted), "mean_residual_mm": round(float(np.mean(fitted)), 2)}
-    return summary if len(kept) == len(rows) else {**summary, "rejected": len(rows) - len(kept)}
+    return {**summary, "rejected": len(reasons), "reasons": most_frequent(reasons)} if reasons else summary
 
 
 def _whole(run: Run, chosen: Sequence[Selected]) -> list[Row[Selected]]:

@@ -53,11 +53,11 @@ def run_stage(run: Run, stage: str, executor: Executor = LOCAL) -> dict[str, Any
         if rank > 0:  # the first process keeps the books
             return _function(stage)(run)
         work = partial(_function(stage), run, executor) if stage in SPREAD_STAGES else partial(_function(stage), run)
-        run.registry.manager.hook.stage_started(run=run.folder, stage=stage)
+        run.registry.notify("stage_started", run=run.folder, stage=stage)
         summary = work()
         run.finish(stage, summary)
         write_rejected(run)
-        run.registry.manager.hook.stage_finished(run=run.folder, stage=stage, summary=summary)
+        run.registry.notify("stage_finished", run=run.folder, stage=stage, summary=summary)
     return summary
 
 
@@ -80,10 +80,16 @@ _UNITS = {"score": "samples", "caption": "captions", "synthesize": "motions", "a
 
 def require_some(stage: str, figures: Mapping[str, Any]) -> None:
     """NothingLeft, with the most frequent reasons, if a stage's figures leave nothing to go on with."""
-    if stage not in _UNITS:
+    if stage == "select":  # whose easy samples may be of no use
+        name, rejected, dropped = "hard samples", figures.get("rejected", 0), 0
+        total = rejected if figures["hard"] == 0 else rejected + 1
+    elif stage == "export":
+        name, total, rejected, dropped = "kept frames", figures["frames"], 0, 0
+    elif stage in _UNITS:
+        name = _UNITS[stage]
+        total, rejected, dropped = figures[name], figures["rejected"], figures.get("dropped", 0)
+    else:
         return
-    name = _UNITS[stage]
-    total, rejected, dropped = figures[name], figures["rejected"], figures.get("dropped", 0)
     if rejected + dropped < total:
         return
     told = [
@@ -129,7 +135,7 @@ def _report(run: Run) -> dict[str, Any]:
     """The report is made anew every time: it is cheap, and shows how far the run has come."""
     from posesyn_core.report.page import write_report
 
-    run.registry.manager.hook.stage_started(run=run.folder, stage="report")
+    run.registry.notify("stage_started", run=run.folder, stage="report")
     summary = {"report": str(write_report(run)), "rejected": write_rejected(run)}
-    run.registry.manager.hook.stage_finished(run=run.folder, stage="report", summary=summary)
+    run.registry.notify("stage_finished", run=run.folder, stage="report", summary=summary)
     return summary

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from posesyn_core.components import TrainableEstimator
-from posesyn_core.contracts.results import a_value, name_of
+from posesyn_core.contracts.results import a_value, calling, name_of
 from posesyn_core.errors import PoseSynError, UserError
+from posesyn_core.files.checkpoints import are_safetensors
 from posesyn_core.training.loader import Batch
 
 
@@ -19,7 +21,36 @@ def checked_terms(estimator: TrainableEstimator, terms: object) -> dict[str, Ten
         raise UserError(f"{where} returned {a_value(terms)} where a dict of tensors with the key 'loss' is needed")
     if terms["loss"].ndim:
         raise UserError(f"{where} returned a loss of shape {tuple(terms['loss'].shape)} where one number is needed")
+    if not terms["loss"].requires_grad:
+        raise UserError(f"{where} returned a loss that does not depend on what parameters() gives: nothing would learn")
+    if wrong := [name for name, term in terms.items() if not isinstance(term, Tensor) or term.ndim]:
+        raise UserError(f"{where} returned a term {wrong[0]!r} that is no tensor of one number")
     return dict(terms)
+
+
+def trained_parameters(estimator: TrainableEstimator) -> list[nn.Parameter]:
+    """What the optimiser trains; UserError naming the method if that is nothing, or something else."""
+    with calling(estimator.parameters):
+        given = list(estimator.parameters())
+        if wrong := [one for one in given if not isinstance(one, Tensor)]:
+            raise UserError(f"{name_of(estimator.parameters)} returned {a_value(wrong[0])} where parameters are needed")
+    found = [one for one in given if one.requires_grad]
+    if not found:
+        raise UserError(f"{name_of(estimator.parameters)} returned no parameter that requires a gradient")
+    return found
+
+
+def saved(estimator: TrainableEstimator, path: Path) -> None:
+    """Have an estimator write its weights; UserError naming its method if they are not there then as safetensors."""
+    with calling(estimator.save):
+        estimator.save(path)
+    if not path.is_file():
+        raise UserError(f"{name_of(estimator.save)} wrote no file {str(path)!r}")
+    if not are_safetensors(path):
+        raise UserError(
+            f"{name_of(estimator.save)} wrote {path.name!r}, but no safetensors: use "
+            "posesyn_core.files.checkpoints.write_state_dict"
+        )
 
 
 def loss_fault(

@@ -22,8 +22,11 @@ from attrs import asdict, field, frozen
 from posesyn_core.components import TrainableEstimator, TrainingAugmenter
 from posesyn_core.errors import UserError
 from posesyn_core.files.paths import atomic_path, write_atomic
+from posesyn_core.files.reading import read_text
 from posesyn_core.parallel.processes import process_place
 from posesyn_core.progress import progress
+from posesyn_core.training.checkpoint import checksum, read_checkpoint
+from posesyn_core.training.faults import saved
 from posesyn_core.training.loader import Batch, Mixture, batches
 from posesyn_core.training.online import Online
 from posesyn_core.training.sources import Weighted
@@ -119,9 +122,11 @@ def finetune(
         read()
         if not training.writes:
             return
-        write_atomic(folder / METRICS, "".join(json.dumps(line) + "\n" for line in metrics))
+        lines = "".join(json.dumps(line) + "\n" for line in metrics)
+        write_atomic(folder / METRICS, lines)
         epochs = {} if online is None else {"online": online.state()}
-        content = {"arguments": arguments, "step": len(metrics), **training.state(), **epochs}
+        content = {"arguments": arguments, "step": len(metrics), "metrics": checksum(lines)}
+        content |= {**training.state(), **epochs}
         with atomic_path(folder / CHECKPOINT) as temporary, temporary.open("wb") as file:  # a path's name gets into it
             torch.save(_anew(content), file)
 
@@ -142,7 +147,7 @@ def finetune(
     save()
     estimator.network.eval()
     if validation is None and training.writes:
-        estimator.save(folder / WEIGHTS)
+        saved(estimator, folder / WEIGHTS)
     training.accelerator.wait_for_everyone()  # all may read what the first one wrote
     return FinetuneResult(folder / WEIGHTS, metrics, training.unread)
 
@@ -200,7 +205,7 @@ def _validate(training: Trainer, validation: Validation, before: Sequence[float]
     if not math.isfinite(value):
         raise UserError(f"the validation's error is {value}: look at the samples of [validation], or lower the rate")
     if training.writes and (not before or value < min(before)):
-        training.estimator.save(weights)
+        saved(training.estimator, weights)
     training.to_training_mode()
     return value
 
@@ -220,7 +225,7 @@ def _resume(
     checkpoint = folder / CHECKPOINT
     if not checkpoint.exists():
         return []
-    state = torch.load(checkpoint, map_location=training.device, weights_only=True)
+    state, metrics = read_training(folder, training.device)
     changed = [name for name, value in arguments.items() if state["arguments"].get(name) != value]
     if changed:
         raise UserError(
@@ -230,5 +235,21 @@ def _resume(
     training.load(state)
     if online is not None:
         online.load(state["online"])
-    lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines[: state["step"]]]
+    return metrics
+
+
+def read_training(folder: Path, device: torch.device) -> tuple[dict[str, Any], list[dict[str, float]]]:
+    """The checkpoint and the metrics of an unfinished training; UserError naming the file that is damaged."""
+    state = read_checkpoint(folder / CHECKPOINT, device)
+    return state, _read_metrics(folder / METRICS, state["step"], state["metrics"])
+
+
+def _read_metrics(path: Path, steps: int, digest: str) -> list[dict[str, float]]:
+    """The lines of the steps that a checkpoint knows; UserError if they are not those that were written."""
+    lines = read_text(path, "metrics of a training").splitlines(keepends=True)[:steps]
+    if checksum("".join(lines)) != digest:
+        raise UserError(
+            f"{str(path)!r} is damaged: `posesyn check` names the command that repairs its run; elsewhere, move its "
+            "folder away, and the training is done again"
+        )
+    return [json.loads(line) for line in lines]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from posesyn_core.components import TrainableEstimator
+from posesyn_core.contracts.results import calling, expect_one, name_of
 from posesyn_core.engines.transfer import Collated, collate, pinned_for
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.geometry.joints import frame_in
@@ -156,7 +157,13 @@ def _collate(estimator: TrainableEstimator, mixture: Mixture, step: int, device:
         items.append(item)
         ids.append(name)
         replaced += reasons
-    return Batch(step, collate(items, device), tuple(replaced), tuple(ids))
+    try:
+        inputs = collate(items, device)
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise UserError(
+            f"{name_of(estimator.training_inputs)} made inputs of two frames that can't lie in one batch: {error}"
+        ) from error
+    return Batch(step, inputs, tuple(replaced), tuple(ids))
 
 
 def _inputs(
@@ -171,7 +178,9 @@ def _inputs(
     while len(reasons) < TRIES:
         try:
             given = hidden(frame_in(frame, joints)) if isinstance(frame, LabelledFrame) else frame
-            return estimator.training_inputs(given, random), str(getattr(frame, "id", "?")), reasons
+            with calling(estimator.training_inputs):
+                made = expect_one(estimator.training_inputs(given, random), dict, estimator.training_inputs)
+            return made, str(getattr(frame, "id", "?")), reasons
         except SampleError as error:
             reasons.append((str(frame.id), str(error)))
             frame = others[int(random.integers(len(others)))]

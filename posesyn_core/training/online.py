@@ -4,14 +4,32 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
+from torch import Tensor
 
 from posesyn_core.components import TrainableEstimator, TrainingAugmenter
+from posesyn_core.contracts.results import a_value, calling, expect_one, name_of
 from posesyn_core.engines.transfer import Collated
 from posesyn_core.errors import UserError
 from posesyn_core.geometry.joints import frame_in
 from posesyn_core.seeds import seed_of
 from posesyn_core.training.loader import Batch
 from posesyn_core.values import LabelledFrame
+
+
+def _epoch(
+    augmenter: TrainingAugmenter, number: int, frames: Sequence[Any], estimator: TrainableEstimator, seed: int
+) -> Iterator[dict[str, Tensor]]:
+    """The augmenter's batches of an epoch; UserError naming its method if they are none."""
+    with calling(augmenter.epoch):
+        made = iter(augmenter.epoch(number, frames, estimator, seed))
+    while True:
+        with calling(augmenter.epoch):
+            batch: object = next(made, None)
+        if batch is None:
+            return
+        if not isinstance(batch, Mapping) or not all(isinstance(tensor, Tensor) for tensor in batch.values()):
+            raise UserError(f"{name_of(augmenter.epoch)} yielded {a_value(batch)} where a dict of tensors is needed")
+        yield dict(batch)
 
 
 @define
@@ -32,7 +50,7 @@ class Online:
         self, estimator: TrainableEstimator, first: int, steps: int, accumulate: int, ended: Callable[[], None]
     ) -> Iterator[list[Batch]]:
         """The batches of steps ``first`` ... ``steps`` - 1, ``accumulate`` for each; ``ended`` is called after every
-        epoch, when a checkpoint is due. Batches left over at an epoch's end are dropped.
+        epoch, when a checkpoint is due. Batches left over at an epoch's end are left out.
 
         UserError if an epoch has not enough batches for a step.
         """
@@ -40,8 +58,8 @@ class Online:
         while step < steps:
             group: list[Batch] = []
             seed, before = seed_of(self.seed, str(self.epoch), "augment"), step
-            for tensors in self.augmenter.epoch(self.epoch, frames, estimator, seed):
-                group.append(Batch(step * accumulate + len(group), Collated(dict(tensors))))
+            for tensors in _epoch(self.augmenter, self.epoch, frames, estimator, seed):
+                group.append(Batch(step * accumulate + len(group), Collated(tensors)))
                 if len(group) == accumulate:
                     yield group
                     step, group = step + 1, []
@@ -57,7 +75,9 @@ class Online:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds."""
-        return {"epoch": self.epoch, "augmenter": self.augmenter.state_dict()}
+        with calling(self.augmenter.state_dict):
+            state = expect_one(self.augmenter.state_dict(), dict, self.augmenter.state_dict)
+        return {"epoch": self.epoch, "augmenter": state}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take up the state of a checkpoint."""

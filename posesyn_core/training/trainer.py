@@ -14,11 +14,12 @@ from attrs import frozen
 from torch import Tensor
 
 from posesyn_core.components import TrainableEstimator
+from posesyn_core.contracts.results import calling
 from posesyn_core.contracts.training import UpdateRule
 from posesyn_core.engines.transfer import Lane
 from posesyn_core.errors import UserError
 from posesyn_core.seeds import seed_of
-from posesyn_core.training.faults import check_gradient, checked_terms, loss_fault
+from posesyn_core.training.faults import check_gradient, checked_terms, loss_fault, trained_parameters
 from posesyn_core.training.loader import Batch
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Trainer:
     def __init__(self, estimator: TrainableEstimator, schedule: Schedule, seed: int) -> None:
         self.estimator, self.schedule, self.seed = estimator, schedule, seed
         self.unread: dict[str, str] = {}
-        self.parameters = [parameter for parameter in estimator.parameters() if parameter.requires_grad]
+        self.parameters = trained_parameters(estimator)
         self.device = self.parameters[0].device
         self.lane = Lane(self.device)
         self.read_every = READ_EVERY.get(self.device.type, STEPS_UNREAD)
@@ -223,7 +224,8 @@ class Trainer:
         tensors = self.lane.send(batch.inputs)
         with torch.random.fork_rng(devices=[]), self.accelerator.autocast():  # dropout depends on the batch alone
             torch.manual_seed(seed_of(self.seed, str(batch.step), "finetune"))
-            terms = checked_terms(self.estimator, self.estimator.training_loss(tensors))
+            with calling(self.estimator.training_loss):
+                terms = checked_terms(self.estimator, self.estimator.training_loss(tensors))
         self.accelerator.backward(terms["loss"] / self.schedule.accumulate)
         return {name: term.detach().to(self.device, self._precise) for name, term in terms.items()}
 

@@ -378,4 +378,4 @@ class Prepared:
 
 
 SampleOrRejection = Sample | tuple[str, str]
-"""What a reader yields: a sample, or (id, reason) for an entry that it had to refuse."""
+"""What a reader yields: a sample, or (id, reason) for an entry that it had to reject."""

@@ -141,6 +141,52 @@ def test_a_factory_whose_import_fails_names_plugin_and_module() -> None:
         registry(plugin("echo", factory=factory)).create(Kind.CAPTIONER, "echo", {}, "here")
 
 
+def raising(*_: object, **__: object) -> None:
+    raise KeyError("boom")
+
+
+def test_a_factory_that_fails_names_its_plugin() -> None:
+    with pytest.raises(UserError, match=r"captioner 'echo' of dist-0 0\.0 can't be made: KeyError: the key 'boom'"):
+        registry(plugin("echo", factory=raising)).create(Kind.CAPTIONER, "echo", {}, "here")
+
+
+@pytest.mark.parametrize("lacks", [raising, lambda config: None, lambda config: [3]])
+def test_a_component_that_can_not_say_what_it_lacks_is_named(lacks: object) -> None:
+    with pytest.raises(UserError, match=r"captioner 'echo' of dist-0 0\.0 can't say what it lacks: (Key|Type)Error"):
+        list(registry(plugin("echo", lacks=lacks)).lacks(Kind.CAPTIONER, "echo", {}, "here"))
+
+
+@pytest.mark.parametrize("returned", [3, None, raising])
+def test_named_things_of_a_broken_hook_are_reported_and_the_rest_is_there(returned: object) -> None:
+    broken = SimpleNamespace(register_worlds=hookimpl(returned if callable(returned) else lambda: returned))
+    made = registry(hooks(register_worlds={"flat": 1}), broken)
+    assert made.gathered("register_worlds") == {"flat": 1}
+    assert "register_worlds" in made.failures["plugin1 (dist-1 1.0)"]
+
+
+def test_a_hook_that_fails_when_it_is_told_something_is_named(tmp_path: Path) -> None:
+    @hookimpl
+    def stage_started(run: Path, stage: str) -> None:
+        raise KeyError("boom")
+
+    made = registry(hooks(register_captioners=[]), SimpleNamespace(stage_started=stage_started))
+    with pytest.raises(UserError, match=r"hook 'stage_started' of the plugin dist-1 1\.0 fails: KeyError"):
+        made.notify("stage_started", run=tmp_path, stage="score")
+
+
+def test_a_plugin_whose_commands_fail_leaves_those_of_others() -> None:
+    added: list[object] = []
+
+    @hookimpl
+    def register_commands(cli: object) -> None:
+        added.append(cli)
+
+    broken = SimpleNamespace(register_commands=hookimpl(lambda cli: raising()))
+    made = registry(broken, SimpleNamespace(register_commands=register_commands))
+    made.add_commands("cli")
+    assert added == ["cli"] and "boom" in made.failures["plugin0 (dist-0 0.0)"]
+
+
 class Frozen:
     """The least estimator in one piece."""
 

@@ -23,6 +23,7 @@ SETTINGS = (
     f"test={{{WORLD}}}", f"real={{{WORLD}}}", f"validation={{{WORLD}}}", "finetune.steps=4", "finetune.batch_size=4",
     "finetune.validate_every=2", "finetune.real_only=false", "filter.tau=100000", "animate.frame_stride=24",
     "synthesize.motions_per_sample=2",
+    'export.formats=["webdataset", "coco", "spin", "hmr2", "hmr2_npz", "hybrik", "crowdnet"]',
 )  # fmt: skip
 
 

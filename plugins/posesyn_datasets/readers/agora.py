@@ -136,7 +136,7 @@ def _numbers(person: Any) -> Floats:
     """An array; empty where there is none."""
     try:
         return np.asarray(person, np.float64)
-    except (TypeError, ValueError, OverflowError):  # refused one by one
+    except (TypeError, ValueError, OverflowError):  # rejected one by one
         return np.empty(0)
 
 

@@ -3,7 +3,7 @@
 From https://cocodataset.org: the annotations to ``root/annotations/person_keypoints_<split>.json`` and the images to
 ``root/<split>`` (or ``root/images/<split>``). An official file has COCO's 17 joints. Where ``categories`` name the
 ``keypoints``, joints are taken by their names, in whatever order, out of any registered joint set; annotations of
-other categories are refused one by one. A missing ``bbox`` is drawn about the labelled joints.
+other categories are rejected one by one. A missing ``bbox`` is drawn about the labelled joints.
 """
 
 from collections.abc import Iterator, Mapping
@@ -86,7 +86,7 @@ class Document:
 
 @define(slots=False)  # cached_property needs a __dict__
 class CocoReader:
-    """Reads person keypoints; crowds, people without joints and other categories are refused.
+    """Reads person keypoints; crowds, people without joints and other categories are rejected.
 
     Ids: ``coco/<split>/<image>-<annotation id>``.
     """

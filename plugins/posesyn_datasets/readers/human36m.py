@@ -97,7 +97,7 @@ def human36m(config: Human36mConfig) -> "Human36mReader | Human36mRecordings":
 class Human36mRecordings:
     """Reads the official archives; ids as of the converted ones.
 
-    A recording that can't be read (those of S11 have a damaged one) is refused as a whole.
+    A recording that can't be read (those of S11 have a damaged one) is rejected as a whole.
     """
 
     config: Human36mConfig
@@ -208,7 +208,7 @@ class Human36mReader:
         return read_people(self._annotations, H36M17.name, self._wanted)
 
     def _wanted(self, image: str) -> bool:
-        """Whether the protocol uses the frame; one with a foreign name is kept, to be refused by name."""
+        """Whether the protocol uses the frame; one with a foreign name is kept, to be rejected by name."""
         found = NAME.search(image)
         if found is None:
             return True

@@ -245,7 +245,7 @@ class MpiInf3dhpReader:
         yield from samples(people, cameras, _camera, images, MPI3DHP17.name, f"mpi_inf_3dhp/{config.split}")
 
     def _wanted(self, image: str) -> bool:
-        """Whether it is of a wanted subject; one with a foreign name is kept, to be refused by name."""
+        """Whether it is of a wanted subject; one with a foreign name is kept, to be rejected by name."""
         return not self.config.subjects or _subject(image) in ("", *self.config.subjects)
 
     def check_layout(self) -> None:

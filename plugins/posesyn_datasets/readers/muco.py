@@ -105,7 +105,7 @@ def _pose(person: Any) -> Any:
 
 
 def _nearest(people: list[Any]) -> list[Any]:
-    """Per image the person with the smallest depth of the pelvis; broken entries stay, to be refused."""
+    """Per image the person with the smallest depth of the pelvis; broken entries stay, to be rejected."""
     pelvis, best, broken = MUCO21.joints.index("pelvis"), dict[Any, tuple[float, int]](), list[int]()
     for at, person in enumerate(people):
         pose = _pose(person)

@@ -130,7 +130,7 @@ def _frames(folder: Path) -> list[Path]:
         try:
             tasted += [_joints(body)[0] for body in _bodies(path)]
         except Exception:  # whatever a broken file leads to
-            continue  # refused one by one when it is read
+            continue  # rejected one by one when it is read
     if tasted:
         check_units(np.stack(tasted), PANOPTIC19.name, "centimetres", folder / POSES)
     return files

@@ -78,6 +78,6 @@ def in_camera(extrinsics: Floats, joints: Floats, pose: Floats, betas: Floats, t
     turned = pose.copy()
     orient = np.where(usable[:, None], pose[:, 0], 0)
     turned[:, 0] = (Rotation.from_matrix(rotations) * Rotation.from_rotvec(orient)).as_rotvec()
-    turned[~usable] = np.nan  # the frame is refused when it is asked for
+    turned[~usable] = np.nan  # the frame is rejected when it is asked for
     resting_pelvis = joints[:, 0] - transl
     return Bodies(seen, turned, betas, seen[:, 0] - resting_pelvis, gender)

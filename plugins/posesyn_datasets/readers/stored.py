@@ -60,7 +60,7 @@ class LabelledPixels:
 
         try:
             storage = storage_of(image)
-        except SampleError:  # refused when its pixels are read
+        except SampleError:  # rejected when its pixels are read
             return None
         stored = (storage.width, storage.height)
         if storage.orientation == UPRIGHT or (storage.upright_size != stored and announced == storage.upright_size):

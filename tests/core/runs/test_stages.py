@@ -318,7 +318,7 @@ def test_a_filter_that_keeps_nothing_is_told_before_training(recipe: Path, tmp_p
         require_some("filter", figures)
     assert until(run, "export")["frames"] == 0
     assert all(not row.verdict.keep and "exceeds tau" in row.verdict.reason for row in run.frames.values())
-    with pytest.raises(UserError, match=r"raise filter\.tau"):
+    with pytest.raises(NothingLeft, match=r"exceeds tau = … mm \(4\).*raise filter\.tau"):
         run_stage(run, "finetune")
 
 
