@@ -10,12 +10,12 @@ from torch import nn
 
 from posesyn_core.authoring.estimators import Remake
 from posesyn_core.authoring.findings import Failure, Finding, check, demand
-from posesyn_core.authoring.people import frames
+from posesyn_core.authoring.people import frames, people_in
 from posesyn_core.components import TrainableEstimator, TrainingAugmenter
 from posesyn_core.contracts.results import a_value, name_of
 from posesyn_core.files.checkpoints import write_state_dict
 from posesyn_core.files.images import load_image
-from posesyn_core.geometry.joints import frame_in
+from posesyn_core.geometry.joints import frame_in, labelled_frame
 from posesyn_core.values import Camera, LabelledFrame, PoseEstimate, Prepared, Sample
 
 Batch = Mapping[str, torch.Tensor]
@@ -61,22 +61,32 @@ def try_augmenter(
     """Batches that the estimator can be trained on, the same for the same seed; and its state."""
     trained = Dot() if estimator is None else estimator
     found = check("epoch", lambda: _epoch(made, trained), lambda them: f"{len(them)} batches")
-    yield found
     if not found.passed:
+        wish = "; if it needs an estimator of its own kind, name that with --estimator" if estimator is None else ""
+        yield Finding("epoch", f"{found.fault}{wish}")
         return
+    yield found
     yield check("loss", lambda: _losses(trained, found.value), lambda loss: f"{loss:.4g}")
     yield check("repeats", lambda: _same(_epoch(remake(), trained), _epoch(remake(), trained)))
     yield check("state", lambda: remake().load_state_dict(made.state_dict()))
 
 
 def _epoch(made: TrainingAugmenter, estimator: TrainableEstimator) -> list[Batch]:
-    own = [frame_in(frame, getattr(estimator, "joint_set", "smpl24")) for frame in frames()]
+    own = _frames_for(estimator)
     batches = list(made.epoch(0, own, estimator, 0))
     demand(bool(batches), f"an epoch over {len(own)} frames has no batch: is its batch larger than that?")
     for batch in batches:
         if not isinstance(batch, Mapping) or not all(isinstance(value, torch.Tensor) for value in batch.values()):
             raise Failure(f"{name_of(made.epoch)} yielded {a_value(batch)} where a dict of tensors is needed")
     return batches
+
+
+def _frames_for(estimator: TrainableEstimator) -> list[LabelledFrame]:
+    """People in the estimator's joint set; all joints of it where it looks at nothing else."""
+    joints = getattr(estimator, "joint_set", "smpl24")
+    if getattr(estimator, "needs_picture", True):
+        return [frame_in(frame, joints) for frame in frames()]
+    return [labelled_frame(person) for person in people_in(joints)]
 
 
 def _losses(estimator: TrainableEstimator, batches: Sequence[Batch]) -> float:

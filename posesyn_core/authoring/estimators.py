@@ -105,6 +105,7 @@ def _pixels(estimates: Sequence[PoseEstimate]) -> None:
     for person, each in zip(people(), estimates, strict=True):
         side = float((person.box[2:] - person.box[:2]).max())
         seen = each.joints2d[known_joints(each, 2)]
+        demand(len(seen) > 0, "no joint is known in the picture: joints2d are not finite")
         spread = float(np.ptp(seen, axis=0).max())
         demand(
             0.05 * side < spread < 20 * side,

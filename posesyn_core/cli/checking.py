@@ -13,9 +13,10 @@ from posesyn_core.registry import Registry
 @click.command(short_help="Check what a recipe needs, or whether a run's files are intact.")
 @click.argument("what", metavar="RECIPE|RUN", type=click.Path(path_type=Path))
 @click.option("--run", "folder", type=click.Path(path_type=Path), help="Run folder, to check for free disk space.")
+@click.option("--repair", is_flag=True, help="Bring back the recipe of a RUN, where it is damaged.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set a recipe key, e.g. score.hard=50.")
 @click.pass_obj
-def check(registry: Registry, what: Path, folder: Path | None, settings: tuple[str, ...]) -> None:
+def check(registry: Registry, what: Path, folder: Path | None, repair: bool, settings: tuple[str, ...]) -> None:
     """Given a RECIPE (a file), list everything that it needs and this machine lacks: components and their libraries,
     weight files, data sets, devices, engines and disk space. Each line says where to get the missing thing.
     `posesyn run` makes the same check before it starts. Exits with 0 if nothing is missing, otherwise with 2.
@@ -29,7 +30,7 @@ def check(registry: Registry, what: Path, folder: Path | None, settings: tuple[s
     posesyn check runs/mine
     """
     if what.is_dir():
-        _check_run(registry, what)
+        _check_run(registry, what, repair)
     chosen = load_recipe(what, settings)
     found = lacks(chosen, registry, folder or Path("runs") / chosen.name)
     for fault in found:
@@ -39,11 +40,23 @@ def check(registry: Registry, what: Path, folder: Path | None, settings: tuple[s
     sys.exit(2 if found else 0)
 
 
-def _check_run(registry: Registry, folder: Path) -> None:
+def _check_run(registry: Registry, folder: Path, repair: bool) -> None:
     """List a run's damaged files, and exit with the code."""
     from posesyn_core.pipeline.checking import damages
+    from posesyn_core.pipeline.locks import run_lock
+    from posesyn_core.pipeline.recipes import recipe_is_sound, recover_recipe
     from posesyn_core.pipeline.run import open_run
+    from posesyn_core.pipeline.superseded import set_aside
+    from posesyn_core.pipeline.tables import RECIPE
 
+    if not recipe_is_sound(folder) and repair:
+        with run_lock(folder):
+            place = set_aside(folder, [folder / RECIPE])
+            recover_recipe(folder)
+        click.echo(f"the recipe is as it was written; what stood in its place is in {str(place)!r}")
+    elif not recipe_is_sound(folder):
+        click.echo(f"{RECIPE} is not what was written: posesyn check {folder} --repair\n1 damaged")
+        sys.exit(1)
     run, found = open_run(folder, registry), 0
     for damage in damages(run):
         found += 1

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from posesyn_core.cli.asking import confirm
 from posesyn_core.pipeline.locks import run_lock
 from posesyn_core.registry import Registry
 
@@ -47,13 +48,17 @@ def superseded(
             replaced = restore(run.folder, restored)
         click.echo(f"{restored} is back" + (f"; what stood in its place is in {str(replaced)!r}" if replaced else ""))
     elif deleted or delete_all:
-        chosen = [one for one in places.superseded(run.folder) if delete_all or one.folder.name in deleted]
+        chosen = places.named(run.folder, () if delete_all else deleted)
+        if not chosen:
+            click.echo("nothing is set aside")
+            return
         size = sum(one.size for one in chosen) / GIGABYTE
-        question = f"Delete {', '.join(one.folder.name for one in chosen) or 'nothing'} ({size:.2f} GB) for good?"
-        if yes or click.confirm(question, abort=True):
-            with run_lock(folder):
-                freed = places.delete(run.folder, () if delete_all else deleted)
-            click.echo(f"{freed / GIGABYTE:.2f} GB are free again")
+        question = f"Delete {', '.join(one.folder.name for one in chosen)} ({size:.2f} GB) for good?"
+        if not yes:
+            confirm(question, "--yes deletes without asking")
+        with run_lock(folder):
+            freed = places.delete(run.folder, [one.folder.name for one in chosen])
+        click.echo(f"{freed / GIGABYTE:.2f} GB are free again")
     else:
         for one in places.superseded(run.folder):
             click.echo(f"{one.folder.name}  {one.size / GIGABYTE:7.2f} GB  {', '.join(one.stages)}")

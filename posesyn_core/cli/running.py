@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from posesyn_core.cli.asking import confirm
 from posesyn_core.cli.figures import print_result, print_rounds, tell
 from posesyn_core.contracts.engines import PRECISIONS
 from posesyn_core.contracts.sections import ExecutorChoice
@@ -242,7 +243,7 @@ def _ask_for_programs(registry: Registry, recipe: Recipe, yes: bool) -> None:
             require_approval(new)
         for program in new:
             click.echo(f"the recipe's {program.key} starts this program: {program.command}")
-        click.confirm("May it run on this machine?", abort=True)
+        confirm("May it run on this machine?", "--yes says so")
     approve(new)
 
 

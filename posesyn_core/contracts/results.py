@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from posesyn_core.errors import PoseSynError, UserError
+from posesyn_core.errors import PoseSynError, SampleError, UserError
 
 V = TypeVar("V")
 
@@ -49,6 +49,19 @@ def calling(method: Callable[..., Any]) -> Iterator[None]:
             raise
         said = " ".join(str(error).split())
         raise UserError(f"{name_of(method)} fails: {type(error).__name__}: {said} (--debug shows where)") from error
+
+
+@contextmanager
+def rejecting(method: Callable[..., Any]) -> Iterator[None]:
+    """As :func:`calling`, where a unit of work is at stake: what ``method`` raises is a SampleError that names it."""
+    try:
+        yield
+    except PoseSynError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise SampleError(f"{type(error).__name__}: {error} (in {name_of(method)})") from error
 
 
 def name_of(method: Callable[..., Any]) -> str:

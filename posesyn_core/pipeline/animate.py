@@ -19,7 +19,7 @@ from attrs import evolve, frozen
 from posesyn_core.body.model import Body
 from posesyn_core.body.planning import plan_clips, plan_fault
 from posesyn_core.components import Animator, Kind
-from posesyn_core.contracts.results import a_value, name_of
+from posesyn_core.contracts.results import a_value, name_of, rejecting
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import encode_jpeg
 from posesyn_core.files.paths import write_atomic
@@ -32,7 +32,7 @@ from posesyn_core.pipeline.run import Clip, DrawnFrame, Judgement, Run
 from posesyn_core.pipeline.seals import digest
 from posesyn_core.pipeline.superseded import set_aside
 from posesyn_core.pipeline.tables import Row, Table
-from posesyn_core.pipeline.work import Unit, Work, each_alone, reason_of
+from posesyn_core.pipeline.work import Unit, Work, each_alone
 from posesyn_core.seeds import rng, seed_of
 from posesyn_core.values import ClipPlan, Image, LabelledFrame, Motion
 
@@ -133,13 +133,12 @@ class Clips(Work[Pair | str, Clip]):
         if row.value is None:
             return Row(row.unit, rejected=row.rejected)
         try:
-            return Row(row.unit, _draw(self.animator, row.value, self.run.recipe.animate.jpeg_quality))
+            with rejecting(self.animator.animate):
+                return Row(row.unit, _draw(self.animator, row.value, self.run.recipe.animate.jpeg_quality))
         except UserError:
             raise
-        except OSError:
-            raise  # a full disk concerns the run, not this clip
-        except Exception as error:  # a plugin's fault with one clip must not end the run
-            return Row(row.unit, rejected=reason_of(error))
+        except SampleError as error:  # a plugin's fault with one clip must not end the run; a full disk may
+            return Row(row.unit, rejected=str(error))
 
 
 def _check_need(run: Run, animator: Animator, judge: Judge) -> None:
@@ -232,6 +231,8 @@ def draw_frames(animator: Animator, plan: ClipPlan) -> Iterator[Image]:
         if image.shape != shape:
             raise UserError(f"{name_of(animator.animate)} yielded images of two sizes: {shape} and {image.shape}")
         count += 1
+        if count > wanted:
+            raise SampleError(f"the animator drew more than the {wanted} frames of the plan")
         yield image
     if count != wanted:
         raise SampleError(f"the animator drew {count} frames for a plan of {wanted}")

@@ -5,7 +5,7 @@ that a checkpoint brings is written beside it, as ``body.npz``, for components t
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from attrs import frozen
 from posesyn_core.components import Kind
 from posesyn_core.errors import UserError
 from posesyn_core.files.paths import write_atomic
+from posesyn_core.pipeline.seals import digest
 from posesyn_core.recipe import Choice, Recipe, unstructure
 
 if TYPE_CHECKING:
@@ -40,11 +41,18 @@ class Bodies:
         estimator = {key: value for key, value in plain["estimator"].items() if key != "engine"}
         wanted = {"body": self.recipe.body, "estimator": estimator}
         record = _read(self.folder / RECORD)
-        if record is None or record.get("of") != wanted or not isinstance(record.get("file", 0), str | None):
+        if record is None or record.get("of") != wanted or record != self._record(wanted, record.get("file")):
             found = self._found(getattr(self.make_estimator(), "body", None))
-            record = {"of": wanted, "file": None if found is None else str(found)}
+            record = self._record(wanted, None if found is None else str(found))
             write_atomic(self.folder / RECORD, json.dumps(record, indent=1) + "\n")
         return None if record["file"] is None else Path(record["file"])
+
+    def _record(self, of: Mapping[str, Any], file: str | None) -> dict[str, Any]:
+        """What is known of the body, with the checksums of that, and of the file if it is the run's own: damaged ones
+        are made again."""
+        own, record = self.folder / FILE, {"of": of, "file": file}
+        content = digest(own.read_bytes()) if file == str(own) and own.is_file() else ""
+        return {**record, "content": content, "checksum": digest(json.dumps(record, sort_keys=True).encode())}
 
     @property
     def body(self) -> "Body":

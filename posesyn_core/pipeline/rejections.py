@@ -26,7 +26,7 @@ TOLD = 3
 """How many reasons a summary tells, the most frequent ones."""
 _SCHEMA = pa.schema([("stage", pa.string()), ("unit", pa.string()), ("reason", pa.string())])
 _AT_ONCE = 1 << 14
-_PARTICULAR = re.compile(r"'[^']*'|\"[^\"]*\"|\S*/\S*|\b\d+(\.\d+)?\b")
+_PARTICULAR = re.compile(r"'[^']*'|\"[^\"]*\"|\S*/\S*|\b\d+(\.\d+)?(e[-+]?\d+)?\b")
 
 
 def pattern(reason: str) -> str:

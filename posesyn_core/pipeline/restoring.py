@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from posesyn_core.errors import UserError
-from posesyn_core.files.paths import write_atomic
 from posesyn_core.pipeline.ledger import DONE, INPUTS, SEAL
 from posesyn_core.pipeline.order import BUILDS_ON, settings_of
+from posesyn_core.pipeline.recipes import write_recipe
 from posesyn_core.pipeline.superseded import FOLDER, empty, moved, set_aside
 from posesyn_core.pipeline.tables import RECIPE, part_number
 from posesyn_core.recipe import load_recipe
@@ -25,13 +25,13 @@ def restore(run: Path, name: str) -> Path | None:
     if name in ("", ".", "..") or Path(name).name != name or not (place / RECIPE).is_file():
         raise UserError(f"nothing was set aside at {name!r} in {str(run)!r}; `posesyn superseded {run}` lists all")
     names = moved(place)
-    recipe = None if _are_of(run / RECIPE, place) else (place / RECIPE).read_bytes()
+    recipe = None if _are_of(run / RECIPE, place) else (place / RECIPE).read_text(encoding="utf-8")
     replaced = set_aside(run, [*(run / name for name in names), *_surplus(run, place, names)])
     for name in names:
         (run / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).rename(run / name)
     if recipe is not None:
-        write_atomic(run / RECIPE, recipe)
+        write_recipe(run, recipe)
     empty(place)
     return replaced
 

@@ -29,7 +29,7 @@ from posesyn_core.components import Kind, SplitEstimator
 from posesyn_core.contracts.sections import Machine
 from posesyn_core.engines.batches import load_network
 from posesyn_core.errors import UserError
-from posesyn_core.files.paths import remove_partials, write_atomic
+from posesyn_core.files.paths import remove_partials
 from posesyn_core.files.remote import on_disk
 from posesyn_core.parallel.processes import process_place
 from posesyn_core.pipeline.bodies import RECORD, Bodies
@@ -39,6 +39,7 @@ from posesyn_core.pipeline.order import STAGES, differences, later, settings_of
 from posesyn_core.pipeline.people import Reference
 from posesyn_core.pipeline.preflight import complaint, lacks
 from posesyn_core.pipeline.programs import programs_of, require_approval
+from posesyn_core.pipeline.recipes import recipe_of, write_recipe
 from posesyn_core.pipeline.superseded import set_aside
 from posesyn_core.pipeline.tables import RECIPE, Table
 from posesyn_core.progress import tell
@@ -301,8 +302,7 @@ def create_run(folder: Path, recipe: Recipe, registry: Registry, restart: str | 
     ``restart`` names a stage that is to be done again: what it has made is set aside first, and the later stages will
     be done again as far as what they are made from comes out otherwise. Raises UserError if the folder can't be
     written, holds something else, is worked on by another process, or holds a run of another recipe (naming the keys
-    that differ), or if what that stage needs is not there. Under :func:`~posesyn_core.pipeline.locks.run_lock` what
-    was set aside is put back if the stage refuses later.
+    that differ), or if what that stage needs is not there. If it refuses later, ``run_lock`` puts everything back.
     """
     folder = on_disk(folder).absolute()  # the tables hold paths below it
     recipe_file = folder / RECIPE
@@ -320,7 +320,7 @@ def create_run(folder: Path, recipe: Recipe, registry: Registry, restart: str | 
             if restart is not None:
                 Run(folder, recipe, registry).check([restart])
                 _set_aside(folder, restart)
-        write_atomic(recipe_file, tomli_w.dumps(unstructure(recipe)))
+        write_recipe(folder, tomli_w.dumps(unstructure(recipe)))
     return Run(folder, recipe, registry)
 
 
@@ -328,7 +328,7 @@ def open_run(folder: Path, registry: Registry) -> Run:
     """Open an existing run; UserError if there is none."""
     if not (on_disk(folder) / RECIPE).is_file():
         raise UserError(f"{str(folder)!r} is not a run (it has no recipe.toml); start one with `posesyn run RECIPE`")
-    return Run(folder.absolute(), load_recipe(folder / RECIPE), registry)
+    return Run(folder.absolute(), recipe_of(folder), registry)
 
 
 def fork_run(source: Run, folder: Path, recipe: Recipe) -> Run:
@@ -343,7 +343,7 @@ def fork_run(source: Run, folder: Path, recipe: Recipe) -> Run:
     for stage in STAGES[: STAGES.index(_first_affected(source.recipe, recipe) or STAGES[-1])]:
         if source.summary(stage) is not None:
             shutil.copytree(source.folder / stage, folder / stage, copy_function=_link, ignore=_only_tables)
-    write_atomic(folder / RECIPE, tomli_w.dumps(unstructure(recipe)))
+    write_recipe(folder, tomli_w.dumps(unstructure(recipe)))
     return create_run(folder, recipe, source.registry)
 
 

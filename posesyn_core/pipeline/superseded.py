@@ -23,7 +23,7 @@ from posesyn_core.progress import tell
 
 FOLDER = ".superseded"
 MOVED = "moved.jsonl"
-_RECIPES = (RECIPE, "rounds.toml")
+_RECIPES = (RECIPE, ".recipe.json", "rounds.toml")
 _CHEAP = re.compile(r"inputs\.json|rejected\.jsonl|.*-truth\.jpg")
 """What a stage writes before it knows whether it can be done."""
 _BEGINNINGS = re.compile(rf"[^/]+/({_CHEAP.pattern})|animate/(references|squares)(/.*)?")
@@ -92,13 +92,18 @@ def superseded(run: Path) -> list[SetAside]:
     return [SetAside(place, tuple(_stages(place)), _size(place)) for place in places]
 
 
-def delete(run: Path, names: Sequence[str] = ()) -> int:
-    """Delete the named places (all if none is named) for good; return the bytes that this frees."""
+def named(run: Path, names: Sequence[str] = ()) -> list[SetAside]:
+    """The places of these names (all if none is named); UserError if one is not there."""
     present: Mapping[str, SetAside] = {one.folder.name: one for one in superseded(run)}
     for name in names:
         if name not in present:
             raise UserError(f"nothing was set aside at {name!r} in {str(run)!r}; `posesyn superseded {run}` lists all")
-    chosen = [present[name] for name in names or present]
+    return [present[name] for name in names or present]
+
+
+def delete(run: Path, names: Sequence[str] = ()) -> int:
+    """Delete the named places (all if none is named) for good; return the bytes that this frees."""
+    chosen = named(run, names)
     for one in chosen:
         shutil.rmtree(one.folder)
     return sum(one.size for one in chosen)

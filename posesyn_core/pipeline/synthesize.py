@@ -1,5 +1,6 @@
 """Stage 4: expand the hard poses into motions (MSM, Eq. 4-5)."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -8,7 +9,8 @@ import numpy as np
 
 from posesyn_core.body.label_fitting import fit_to_labels
 from posesyn_core.components import Kind, MotionGenerator
-from posesyn_core.contracts.results import expect
+from posesyn_core.contracts.results import expect, name_of, rejecting
+from posesyn_core.errors import UserError
 from posesyn_core.geometry.units import limb_length
 from posesyn_core.method.orientation import camera_to_y_up
 from posesyn_core.pipeline.executor import LOCAL, Executor
@@ -56,7 +58,22 @@ class Motions(Work[MotionRequest, Motion]):
             return _repeat_pose
         generator: MotionGenerator = self.run.create(Kind.MOTION, recipe.motion, "motion")
         self.run.accelerate(recipe.motion, generator, "motion")
-        return lambda requests: expect(generator.generate(requests), Motion, len(requests), generator.generate)
+
+        def generated(requests: Sequence[MotionRequest]) -> list[Motion]:
+            with rejecting(generator.generate):
+                motions = expect(generator.generate(requests), Motion, len(requests), generator.generate)
+            return [_of_request(motion, request) for motion, request in zip(motions, requests, strict=True)]
+
+        def _of_request(motion: Motion, request: MotionRequest) -> Motion:
+            told = (motion.id, motion.sample_id, motion.caption)
+            if told[:2] != (request.id, request.sample_id) or not isinstance(motion.caption, str):
+                raise UserError(
+                    f"{name_of(generator.generate)} returned a motion of id, sample and caption {told} for the request "
+                    f"{request.id!r} of {request.sample_id!r}: a motion has those of its request"
+                )
+            return motion
+
+        return generated
 
     def rows(self, batches: Iterator[list[Unit[MotionRequest]]]) -> Iterator[Row[Motion]]:
         for batch in batches:
@@ -113,6 +130,8 @@ def motion_fault(motion: Motion) -> str | None:
     """Why a motion is nobody's; None if it may be somebody's."""
     if not len(motion.joints):
         return "the motion has no frame"
+    if not 0 < motion.fps < math.inf:
+        return f"the motion has {motion.fps} frames a second"
     if not np.isfinite(motion.joints).all():
         return "the motion has joints that are not finite"
     if not all(given is None or np.isfinite(given).all() for given in (motion.body_pose, motion.global_orient)):

@@ -54,7 +54,13 @@ def run_stage(run: Run, stage: str, executor: Executor = LOCAL) -> dict[str, Any
             return _function(stage)(run)
         work = partial(_function(stage), run, executor) if stage in SPREAD_STAGES else partial(_function(stage), run)
         run.registry.notify("stage_started", run=run.folder, stage=stage)
-        summary = work()
+        try:
+            summary = work()
+        except SystemExit as stop:
+            raise UserError(
+                f"{stage}: a component, or a library that it uses, ended the program (sys.exit({stop.code!r})): "
+                "--debug shows where; mend it"
+            ) from stop
         run.finish(stage, summary)
         write_rejected(run)
         run.registry.notify("stage_finished", run=run.folder, stage=stage, summary=summary)

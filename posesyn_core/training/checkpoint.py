@@ -38,6 +38,6 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     return dict(state)
 
 
-def checksum(text: str) -> str:
+def checksum(lines: bytes) -> str:
     """Of a training's metrics."""
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(lines, digest_size=16).hexdigest()

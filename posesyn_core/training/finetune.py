@@ -21,8 +21,7 @@ from attrs import asdict, field, frozen
 
 from posesyn_core.components import TrainableEstimator, TrainingAugmenter
 from posesyn_core.errors import UserError
-from posesyn_core.files.paths import atomic_path, write_atomic
-from posesyn_core.files.reading import read_text
+from posesyn_core.files.paths import atomic_path, existing_file, write_atomic
 from posesyn_core.parallel.processes import process_place
 from posesyn_core.progress import progress
 from posesyn_core.training.checkpoint import checksum, read_checkpoint
@@ -125,7 +124,7 @@ def finetune(
         lines = "".join(json.dumps(line) + "\n" for line in metrics)
         write_atomic(folder / METRICS, lines)
         epochs = {} if online is None else {"online": online.state()}
-        content = {"arguments": arguments, "step": len(metrics), "metrics": checksum(lines)}
+        content = {"arguments": arguments, "step": len(metrics), "metrics": checksum(lines.encode())}
         content |= {**training.state(), **epochs}
         with atomic_path(folder / CHECKPOINT) as temporary, temporary.open("wb") as file:  # a path's name gets into it
             torch.save(_anew(content), file)
@@ -246,8 +245,8 @@ def read_training(folder: Path, device: torch.device) -> tuple[dict[str, Any], l
 
 def _read_metrics(path: Path, steps: int, digest: str) -> list[dict[str, float]]:
     """The lines of the steps that a checkpoint knows; UserError if they are not those that were written."""
-    lines = read_text(path, "metrics of a training").splitlines(keepends=True)[:steps]
-    if checksum("".join(lines)) != digest:
+    lines = existing_file(path, "metrics of a training").read_bytes().splitlines(keepends=True)[:steps]
+    if checksum(b"".join(lines)) != digest:
         raise UserError(
             f"{str(path)!r} is damaged: `posesyn check` names the command that repairs its run; elsewhere, move its "
             "folder away, and the training is done again"

@@ -48,6 +48,7 @@ def test_every_kind_has_a_trial() -> None:
         (Kind.MOTION, "t2mgpt"),
         (Kind.MOTION, "posegen"),
         (Kind.ANIMATOR, "reprojection"),
+        (Kind.ANIMATOR, "none"),
         (Kind.FILTER, "tpe_error"),
         (Kind.FILTER, "posegen_rejection"),
         (Kind.WRITER, "coco"),
@@ -77,6 +78,12 @@ def test_trained_estimators_of_2d_joints_pass(bundled: Registry) -> None:
     found = {f.check: f for f in trial(bundled, Kind.ESTIMATOR, "videopose", {"weights": "starter"})}
     assert all(finding.passed for finding in found.values()), found
     assert "limb bones of" in found["units"].note
+
+
+def test_the_augmenter_passes_with_a_lifter_and_without_says_what_to_name(bundled: Registry) -> None:
+    found = list(trial(bundled, Kind.AUGMENTER, "poseaug", {}, estimator="videopose"))
+    assert all(finding.passed for finding in found), found
+    assert "name that with --estimator" in faults(bundled, Kind.AUGMENTER, "poseaug")["epoch"]
 
 
 def test_people_in_another_joint_set_have_all_its_joints() -> None:
