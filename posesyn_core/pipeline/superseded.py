@@ -26,7 +26,8 @@ MOVED = "moved.jsonl"
 _RECIPES = (RECIPE, ".recipe.json", "rounds.toml")
 _CHEAP = re.compile(r"inputs\.json|rejected\.jsonl|.*-truth\.jpg")
 """What a stage writes before it knows whether it can be done."""
-_BEGINNINGS = re.compile(rf"[^/]+/({_CHEAP.pattern})|animate/(references|squares)(/.*)?")
+_BEGINNINGS = re.compile(rf"[^/]+/({_CHEAP.pattern})|animate/(references|squares)(/.*)?|(select|filter)/\d+\.parquet")
+"""That, and what costs seconds."""
 _BOOKS = ("inputs.json", "done.json")
 _moments: dict[Path, list[Path]] = {}
 """The runs that commands of this process work on, and the places that each has set things aside in."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from posesyn_core.pipeline.order import STAGES
-from tests.harness.runs import Finished, checksums
+from tests.harness.runs import Finished, checksums, contents, differing
 
 
 def places(finished: Finished, *stages: str) -> dict[Path, int]:
@@ -27,3 +27,15 @@ def test_what_lies_before_a_change_stays(finished: Finished, setting: str, stage
     finished.victim.complete(stage, str(finished.folder), "--set", setting, "--restart", stage)
     assert before and {path: path.stat().st_ino for path in before} == before
     assert costly in checksums(finished.folder)  # in its place, or set aside
+
+
+def test_a_filter_that_refuses_in_the_middle_leaves_the_verdicts_as_they_were(finished: Finished) -> None:
+    """Frames that were dropped as they were drawn can't be kept later; the command finds out at one of them."""
+    errors = sorted(row.verdict.error for row in finished.run.frames.values())
+    folder, tau = str(finished.folder), errors[len(errors) // 2]
+    finished.victim.complete("animate", folder, "--set", f"filter.tau={tau}", "--restart", "animate")
+    finished.victim.complete("filter", folder)
+    before = contents(finished.folder)
+    wider = ["filter", folder, "--set", "filter.tau=90000", "--restart", "filter"]
+    assert finished.victim.do(*wider) == {"killed": False, "code": 2}
+    assert differing(contents(finished.folder), before) == []

@@ -16,7 +16,7 @@ from posesyn_core.components import Kind
 from posesyn_core.errors import UserError
 from posesyn_core.geometry.cameras import project
 from posesyn_core.pipeline.animate import animate
-from posesyn_core.pipeline.bodies import FILE
+from posesyn_core.pipeline.bodies import FILE, RECORD
 from posesyn_core.pipeline.run import EASY, HARD, Run, Selected, create_run
 from posesyn_core.pipeline.tables import Row
 from posesyn_core.recipe import parse_recipe
@@ -161,6 +161,12 @@ def test_a_checkpoints_body_is_kept_for_the_stages_to_come(
     run = mined({"name": "hmr2", **checkpoint("hmr2", smpl, tmp_path, registry)})
     assert body_difference(run.bodies.body, load_body(smpl)) is None
     assert run.bodies.file == run.folder / FILE
+    written = {name: (run.folder / name).read_bytes() for name in (RECORD, FILE)}
+    for name, whole in written.items():  # damaged ones are made again
+        for damaged in (whole[: len(whole) // 2], whole.replace(b"body", b"bodz", 1), b"null", b"{}"):
+            (run.folder / name).write_bytes(damaged)
+            assert run.bodies.file == run.folder / FILE
+            assert {name: (run.folder / name).read_bytes() for name in (RECORD, FILE)} == written
     (tmp_path / "hmr2.ckpt").unlink()  # the estimator need not be made again
     assert body_difference(run.bodies.body, load_body(smpl)) is None
     trained = attrs.evolve(run.recipe.estimator, options={"weights": str(_trained(tmp_path))})
