@@ -39,13 +39,16 @@ def expect_one(result: object, kind: type[V] | tuple[type[V], ...], method: Call
 
 @contextmanager
 def calling(method: Callable[..., Any]) -> Iterator[None]:
-    """Whatever a component's ``method`` raises is one sentence that names it; our own errors and the system's stay."""
+    """Whatever a component's ``method`` raises is one sentence that names it.
+
+    Our own errors stay, and those of the system and of memory, torch's among them.
+    """
     try:
         yield
     except (PoseSynError, MemoryError):
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if (isinstance(error, OSError) and error.errno is not None) or type(error).__name__ == "OutOfMemoryError":
             raise
         said = " ".join(str(error).split())
         raise UserError(f"{name_of(method)} fails: {type(error).__name__}: {said} (--debug shows where)") from error

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 from attrs import field, frozen
 
 from posesyn_core.contracts.engines import Engine, ExportableModule, NetworkCall
-from posesyn_core.contracts.results import a_value
+from posesyn_core.contracts.results import a_value, calling, name_of
 from posesyn_core.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ class LoadedNetwork:
 
     def start(self, batch: "Collated") -> "Callable[[], Numbers]":
         """Begin one pass; what comes back waits for its outputs, and may be called in another thread."""
-        outputs = self.call(batch.tensors if self.lane is None else self.lane.send(batch))
+        with calling(self.call):
+            outputs = self.call(batch.tensors if self.lane is None else self.lane.send(batch))
         if not isinstance(outputs, Mapping):
             raise UserError(f"the network returned {a_value(outputs)} where a dict is needed")
         if self.lane is not None:
@@ -67,7 +68,16 @@ def load_network(engine: Engine, module: ExportableModule) -> LoadedNetwork:
     least, most = engine.config.batch
     if engine.config.device == "cpu":
         least = most = min(max(CPU_PASS, least), most)
-    return LoadedNetwork(engine.load(module), (least, most), _lane(engine.config.device))
+    return LoadedNetwork(loaded(engine, module), (least, most), _lane(engine.config.device))
+
+
+def loaded(engine: Engine, module: ExportableModule) -> NetworkCall:
+    """A network on an engine; UserError naming the engine's method if it fails."""
+    with calling(engine.load):
+        call = engine.load(module)
+    if not callable(call):
+        raise UserError(f"{name_of(engine.load)} returned {a_value(call)} where a function of tensors is needed")
+    return call
 
 
 def _lane(device: str) -> "Lane | None":

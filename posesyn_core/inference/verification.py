@@ -21,7 +21,7 @@ from torch import Tensor
 
 from posesyn_core.components import Kind, MotionGenerator, SplitEstimator
 from posesyn_core.contracts.engines import Accelerated, Engine, EngineConfig, ExportableModule, NetworkCall
-from posesyn_core.engines.batches import LoadedNetwork, load_network
+from posesyn_core.engines.batches import LoadedNetwork, load_network, loaded
 from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.inference.predict import exportable, predict
@@ -95,7 +95,7 @@ def networks_of(name: str, component: Any) -> tuple[ExportableModule, ...]:
 
 def load(networks: Sequence[ExportableModule], engine: Engine) -> dict[str, LoadedNetwork]:
     """All networks on an engine, by name: an estimator's one for its passes, others for any batch."""
-    return {network.name: LoadedNetwork(engine.load(network), engine.config.batch) for network in networks}
+    return {network.name: LoadedNetwork(loaded(engine, network), engine.config.batch) for network in networks}
 
 
 def verify(checked: Subject, engine: Engine, tolerance: float | None = None) -> Agreement:
@@ -275,7 +275,7 @@ def bench(
     refused: dict[str, str] = {}
     for name, engine in engines.items():
         try:
-            calls[name] = engine.load(network)
+            calls[name] = loaded(engine, network)
         except UserError as error:
             refused[name] = str(error)
     return [timing for size in sizes for timing in _round(network, calls, size, seconds, clock)], refused
