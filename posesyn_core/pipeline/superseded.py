@@ -9,7 +9,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -29,8 +29,8 @@ _CHEAP = re.compile(r"inputs\.json|rejected\.jsonl|.*-truth\.jpg")
 _BEGINNINGS = re.compile(rf"[^/]+/({_CHEAP.pattern})|animate/(references|squares)(/.*)?|(select|filter)/\d+\.parquet")
 """That, and what costs seconds."""
 _BOOKS = ("inputs.json", "done.json")
-_moments: dict[Path, list[Path]] = {}
-"""The runs that commands of this process work on, and the places that each has set things aside in."""
+_moments: dict[Path, dict[Path, set[str]]] = {}
+"""The runs that commands of this process work on, the places that each has set things aside in, and what."""
 
 
 @frozen
@@ -54,13 +54,13 @@ def one_moment(run: Path, alone: bool = True) -> Iterator[None]:
         yield
         return
     recipes, before = (_recipes(run), _made(run)) if alone else ({}, set())
-    places = _moments[run] = []
+    places = _moments[run] = {}
     try:
         yield
     except BaseException:
         if recipes and _made(run) <= before:
             with contextlib.suppress(OSError):  # the command's own error is told; what could not be moved is listed
-                _put_back(run, places)
+                _put_back(run, list(places))
                 for path, text in recipes.items():
                     if path.read_bytes() != text:
                         write_atomic(path, text)
@@ -77,7 +77,7 @@ def set_aside(run: Path, paths: Iterable[Path]) -> Path | None:
     names = [str(path.relative_to(run)) for path in paths if os.path.lexists(path)]
     if not names:
         return None
-    place = _place(run, names)
+    place = _place(run.absolute(), names)
     with (place / MOVED).open("a", encoding="utf-8") as file:
         file.writelines(json.dumps(name) + "\n" for name in names)
     for name in names:
@@ -113,10 +113,22 @@ def delete(run: Path, names: Sequence[str] = ()) -> int:
 def moved(place: Path) -> list[str]:
     """The names of what was moved to a place and is still there, in the order in which it was moved."""
     try:
-        names = [str(json.loads(line)) for line in (place / MOVED).read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError):
+        lines = (place / MOVED).read_bytes().splitlines()
+    except OSError:  # an older place
         names = [path.name for path in sorted(place.iterdir()) if path.name not in (RECIPE, MOVED)]
+    else:
+        names = [name for line in lines if (name := _name(line))]
     return [name for name in dict.fromkeys(names) if os.path.lexists(place / name)]
+
+
+def _name(line: bytes) -> str:
+    """What a line names within the run; "" if it is damaged, as of a killed command."""
+    try:
+        name = json.loads(line)
+    except (ValueError, RecursionError):
+        return ""
+    sound = isinstance(name, str) and not Path(name).is_absolute() and ".." not in Path(name).parts
+    return name if sound else ""
 
 
 def empty(place: Path) -> None:
@@ -130,19 +142,20 @@ def empty(place: Path) -> None:
 
 def _place(run: Path, names: Sequence[str]) -> Path:
     """The place of the present command, or a new one, if these names can't lie there."""
-    places = _moments.get(run.absolute(), [])
-    if places and not any(os.path.lexists(places[-1] / name) or _within(places[-1], name) for name in names):
-        return places[-1]
-    place = _new_place(run)
-    if (run / RECIPE).is_file():
-        shutil.copy2(run / RECIPE, place / RECIPE)
-    places.append(place)
+    places = _moments.get(run, {})
+    place = next(reversed(places), None)
+    if place is None or any(_collides(place, places[place], name) for name in names):
+        place = _new_place(run)
+        if (run / RECIPE).is_file():
+            shutil.copy2(run / RECIPE, place / RECIPE)
+        places[place] = set()
+    places[place].update(names)
     return place
 
 
-def _within(place: Path, name: str) -> bool:
-    """Whether something that was moved as a whole would get one more file."""
-    return not {str(parent) for parent in Path(name).parents}.isdisjoint(moved(place))
+def _collides(place: Path, there: Collection[str], name: str) -> bool:
+    """Whether a name is taken in a place, or lies in what was moved there as a whole."""
+    return os.path.lexists(place / name) or any(str(parent) in there for parent in Path(name).parents)
 
 
 def _new_place(run: Path) -> Path:
@@ -169,7 +182,7 @@ def _put_back(run: Path, places: Sequence[Path]) -> None:
                 with contextlib.suppress(OSError):
                     target.rmdir()
             if os.path.lexists(target) and target.name not in _BOOKS:
-                _moments[run].clear()  # to a new place
+                _moments[run] = {}  # in a place of its own
                 set_aside(run, [target])
             (place / name).replace(target)
         empty(place)

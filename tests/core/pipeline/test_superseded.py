@@ -70,13 +70,13 @@ def test_a_command_that_is_refused_before_it_made_anything_leaves_the_run_as_it_
 
 def test_what_was_begun_in_earnest_stays(made: Run, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="full"), run_lock(made.folder):
-        run = create_run(made.folder, recipe(tmp_path, "filter.tau=40"), REGISTRY, restart="filter")
-        run.begin("filter")
-        run.frames.write_part(0, [Row("a", rejected="another reason")], "y")
+        run = create_run(made.folder, recipe(tmp_path, "synthesize.max_frames=80"), REGISTRY, restart="synthesize")
+        run.begin("synthesize")
+        run.motions.write_part(0, [Row("a", rejected="no motion")], "y")
         raise UserError("the disk is full")
     (old,) = superseded(made.folder)
-    assert old.stages == ("filter",)
-    assert open_run(made.folder, REGISTRY).recipe.filter.options == {"tau": 40}
+    assert old.stages == ("synthesize",)
+    assert open_run(made.folder, REGISTRY).recipe.synthesize.max_frames == 80
 
 
 def test_results_of_other_inputs_stay_if_their_stage_is_refused(made: Run) -> None:
@@ -153,3 +153,26 @@ def test_files_of_the_users_in_a_place_stay(made: Run) -> None:
     with run_lock(made.folder):
         restore(made.folder, old.folder.name)
     assert (old.folder / "notes.txt").read_text() == "mine" and (made.folder / "report.html").is_file()
+
+
+def test_everything_is_put_back_from_several_places(made: Run) -> None:
+    before = state(made)
+    with pytest.raises(UserError, match="no engine"), run_lock(made.folder):
+        set_aside(made.folder, [made.folder / "report.html"])
+        set_aside(made.folder, [made.folder / "filter"])
+        (made.folder / "report.html").write_text("another")
+        set_aside(made.folder, [made.folder / "report.html"])
+        assert len(superseded(made.folder)) == 2
+        raise UserError("no engine")
+    assert {name: data for name, data in state(made).items() if not name.startswith(".superseded")} == before
+
+
+@pytest.mark.parametrize("line", ['"filt', "3", '"/etc/passwd"', '"../../x"', "[[", ""])
+def test_a_damaged_line_of_what_was_moved_is_passed_over(made: Run, line: str) -> None:
+    with run_lock(made.folder):
+        set_aside(made.folder, [made.folder / "report.html"])
+    (old,) = superseded(made.folder)
+    (old.folder / "moved.jsonl").write_text(f'"report.html"\n{line}')
+    with run_lock(made.folder):
+        restore(made.folder, old.folder.name)
+    assert (made.folder / "report.html").read_text() == "seen"
