@@ -5,7 +5,10 @@ from pathlib import Path
 
 import click
 
+from posesyn_core.pipeline.locks import run_lock
+from posesyn_core.pipeline.order import RECIPE
 from posesyn_core.pipeline.preflight import GB, disk_bytes, lacks
+from posesyn_core.pipeline.superseded import set_aside
 from posesyn_core.recipe import load_recipe
 from posesyn_core.registry import Registry
 
@@ -43,11 +46,8 @@ def check(registry: Registry, what: Path, folder: Path | None, repair: bool, set
 def _check_run(registry: Registry, folder: Path, repair: bool) -> None:
     """List a run's damaged files, and exit with the code."""
     from posesyn_core.pipeline.checking import damages
-    from posesyn_core.pipeline.locks import run_lock
     from posesyn_core.pipeline.recipes import recipe_is_sound, recover_recipe
     from posesyn_core.pipeline.run import open_run
-    from posesyn_core.pipeline.superseded import set_aside
-    from posesyn_core.pipeline.tables import RECIPE
 
     if not recipe_is_sound(folder) and repair:
         with run_lock(folder):

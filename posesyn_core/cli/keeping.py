@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from posesyn_core.cli.asking import confirm
+from posesyn_core.pipeline import superseded as places
 from posesyn_core.pipeline.locks import run_lock
 from posesyn_core.registry import Registry
 
@@ -38,7 +39,6 @@ def superseded(
     posesyn superseded runs/mine --restore 2026-05-01T120000Z
     posesyn superseded runs/mine --delete-all
     """
-    from posesyn_core.pipeline import superseded as places
     from posesyn_core.pipeline.restoring import restore
     from posesyn_core.pipeline.run import open_run
 

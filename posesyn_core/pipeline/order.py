@@ -8,6 +8,8 @@ import attrs
 
 from posesyn_core.recipe import SECTIONS_WITH_ENGINES, Choice, EngineChoice, Recipe, unstructure
 
+RECIPE = "recipe.toml"
+"""The file by which a run folder is told from others."""
 STAGES = (
     "score",
     "select",

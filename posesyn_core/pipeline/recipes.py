@@ -5,8 +5,8 @@ from pathlib import Path
 
 from posesyn_core.errors import UserError
 from posesyn_core.files.paths import write_atomic
+from posesyn_core.pipeline.order import RECIPE
 from posesyn_core.pipeline.seals import digest
-from posesyn_core.pipeline.tables import RECIPE
 from posesyn_core.recipe import Recipe, load_recipe
 
 COPY = ".recipe.json"

@@ -8,10 +8,10 @@ from typing import Any
 
 from posesyn_core.errors import UserError
 from posesyn_core.pipeline.ledger import DONE, INPUTS, SEAL
-from posesyn_core.pipeline.order import BUILDS_ON, settings_of
+from posesyn_core.pipeline.order import BUILDS_ON, RECIPE, settings_of
 from posesyn_core.pipeline.recipes import write_recipe
 from posesyn_core.pipeline.superseded import FOLDER, empty, moved, set_aside
-from posesyn_core.pipeline.tables import RECIPE, part_number
+from posesyn_core.pipeline.tables import part_number
 from posesyn_core.recipe import load_recipe
 
 

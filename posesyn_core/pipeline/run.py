@@ -35,13 +35,13 @@ from posesyn_core.parallel.processes import process_place
 from posesyn_core.pipeline.bodies import RECORD, Bodies
 from posesyn_core.pipeline.ledger import Ledger
 from posesyn_core.pipeline.locks import opening_lock
-from posesyn_core.pipeline.order import STAGES, differences, later, settings_of
+from posesyn_core.pipeline.order import RECIPE, STAGES, differences, later, settings_of
 from posesyn_core.pipeline.people import Reference
 from posesyn_core.pipeline.preflight import complaint, lacks
 from posesyn_core.pipeline.programs import programs_of, require_approval
 from posesyn_core.pipeline.recipes import recipe_of, write_recipe
 from posesyn_core.pipeline.superseded import set_aside
-from posesyn_core.pipeline.tables import RECIPE, Table
+from posesyn_core.pipeline.tables import Table
 from posesyn_core.progress import tell
 from posesyn_core.recipe import Choice, EngineChoice, Recipe, load_recipe, unstructure
 from posesyn_core.registry import Registry

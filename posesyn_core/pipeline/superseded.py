@@ -18,7 +18,7 @@ from attrs import frozen
 
 from posesyn_core.errors import UserError
 from posesyn_core.files.paths import write_atomic
-from posesyn_core.pipeline.tables import RECIPE
+from posesyn_core.pipeline.order import RECIPE
 from posesyn_core.progress import tell
 
 FOLDER = ".superseded"

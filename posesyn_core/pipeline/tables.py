@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from attrs import frozen
 
 from posesyn_core.files.paths import write_atomic
+from posesyn_core.pipeline.order import RECIPE
 from posesyn_core.pipeline.seals import DamagedFile, Seal, read_bounds, read_columns, read_seal, read_sealed, sealed
 from posesyn_core.values.places import EncodedImage, Url, place_of
 
@@ -29,8 +30,6 @@ V = TypeVar("V")
 
 UNIT, REJECTED = "unit", "rejected"
 _PART = re.compile(r"\d{6,}\.parquet")
-RECIPE = "recipe.toml"
-"""The file by which a run folder is told from others."""
 
 
 @frozen

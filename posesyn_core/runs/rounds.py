@@ -18,9 +18,9 @@ from posesyn_core.files.paths import write_atomic
 from posesyn_core.pipeline.evaluate import SHIPPED
 from posesyn_core.pipeline.finetune import POSESYN, weights_of
 from posesyn_core.pipeline.locks import run_lock
+from posesyn_core.pipeline.order import RECIPE
 from posesyn_core.pipeline.run import Run, create_run
 from posesyn_core.pipeline.superseded import set_aside
-from posesyn_core.pipeline.tables import RECIPE
 from posesyn_core.recipe import Recipe, unstructure
 from posesyn_core.registry import Registry
 from posesyn_core.report.rounds import write_rounds_report
