@@ -57,7 +57,7 @@ def verdicts(verdict: Verdict) -> Any:
 CASES: tuple[tuple[Kind, Any, str, str, int, str], ...] = (
     (Kind.CAPTIONER, having(caption=raising), "caption", "captioner", 1, "raising"),
     (Kind.CAPTIONER, having(caption=lambda s, e: [" "] * len(s)), "caption", "captioner", 1, "the caption is empty"),
-    (Kind.CAPTIONER, having(caption=lambda s, e: ["\ud800"] * len(s)), "caption", "captioner", 1, "that are none in UTF"),
+    (Kind.CAPTIONER, having(caption=lambda s, e: ["\ud800"] * len(s)), "caption", "captioner", 1, "none in UTF"),
     (Kind.CAPTIONER, having(caption=lambda s, e: sys.exit(0)), "caption", "captioner", 2, "ended the program"),
     (Kind.MOTION, motions(id="same"), "synthesize", "motion", 2, "a motion has those of its request"),
     (Kind.MOTION, motions(caption=None), "synthesize", "motion", 2, "a motion has those of its request"),
