@@ -34,6 +34,16 @@ def counted(count: Count) -> Account:
     return account
 
 
+def unless_whole(account: Account, *files: str) -> Account:
+    """Nothing is said where one of the data set's files, or the rest of it, is told by its own id."""
+
+    def held(folder: Path, told: Sequence[str]) -> None:
+        if not set(files) & set(told):
+            account(folder, told)
+
+    return held
+
+
 def attempted(of: Callable[[], Any]) -> Any:
     """What is counted, or None where a file is none any more."""
     try:

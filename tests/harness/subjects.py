@@ -56,6 +56,7 @@ from tests.harness.accounts import (
     rows,
     scenes,
     shards,
+    unless_whole,
     valid_frames,
 )
 from tests.plugins.posesyn_crowdnet import test_annotations as crowdnet
@@ -528,21 +529,33 @@ def _read_captions(folder: Path) -> Tried:
     return Tried(sum(len(FileCaptions(FileCaptionsConfig(folder / name)).captions) for name in ("c.csv", "c.json")))
 
 
-PW3D = pickled(
-    "sequenceFiles/test/*.pkl",
-    lambda data: sum(int(np.count_nonzero(np.asarray(valid, float))) for valid in data["campose_valid"]),
+PW3D = unless_whole(
+    pickled(
+        "sequenceFiles/test/*.pkl",
+        lambda data: sum(int(np.count_nonzero(np.asarray(valid, float))) for valid in data["campose_valid"]),
+    ),
+    f"3dpw/test/{test_pw3d.NAME}",
 )
-EMDB = pickled("P0/*/*.pkl", lambda data: int(np.count_nonzero(data["good_frames_mask"])))
-AGORA = pickled(
-    "validation_SMPL/SMPL/*.pkl",
-    lambda table: sum(len(row) if isinstance(row, list | tuple | np.ndarray) else 1 for row in table["isValid"]),
+EMDB = unless_whole(
+    pickled("P0/*/*.pkl", lambda data: int(np.count_nonzero(data["good_frames_mask"]))),
+    f"emdb/emdb1/P0_{test_emdb.NAME}",
+)
+AGORA = unless_whole(
+    pickled(
+        "validation_SMPL/SMPL/*.pkl",
+        lambda table: sum(len(row) if isinstance(row, list | tuple | np.ndarray) else 1 for row in table["isValid"]),
+    ),
+    "agora/validation/validation_0_withjv",
 )
 
 
 H36M_CAMERAS = ("54138969", "55011271", "58860488", "60457274")
 H36M_FILM = recordings("human36m/test/S9/S9_Directions_1.60457274/S9_Directions_1.60457274", frames=2)
 VIDEOS = films("video", lambda _: ("clip.mp4", "film.avi"), 3)
-MPI_FILMS = recordings(*(f"mpi_inf_3dhp/train/S1_Seq1_Cam{at}" for at in (0, 1, 2, 4, 5, 6, 7, 8)), frames=2)
+MPI_FILMS = unless_whole(
+    recordings(*(f"mpi_inf_3dhp/train/S1_Seq1_Cam{at}" for at in (0, 1, 2, 4, 5, 6, 7, 8)), frames=2),
+    "mpi_inf_3dhp/train/S1_Seq1",
+)
 
 
 def _onnx_pose(folder: Path) -> None:
@@ -645,7 +658,7 @@ def subjects() -> Iterator[Subject]:
     yield Subject(
         "humman",
         _humman,
-        reader("humman", posed_frames, root="{}", smpl="{}/smpl"),
+        reader("humman", unless_whole(posed_frames, f"humman/{test_humman.NAME}"), root="{}", smpl="{}/smpl"),
         ("p*/cameras.json", "p*/smpl_params/*"),
     )
     yield Subject("3dpw", _pw3d, reader("3dpw", PW3D, root="{}"), ("sequenceFiles/test/*",))
@@ -653,7 +666,7 @@ def subjects() -> Iterator[Subject]:
     yield Subject(
         "panoptic",
         _panoptic,
-        reader("panoptic", scenes, root="{}", stride=1),
+        reader("panoptic", unless_whole(scenes, f"panoptic/{test_panoptic.NAME}"), root="{}", stride=1),
         ("1*/*.json", "1*/hdPose3d_stage1_coco19/*"),
     )
     yield Subject("skipose", _skipose, reader("skipose", root="{}"), ("test/labels.h5",))

@@ -94,7 +94,7 @@ def _within(file: Any, group: Any, path: str, h5py: Any, links: int = MOST_LINKS
 
 def _dataset(file: Any, key: str, h5py: Any) -> NDArray[Any]:
     data = _within(file, file, key, h5py)
-    if not isinstance(data, h5py.Dataset) or data.dtype.kind not in "biuf":
+    if not isinstance(data, h5py.Dataset) or data.shape is None or data.dtype.kind not in "biuf":
         raise ValueError(f"{key!r} is no array of numbers")
     if data.external or data.is_virtual or data.file.filename != file.filename:
         raise UserError(f"{key!r} in {shown(file.filename)} is kept in another file, which is not read")
