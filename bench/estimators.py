@@ -5,10 +5,11 @@ times faster than the official description implemented straightforwardly where t
 (4D-Humans blurs the whole image, SPIN pastes and stretches in float64), with the same pixels to 1/255. HybrIK and
 3DCrowdNet sample the image as it is: there is little to save.
 
-Random weights: speed does not depend on them. Engines and implementations are timed in turns in one process.
+Random weights, but for blazepose and starter: speed does not depend on them. Engines and implementations are timed in
+turns in one process.
 
-    python bench/estimators.py networks [--estimators spin hybrik crowdnet hmr2] [--batch 1 8]
-        [--engines torch onnx openvino openvino:bf16]
+    python bench/estimators.py networks [--estimators spin hybrik crowdnet hmr2 blazepose starter] [--batch 1 8]
+        [--engines torch onnx openvino openvino:bf16] [--cpu-time]
     python bench/estimators.py crops
 """
 
@@ -29,7 +30,7 @@ from posesyn_core.contracts.engines import Engine
 from posesyn_core.errors import UserError
 from posesyn_core.geometry.crops import crop_matrix, square
 from posesyn_core.inference.predict import exportable
-from posesyn_core.inference.verification import Subject, bench, verify
+from posesyn_core.inference.verification import Clock, Subject, bench, verify
 from posesyn_core.registry import Registry
 from posesyn_core.values import FloatArray, Image
 from posesyn_crowdnet import crops as crowdnet
@@ -39,10 +40,8 @@ from posesyn_hybrik import inputs as hybrik
 from posesyn_spin import inputs as spin
 
 ESTIMATORS: Mapping[str, tuple[str, Mapping[str, str]]] = {
-    "spin": ("spin", {}),
-    "hybrik": ("hybrik", {}),
-    "crowdnet": ("crowdnet", {}),
-    "hmr2": ("hmr2", {}),
+    **{name: (name, {"weights": "random-full"}) for name in ("spin", "hybrik", "crowdnet", "hmr2")},
+    **{name: (name, {}) for name in ("blazepose", "starter")},
 }
 """Name in this benchmark -> component and options."""
 ROUNDS = 15
@@ -63,15 +62,15 @@ def engines_of(registry: Registry, names: Sequence[str]) -> tuple[dict[str, Engi
     return made, refused
 
 
-def networks(names: Sequence[str], engines: Sequence[str], sizes: Sequence[int], seconds: float) -> None:
+def networks(names: Sequence[str], engines: Sequence[str], sizes: Sequence[int], seconds: float, clock: Clock) -> None:
     """Images per second of each estimator at its published size, one in memory at a time."""
     registry = Registry.discover()
     for name in names:
         component, options = ESTIMATORS[name]
-        estimator = registry.create(Kind.ESTIMATOR, component, {**options, "weights": "random-full"}, "bench")
+        estimator = registry.create(Kind.ESTIMATOR, component, options, "bench")
         made, refused = engines_of(registry, engines)
         checked = Subject(Kind.ESTIMATOR, name, estimator, (exportable(name, estimator),))
-        timings, unable = bench(checked.networks[0], made, sizes, seconds)
+        timings, unable = bench(checked.networks[0], made, sizes, seconds, clock)
         refused |= unable
         for timing in timings:
             print(
@@ -189,11 +188,13 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+", default=["torch", "onnx", "openvino", "openvino:bf16"])
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 8])
     parser.add_argument("--seconds", type=float, default=1.0, help="how long each engine and batch size is timed")
+    parser.add_argument("--cpu-time", action="store_true", help="seconds of this process, for a busy machine, 1 thread")
     options = parser.parse_args()
+    clock = time.process_time if options.cpu_time else time.perf_counter
     if options.what == "crops":
         crops()
     else:
-        networks(options.estimators, options.engines, options.batch, options.seconds)
+        networks(options.estimators, options.engines, options.batch, options.seconds, clock)
 
 
 if __name__ == "__main__":

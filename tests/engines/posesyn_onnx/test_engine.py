@@ -54,6 +54,13 @@ def test_the_starter_estimator_has_the_same_joints(registry: Registry, graphs: P
 
 
 @pytest.mark.slow
+def test_the_default_estimator_runs(registry: Registry, graphs: Path) -> None:
+    """BlazePose makes a tenth of a millimetre of the crop's last digits: float64 says who is right."""
+    agreement = verify(subject(registry, "blazepose", {}), engine(registry))
+    assert agreement.accepted and agreement.tolerance < 2.0, agreement.text
+
+
+@pytest.mark.slow
 def test_in_half_precision_its_joints_are_within_two_millimetres(registry: Registry, graphs: Path) -> None:
     agreement = verify(subject(registry, "spin", {"weights": "random"}), engine(registry, precision="fp16"))
     assert agreement.accepted and agreement.tolerance == 2.0, agreement.text
