@@ -1,47 +1,61 @@
 """What sharing a run costs: beside its work, with the number of parts, of samples and of actors.
 
 Claims: the driver of a Ray run spends less than 20 ms on a part; its scheduling is flat over 10^6 parts, its memory
-bounded; a scored sample costs the same at 10^3, 10^4 and 10^5 (within 10 %), in flat memory; two one-core actors score
-and animate at least 1.7 times as fast as one (on two idle cores).
+bounded; a sample that is scored, expanded into a motion or drawn costs the same at 10^3, 10^4 and 10^5 (within 10 %),
+in flat memory; two one-core actors score and animate at least 1.7 times as fast as one (on two idle cores).
 
     python bench/scaling.py --parts 200 2000              # real parts without work: local, shard, Ray's driver
     python bench/scaling.py --simulated 10000 1000000     # scheduling alone: the cluster answers at once
-    python bench/scaling.py --samples 1000 10000 100000   # score, with a network that costs nothing
+    python bench/scaling.py --samples 1000 10000 100000   # three stages, with networks that cost nothing
     python bench/scaling.py --actors 1 2                  # score and animate of the free world on a local cluster
+
+Actors are timed while all of them work: from where the last of them has finished its first part to where the first of
+them has finished its last. On a busy machine their processor time for a part counts: what it does not grow by with a
+second actor is what two idle cores would gain.
 
 A plan on paper for 10^9 pictures is in docs/cluster.md.
 """
 
 import argparse
+import contextlib
 import json
+import os
 import resource
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from attrs import evolve, frozen
 
 from posesyn_core import Camera, Motion, PoseEstimate, Sample
 from posesyn_core.contracts.needs import Resources
 from posesyn_core.contracts.sections import ExecutorChoice
 from posesyn_core.files.images import encode_jpeg
+from posesyn_core.files.paths import write_atomic
+from posesyn_core.inference.probe import probe_samples
 from posesyn_core.pipeline.animate import Clips
 from posesyn_core.pipeline.cluster import RayExecutor, _Pool
 from posesyn_core.pipeline.executor import LOCAL, Executor
+from posesyn_core.pipeline.judging import Judge
+from posesyn_core.pipeline.people import Reference
 from posesyn_core.pipeline.references import analyse_references
-from posesyn_core.pipeline.run import Run, create_run
+from posesyn_core.pipeline.run import HARD, Captioned, Run, Selected, create_run
 from posesyn_core.pipeline.score import Scores
+from posesyn_core.pipeline.select import PART
 from posesyn_core.pipeline.shards import Shard, ShardExecutor
+from posesyn_core.pipeline.synthesize import Motions
 from posesyn_core.pipeline.tables import Row, Table
 from posesyn_core.pipeline.work import Unit, Work
 from posesyn_core.recipe import parse_recipe
 from posesyn_core.registry import Registry
 from posesyn_core.runs.stages import run_stage
+from posesyn_core.values import ClipPlan, Image, LabelledFrame, MotionRequest, ScoredSample, Verdict
 
 NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
 
@@ -131,43 +145,151 @@ class CheapScores(Scores):
         return Cheap(), None
 
 
-def per_sample(samples: int) -> float:
-    """Milliseconds of a scored sample: annotations, Eq. 1, tables."""
-    with tempfile.TemporaryDirectory() as text:
-        folder = Path(text)
-        (folder / "a.jpg").write_bytes(encode_jpeg(np.zeros((64, 64, 3), np.uint8)))
-        person = {"image": "a.jpg", "keypoints": [[10 + at, 20 + 2 * at, 1] for at in range(24)], "box": [4, 4, 60, 60]}
-        (folder / "keypoints.json").write_text(json.dumps({"joint_set": "smpl24", "people": [person] * samples}))
-        recipe = parse_recipe(f'dataset = {{ name = "folder", root = "{folder}" }}\n')
-        work = CheapScores(create_run(folder / "run", recipe, Registry.discover()))
-        started = time.process_time()
-        filled = LOCAL.fill(work)
-        assert (filled.units, filled.rejected) == (samples, 0)
-        return 1000 * (time.process_time() - started) / samples
+class CheapMotions(Motions):
+    """The stage with a generator that keeps the pose for a frame."""
+
+    @cached_property
+    def generate(self) -> Callable[[Sequence[MotionRequest]], list[Motion]]:
+        return lambda requests: [_still(request) for request in requests]
 
 
-class SmallScores(Scores):
+def _still(request: MotionRequest) -> Motion:
+    assert request.pose is not None
+    joints = (request.pose - [0, request.pose[:, 1].min(), 0])[None]
+    rotations = np.zeros((1, 23, 3)), np.zeros((1, 3))
+    return Motion(request.id, request.sample_id, request.caption, joints, 20.0, 0, "", *rotations)
+
+
+class CheapAnimator:
+    """Draws everybody as a black picture."""
+
+    def animate(self, plan: ClipPlan) -> Iterator[Image]:
+        return (np.zeros((64, 64, 3), np.uint8) for _ in plan.transl)
+
+
+class KeepsAll:
+    """A filter without an opinion."""
+
+    def judge(self, frames: Sequence[LabelledFrame], estimates: Sequence[PoseEstimate]) -> list[Verdict]:
+        return [Verdict(True, 0.0) for _ in frames]
+
+
+class CheapClips(Clips):
+    """The stage with those two and that estimator; what is planned, encoded and written is real."""
+
+    @cached_property
+    def animator(self) -> Any:
+        return CheapAnimator()
+
+    @cached_property
+    def judge(self) -> Judge:
+        return Judge(Cheap(), None, KeepsAll(), self.run.recipe.machine)  # type: ignore[arg-type]
+
+
+REFERENCES = 16
+
+
+def begun(folder: Path, samples: int) -> Run:
+    """A run of so many entries of a data set, as many hard samples with captions, and a few reference people."""
+    (folder / "a.jpg").write_bytes(encode_jpeg(np.zeros((64, 64, 3), np.uint8)))
+    entry = {"image": "a.jpg", "keypoints": [[10 + at, 20 + 2 * at, 1] for at in range(24)], "box": [4, 4, 60, 60]}
+    (folder / "keypoints.json").write_text(json.dumps({"joint_set": "smpl24", "people": [entry] * samples}))
+    recipe = parse_recipe(f'dataset = {{ name = "folder", root = "{folder}" }}\nestimator = "starter"\n')
+    run = create_run(folder / "run", recipe, Registry.discover())
+    person = evolve(probe_samples(2)[0], image=folder / "a.jpg")
+    assert person.joints3d is not None and person.camera is not None
+    pose = PoseEstimate(person.joints3d, person.keypoints2d, person.camera, person.smpl)
+    for number, at in enumerate(range(0, samples, PART)):
+        people = [evolve(person, id=f"{each:08d}") for each in range(at, min(at + PART, samples))]
+        scored = [ScoredSample(each, 1.0, np.ones(24, np.float32), pose) for each in people]
+        hard = [Selected(HARD, at + rank, each) for rank, each in enumerate(scored)]
+        run.selected.write_part(number, [Row(each.id, one) for each, one in zip(people, hard, strict=True)])
+        captions = [Row(each.id, Captioned(each.id, "a person stands")) for each in people]
+        run.captions.write_part(number, captions)
+    drawn = [evolve(person, id=f"reference {at}") for at in range(REFERENCES)]
+    run.references.write_part(0, [Row(each.id, Reference(each, pose)) for each in drawn])
+    return run
+
+
+def per_sample(samples: int) -> Iterator[tuple[str, float]]:
+    """Milliseconds of this process for a sample of each stage; components are there before."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = begun(Path(folder), samples)
+        clips = CheapClips(run)
+        assert clips.body is not None
+        works: list[Work[Any, Any]] = [CheapScores(run), CheapMotions(run), clips]
+        for work in works:
+            started = time.process_time()
+            filled = LOCAL.fill(work)
+            assert (filled.units, filled.rejected) == (samples, 0), filled
+            yield work.stage, 1000 * (time.process_time() - started) / samples
+
+
+class Traced(Work[Any, Any]):
+    """Leaves a trace of each part: who did it, when, and with how much processor time up to then. On one core."""
+
+    def rows(self, batches: Iterator[list[Unit[Any]]]) -> Iterator[Row[Any]]:
+        traces = self.run.folder / "traces" / self.stage
+        one_core(traces)
+        yield from super().rows(batches)  # type: ignore[safe-super]
+        write_atomic(traces / f"{os.getpid()}-{time.time():.6f}", f"{time.process_time():.6f}")
+
+
+def one_core(folder: Path) -> None:
+    """Stay on the first core that no other actor has taken."""
+    if len(cores := sorted(os.sched_getaffinity(0))) > 1:
+        for core in cores:
+            with contextlib.suppress(FileExistsError):
+                (folder / f"core {core}").mkdir(parents=True)
+                os.sched_setaffinity(0, {core})
+                return
+
+
+class SmallScores(Traced, Scores):
     """In parts of eight, so that there are enough of them."""
 
     part = 8
 
 
-class SmallClips(Clips):
+class SmallClips(Traced, Clips):
     """One at a time."""
 
     part = 1
 
 
-def rates(run: Run, work: type[Work[Any, Any]], address: str, actors: Sequence[int]) -> dict[int, float]:
-    """Parts a second for each number of actors, from the second round of parts on: set-up is left out."""
+@frozen
+class Rate:
+    """Parts a second of all actors together, processor seconds of a part, and how busy each actor's core was."""
+
+    parts: float
+    seconds: float
+    busy: float
+
+
+def rates(run: Run, work: type[Work[Any, Any]], address: str, actors: Sequence[int]) -> dict[int, Rate]:
+    """For each number of actors: while all of them work."""
     found = {}
     for count in actors:
-        table = work(run).table
-        shutil.rmtree(table.folder, ignore_errors=True)
+        for part in work(run).table.parts():
+            part.unlink()
+        traces = run.folder / "traces" / work.stage
+        shutil.rmtree(traces, ignore_errors=True)
         RayExecutor(ExecutorChoice("ray", address, count, cpus=1)).fill(work(run))
-        times = sorted(path.stat().st_mtime for path in table.parts())
-        found[count] = (len(times) - 2 * count) / (times[-1] - times[2 * count - 1])
+        found[count] = _rate([path for path in traces.iterdir() if path.is_file()])
     return found
+
+
+def _rate(traces: Sequence[Path]) -> Rate:
+    moments: dict[str, list[tuple[float, float]]] = {}
+    for trace in traces:
+        process, _, at = trace.name.partition("-")
+        moments.setdefault(process, []).append((float(at), float(trace.read_text())))
+    times = [sorted(each) for each in moments.values()]
+    first, last = max(each[0][0] for each in times), min(each[-1][0] for each in times)
+    seen = [[moment for moment in each if first <= moment[0] <= last] for each in times]
+    spans = [(len(each) - 1, each[-1][0] - each[0][0], each[-1][1] - each[0][1]) for each in seen if len(each) > 1]
+    parts, clock, worked = (sum(column) for column in zip(*spans, strict=True))
+    return Rate(sum(count / seconds for count, seconds, _ in spans), worked / parts, worked / clock)
 
 
 def prepared(folder: Path, samples: int) -> Run:
@@ -187,17 +309,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", type=int, nargs="*", default=[], help="real parts without work")
     parser.add_argument("--simulated", type=int, nargs="*", default=[], help="parts of a simulated cluster")
-    parser.add_argument("--samples", type=int, nargs="*", default=[], help="scored with a cheap estimator")
+    parser.add_argument("--samples", type=int, nargs="*", default=[], help="with components that cost nothing")
     parser.add_argument("--actors", type=int, nargs="*", default=[], help="one-core actors that score and animate")
     parser.add_argument("--pictures", type=int, default=128, help="that they score")
     options = parser.parse_args()
     for parts in options.simulated:
         print(f"scheduling {parts:>9} parts: {simulated(parts, 64):6.1f} us a part, peak {peak()} MiB", flush=True)
-    first = 0.0
-    for samples in options.samples:
-        cost = per_sample(samples)
-        first = first or cost
-        print(f"score {samples:>8} samples: {cost:6.3f} ms each, x{cost / first:.3f}, peak {peak()} MiB", flush=True)
+    first: dict[str, float] = {}
+    for samples in [16, *options.samples] if options.samples else ():  # the first few warm up
+        for stage, cost in per_sample(samples):
+            if samples != options.samples[0] and stage not in first:
+                continue
+            ratio = cost / first.setdefault(stage, cost)
+            line = f"{cost:6.3f} ms each, x{ratio:.3f}, peak {peak()} MiB"
+            print(f"{stage:<10} {samples:>8} samples: {line}", flush=True)
     if options.parts or options.actors:
         on_a_cluster(options.parts, options.actors, options.pictures)
 
@@ -225,10 +350,14 @@ def on_a_cluster(parts: Sequence[int], actors: Sequence[int], pictures: int) -> 
             run = prepared(Path(folder) / "run", pictures)
             for work in (SmallScores, SmallClips):
                 found = rates(run, work, cluster.address, actors)
-                told = ", ".join(
-                    f"{count} actors {rate:.2f} parts/s x{rate / found[actors[0]]:.2f}" for count, rate in found.items()
-                )
-                print(f"{work.stage:<12} {told}", flush=True)
+                one = found[actors[0]]
+                for count, rate in found.items():
+                    gain = count * one.seconds / (actors[0] * rate.seconds)
+                    line = (
+                        f"{count} actors {rate.parts:6.2f} parts/s x{rate.parts / one.parts:.2f}, cores busy "
+                        f"{100 * rate.busy:.0f} %; {1000 * rate.seconds:.1f} ms of processor time a part: x{gain:.2f}"
+                    )
+                    print(f"{work.stage:<8} {line}", flush=True)
     ray.shutdown()
     cluster.shutdown()
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from posesyn_core.contracts.engines import ExportableModule, NetworkCall
 from posesyn_core.engines.batches import check_batch
 from posesyn_core.engines.cache import EngineCache
-from posesyn_core.engines.export import OnnxVersion, exported
+from posesyn_core.engines.export import OnnxVersion
+from posesyn_core.engines.quantisation import graph_of
 from posesyn_core.errors import UserError
 from posesyn_onnx.config import OnnxConfig
 
@@ -51,7 +52,7 @@ class OnnxEngine:
         provider = choose_provider(self.config.provider, self.config.device, onnxruntime.get_available_providers())
         threads = self.config.threads or torch.get_num_threads()
         version = OnnxVersion(self.config.opset, self.config.ir)
-        graph = exported(module, self.config.precision, self.cache, version)
+        graph = graph_of(module, self.config.precision, self.cache, version)
         session = _session(graph, provider, _index(self.config.device), threads)
         run = _bound(session, self.config.device) if provider in SUITED["cuda"] else _unbound(session)
 

@@ -18,12 +18,11 @@ from torch import Tensor
 
 from posesyn_core.contracts.engines import ExportableModule, NetworkCall
 from posesyn_core.engines.batches import check_batch
-from posesyn_core.engines.cache import EngineCache
-from posesyn_core.engines.export import exported
+from posesyn_core.engines.cache import EngineCache, EngineKey
+from posesyn_core.engines.quantisation import graph_of
 from posesyn_core.errors import UserError
 from posesyn_openvino.config import OpenVinoConfig
-
-DEVICE = "CPU"
+from posesyn_openvino.trial import DEVICE, compiled, survives
 
 
 @frozen
@@ -41,7 +40,11 @@ class OpenVinoEngine:
         """
         check_device(self.config.device)
         check_precision(self.config.precision, capabilities())
-        graph = exported(module, self.config.precision, self.cache)
+        graph = graph_of(module, self.config.precision, self.cache)
+        least = self.config.batch[0]
+        example = {name: tensor[:1] for name, tensor in module.example.items()}
+        example = {name: tensor.repeat(least, *[1] * (tensor.ndim - 1)) for name, tensor in example.items()}
+        self._try(module.name, graph, {name: tensor.numpy(force=True) for name, tensor in example.items()})
         network = _compiled(graph, self.config.batch, self.config.threads or torch.get_num_threads())
         names = [output.name for output in onnx.load(str(graph), load_external_data=False).graph.output]
         own = threading.local()
@@ -56,10 +59,21 @@ class OpenVinoEngine:
             # the request writes to the same place in every call
             return {name: torch.from_numpy(np.array(results[at])).to(home) for at, name in enumerate(names)}
 
-        example = {name: tensor[:1] for name, tensor in module.example.items()}
-        least = self.config.batch[0]
-        call({name: tensor.repeat(least, *[1] * (tensor.ndim - 1)) for name, tensor in example.items()})
+        call(example)
         return call
+
+    def _try(self, name: str, graph: Path, inputs: Mapping[str, np.ndarray]) -> None:
+        """UserError if OpenVINO crashes on the graph; that it doesn't is noted in the cache, and not tried again."""
+        key = EngineKey(
+            *(name, graph.parent.name, "openvino", openvino.get_version(), processor(), ""),
+            *(self.config.precision, self.config.batch),
+        )
+
+        def build(path: Path) -> None:
+            survives(name, graph, inputs, self.config.batch)
+            path.write_text("survived\n", encoding="utf-8")
+
+        self.cache.get(key, build)
 
 
 def check_device(device: str) -> None:
@@ -69,6 +83,12 @@ def check_device(device: str) -> None:
             f"the engine 'openvino' computes on the processor, not on device {device!r}: set its device = \"cpu\", or "
             "take the engine 'onnx' or 'tensorrt'"
         )
+
+
+@cache
+def processor() -> str:
+    """Its name, as OpenVINO says it."""
+    return str(openvino.Core().get_property(DEVICE, "FULL_DEVICE_NAME")).strip()
 
 
 @cache
@@ -87,24 +107,14 @@ def check_precision(precision: str, able: tuple[str, ...]) -> None:
 
 
 def _precisions(able: tuple[str, ...]) -> list[str]:
-    return [name.lower() for name in ("FP32", "BF16", "FP16") if name in able]
+    return [name.lower() for name in ("FP32", "BF16", "FP16", "INT8") if name in able]
 
 
 @lru_cache(maxsize=8)
 def _compiled(graph: Path, batch: tuple[int, int], threads: int) -> openvino.CompiledModel:
     """The process's compiled network of a graph (the path names its content); those used last are kept."""
-    core = openvino.Core()
-    settings = {
-        "INFERENCE_PRECISION_HINT": "f32",  # the graph says itself what is computed in less
-        "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": "1",
-        "INFERENCE_NUM_THREADS": str(threads),
-    }
     try:
-        network = core.read_model(str(graph))
-        if batch[0] == batch[1]:
-            network.reshape({port.any_name: [batch[0], *list(port.partial_shape)[1:]] for port in network.inputs})
-        return core.compile_model(network, DEVICE, settings)
+        return compiled(graph, batch, threads)
     except RuntimeError as error:
         reason = next(line for line in reversed(str(error).strip().splitlines()) if line.strip())
         raise UserError(f"OpenVINO can't run this network: {reason}; take another precision or engine") from error

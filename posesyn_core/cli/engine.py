@@ -10,7 +10,7 @@ import click
 
 from posesyn_core.cli.numbers import Positive
 from posesyn_core.components import Kind
-from posesyn_core.contracts.engines import PRECISIONS, Engine
+from posesyn_core.contracts.engines import ENGINE_PRECISIONS, Engine
 from posesyn_core.engines.cache import EngineCache
 from posesyn_core.recipe import settings_of
 from posesyn_core.registry import Registry
@@ -60,7 +60,7 @@ def clear() -> None:
 
 _set = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set an option of the component.")
 _precision = click.option(
-    "--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True, help="Numeric precision."
+    "--precision", type=click.Choice(ENGINE_PRECISIONS), default="fp32", show_default=True, help="Numeric precision."
 )
 _device = click.option("--device", help="Torch device: cpu, cuda, cuda:1, mps; default: the engine's.")
 

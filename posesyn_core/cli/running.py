@@ -11,7 +11,7 @@ import click
 
 from posesyn_core.cli.asking import confirm
 from posesyn_core.cli.figures import print_result, print_rounds, tell
-from posesyn_core.contracts.engines import PRECISIONS
+from posesyn_core.contracts.engines import ENGINE_PRECISIONS
 from posesyn_core.contracts.sections import ExecutorChoice
 from posesyn_core.errors import UserError
 from posesyn_core.pipeline.locks import run_lock, shard_lock
@@ -90,7 +90,9 @@ def engine_options(stage: str) -> Callable[[Callable[..., Any]], Callable[..., A
         return lambda command: command
     whose = ", ".join(ENGINE_OF_STAGE[stage])
     name = click.option("--engine", help=f"Engine for the networks ({whose}): torch, compile, onnx, tensorrt.")
-    precision = click.option("--precision", type=click.Choice(PRECISIONS), help="Numeric precision of that engine.")
+    precision = click.option(
+        "--precision", type=click.Choice(ENGINE_PRECISIONS), help="Numeric precision of that engine."
+    )
     return lambda command: name(precision(command))
 
 

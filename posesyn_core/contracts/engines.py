@@ -1,6 +1,6 @@
 """What runs networks: the protocol of engines, and of the components whose networks they take over."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from attrs import frozen
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 NetworkCall = Callable[[Mapping[str, "torch.Tensor"]], Mapping[str, "torch.Tensor"]]
 
 PRECISIONS = ("fp32", "fp16", "bf16")
-"""In which an engine may compute a network; the tensors that go in and come out are float32 in each."""
+"""In which torch computes a network; the tensors that go in and come out are float32 in each."""
+INT8 = "int8"
+"""What some engines compute in besides: weights and what they are multiplied by rounded to 256 levels."""
+ENGINE_PRECISIONS = (*PRECISIONS, INT8)
 
 
 @frozen
@@ -23,12 +26,14 @@ class ExportableModule:
     ``example`` holds one example input per name; axis 0 of every tensor is the batch, all other axes have the
     example's size. ``keep_fp32`` names the submodules (dotted, as in ``named_modules``) that are computed in float32
     even in half precision, because accuracy needs it there: soft-argmax, rotation orthogonalisation, norms.
+    ``calibration`` gives typical inputs, by which :mod:`posesyn_core.engines.quantisation` chooses its levels.
     """
 
     name: str
     module: "torch.nn.Module"
     example: Mapping[str, "torch.Tensor"]
     keep_fp32: tuple[str, ...] = ()
+    calibration: "Callable[[], Iterable[Mapping[str, torch.Tensor]]] | None" = None
 
 
 def _rising(batch: tuple[int, int]) -> str | None:
@@ -39,8 +44,8 @@ def _rising(batch: tuple[int, int]) -> str | None:
 class EngineConfig:
     """The options that every engine has; an engine's own config adds to them."""
 
-    precision: Literal["fp32", "fp16", "bf16"] = option(
-        "fp32", "fp32, fp16 or bf16; parts that need it are computed in fp32 all the same"
+    precision: Literal["fp32", "fp16", "bf16", "int8"] = option(
+        "fp32", "fp32, fp16, bf16 or, on ONNX Runtime and OpenVINO, int8; parts that need it are in fp32 all the same"
     )
     device: str = option("cpu", "torch device: cpu, cuda, cuda:1, mps")
     batch: tuple[int, int] = option(

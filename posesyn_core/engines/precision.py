@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from posesyn_core.contracts.engines import PRECISIONS, ExportableModule
+from posesyn_core.contracts.engines import INT8, PRECISIONS, ExportableModule
 from posesyn_core.errors import UserError
 
 DTYPES: Mapping[str, torch.dtype] = dict(zip(PRECISIONS, (torch.float32, torch.float16, torch.bfloat16), strict=True))
@@ -53,6 +53,8 @@ def in_precision(module: ExportableModule, precision: str) -> nn.Module:
     The module itself is never changed: in half precision the result is a copy. UserError for another precision, or if
     ``keep_fp32`` names a part that the network does not have.
     """
+    if precision == INT8:
+        raise UserError("int8 is for the engines 'onnx' and 'openvino', which read graphs that are quantised")
     if precision not in DTYPES:
         raise UserError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
     dtype = DTYPES[precision]

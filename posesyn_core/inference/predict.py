@@ -9,6 +9,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,6 +26,7 @@ from posesyn_core.files.images import encode_png
 from posesyn_core.geometry.skeletons import joint_set
 from posesyn_core.geometry.units import limb_length, unit_of
 from posesyn_core.inference.neighbours import hidden
+from posesyn_core.inference.probe import probe_samples
 from posesyn_core.values import Detected, PoseEstimate, Prepared, Sample
 
 BATCHES_AHEAD = 3
@@ -74,7 +76,16 @@ def exportable(name: str, estimator: SplitEstimator) -> ExportableModule:
     if isinstance(prepared, SampleError):
         raise UserError(f"{name} can't be given to an engine, since it rejects a plain picture: {prepared}")
     example = {key: torch.from_numpy(np.stack([value, value])) for key, value in prepared.tensors.items()}
-    return ExportableModule(name, estimator.network, example, tuple(getattr(estimator, "keep_fp32", ())))
+    kept = tuple(getattr(estimator, "keep_fp32", ()))
+    return ExportableModule(name, estimator.network, example, kept, partial(_of_people, estimator))
+
+
+def _of_people(estimator: SplitEstimator) -> Iterator[dict[str, torch.Tensor]]:
+    """What the network gets to see of rendered people, one at a time; none of those that engines are tried on."""
+    for sample in probe_samples(of="calibration"):
+        prepared = _prepare(estimator, sample)
+        if isinstance(prepared, Prepared):
+            yield {name: torch.from_numpy(np.asarray(value)[None]) for name, value in prepared.tensors.items()}
 
 
 def _device(estimator: SplitEstimator) -> str:

@@ -28,9 +28,12 @@ CAPTIONS = (
 
 
 @cache
-def probe_samples(count: int = PICTURES) -> tuple[Sample, ...]:
-    """Rendered people in random poses, headings, places and light before random backgrounds; always the same ones."""
-    draw = rng(0, "engines", "probe")
+def probe_samples(count: int = PICTURES, of: str = "probe") -> tuple[Sample, ...]:
+    """Rendered people in random poses, headings, places and light before random backgrounds; always the same ones.
+
+    Another word than "probe" says other people.
+    """
+    draw = rng(0, "engines", of)
     smpl, vertices, joints = _bodies(count, draw)
     faces = load_body().faces.numpy()
     return tuple(_sample(at, smpl[at], vertices[at], joints[at], faces, draw) for at in range(count))

@@ -98,8 +98,8 @@ class Clips(Work[Pair | str, Clip]):
     def table(self) -> Table[Clip]:
         return self.run.clips
 
-    def units(self) -> list[Unit[Pair | str]]:
-        return list(_pairs(self.run))
+    def units(self) -> Iterator[Unit[Pair | str]]:
+        return _pairs(self.run)
 
     @cached_property
     def body(self) -> Body:

@@ -29,8 +29,8 @@ class Captions(Work[Selected, Captioned]):
     def table(self) -> Table[Captioned]:
         return self.run.captions
 
-    def units(self) -> list[Unit[Selected]]:
-        return [(s.scored.sample.id, s) for s in self.run.of_role(HARD)]
+    def units(self) -> Iterator[Unit[Selected]]:
+        return ((s.scored.sample.id, s) for s in self.run.stream_of_role(HARD))
 
     @cached_property
     def captioner(self) -> Captioner:

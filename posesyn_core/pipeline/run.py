@@ -17,7 +17,7 @@ Layout::
 """
 
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -188,7 +188,11 @@ class Run:
 
     def of_role(self, role: str) -> list[Selected]:
         """The hard or the easy samples, by rank."""
-        return sorted((s for s in self.selected.values() if s.role == role), key=lambda s: s.rank)
+        return sorted(self.stream_of_role(role), key=lambda s: s.rank)
+
+    def stream_of_role(self, role: str) -> Iterator[Selected]:
+        """The same one by one, in the order of the table, which ``select`` writes by rank."""
+        return (selected for selected in self.selected.values() if selected.role == role)
 
     def create(self, kind: Kind, choice: Choice, where: str) -> Any:
         """Make the component of a recipe section, with the run's body file and device unless it names its own.

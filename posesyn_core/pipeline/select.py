@@ -16,6 +16,9 @@ from posesyn_core.pipeline.tables import Row, part_number
 from posesyn_core.seeds import rng
 from posesyn_core.values import PoseEstimate
 
+PART = 1024
+"""Rows of a part: the stages that follow have one in memory at a time."""
+
 
 def select(run: Run) -> dict[str, Any]:
     """Fill the table ``select`` with the K_C hardest and K_NC easiest scored samples."""
@@ -29,7 +32,8 @@ def select(run: Run) -> dict[str, Any]:
         for rank, ((unit, _), _) in enumerate(ranked)
     ]
     rows = _whole(run, chosen)
-    run.selected.write_part(0, rows)
+    for number, at in enumerate(range(0, max(len(rows), 1), PART)):
+        run.selected.write_part(number, rows[at : at + PART])
     return _summary([row.value for row in rows], [row.rejected for row in rows if row.rejected is not None])
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,14 @@ from posesyn_core.pipeline.run import HARD, Run, Selected
 from posesyn_core.pipeline.tables import Row, Table
 from posesyn_core.pipeline.work import Unit, Work, each_alone
 from posesyn_core.seeds import seed_of
-from posesyn_core.values import FloatArray, Motion, MotionRequest
+from posesyn_core.values import FloatArray, Motion, MotionRequest, Sample
 
 MOTION_JOINTS = 22
 PSEUDO_LABEL_FRAMES = 30
 """How often the pose is repeated when there is no MSM: the paper's T (Table 6)."""
 
+FITTED_TOGETHER = 1024
+"""Hard samples whose poses are told, and with ``pose = "fitted"`` fitted, at once."""
 
 LEAST_LIMB, LONGEST_LIMB = 0.05, 2.0
 """Metres between which the limb bones of a motion must measure on average: far wider than people's, whom a generator or
@@ -47,8 +50,8 @@ class Motions(Work[MotionRequest, Motion]):
     def table(self) -> Table[Motion]:
         return self.run.motions
 
-    def units(self) -> list[Unit[MotionRequest]]:
-        return list(_requests(self.run))
+    def units(self) -> Iterator[Unit[MotionRequest]]:
+        return _requests(self.run)
 
     @cached_property
     def generate(self) -> Callable[[Sequence[MotionRequest]], list[Motion]]:
@@ -81,25 +84,41 @@ class Motions(Work[MotionRequest, Motion]):
 
 
 def _requests(run: Run) -> Iterator[Unit[MotionRequest]]:
-    options, captions = run.recipe.synthesize, {c.sample_id: c.caption for c in run.captions.values()}
-    hard = run.of_role(HARD)
-    for selected, joints3d in zip(hard, _poses(run, hard), strict=True):
-        sample, pose = selected.scored.sample, joints3d[:MOTION_JOINTS]
-        for number in range(options.motions_per_sample if sample.id in captions else 0):
+    options = run.recipe.synthesize
+    for sample, sentence, joints3d in _captioned(run):
+        for number in range(options.motions_per_sample):
             name = f"{sample.id}#{number}"
             yield (
                 name,
                 MotionRequest(
                     id=name,
                     sample_id=sample.id,
-                    caption=captions[sample.id],
+                    caption=sentence,
                     seed=seed_of(run.recipe.seed, name, "synthesize"),
-                    pose=camera_to_y_up(pose),
+                    pose=camera_to_y_up(joints3d[:MOTION_JOINTS]),
                     guidance=options.guidance,
                     min_frames=options.min_frames,
                     max_frames=options.max_frames,
                 ),
             )
+
+
+def _captioned(run: Run) -> Iterator[tuple[Sample, str, FloatArray]]:
+    """The hard samples that have a caption, with it and their pose (24, 3), a part of the table in memory at a time.
+
+    The two tables have the same order; one row of ``caption`` for each hard sample, or none.
+    """
+    captions = run.captions.rows()
+    row = next(captions, None)
+    hard = run.stream_of_role(HARD)
+    while some := list(islice(hard, FITTED_TOGETHER)):
+        for selected, joints3d in zip(some, _poses(run, some), strict=True):
+            sample = selected.scored.sample
+            if row is None or row.unit != sample.id:
+                continue
+            if row.value is not None:
+                yield sample, row.value.caption, joints3d
+            row = next(captions, None)
 
 
 def _poses(run: Run, hard: Sequence[Selected]) -> Sequence[FloatArray]:

@@ -180,10 +180,11 @@ def to_plain(value: Any) -> Any:
     """An attrs value as nested dicts of what Arrow takes; arrays are flattened in C order."""
     if isinstance(value, Url):
         return {"path": value.stored(), "data": None}
-    if attrs.has(type(value)):
-        return {a.name: to_plain(getattr(value, a.name)) for a in attrs.fields(type(value))}
     if isinstance(value, np.ndarray):
         return value.ravel()
+    names = _names(type(value))
+    if names is not None:
+        return {name: to_plain(getattr(value, name)) for name in names}
     if isinstance(value, bytes):
         return {"path": None, "data": value}
     if isinstance(value, Path):
@@ -191,6 +192,12 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [to_plain(item) for item in value]
     return value
+
+
+@cache
+def _names(cls: type) -> tuple[str, ...] | None:
+    """The fields of an attrs class; None of any other."""
+    return tuple(field.name for field in attrs.fields(cls)) if attrs.has(cls) else None
 
 
 def from_plain(plain: Mapping[str, Any], cls: type[V]) -> V:

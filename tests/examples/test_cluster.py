@@ -1,6 +1,7 @@
 """The scripts of examples/cluster share a run and end with the bytes of one process."""
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -62,6 +63,8 @@ def test_the_manifest_asks_for_what_ray_needs() -> None:
         mounts = {mount["name"] for mount in group["template"]["spec"]["containers"][0]["volumeMounts"]}
         assert mounts == {volume["name"] for volume in group["template"]["spec"]["volumes"]} == {"data", "recipe"}
     assert "--executor ray" in job["spec"]["entrypoint"]
+    pinned = re.search(r"^ray==(.+)$", (SCRIPTS.parents[1] / "constraints.txt").read_text(), re.MULTILINE)
+    assert pinned is not None and job["spec"]["rayClusterSpec"]["rayVersion"] == pinned[1]
 
 
 @pytest.mark.slow

@@ -112,7 +112,9 @@ def test_it_computes_on_processors() -> None:
 def test_a_precision_that_the_processor_lacks_is_told() -> None:
     check_precision("fp32", ("FP32",))
     check_precision("bf16", ("FP32", "BF16"))
-    with pytest.raises(UserError, match=r"no units for bf16 \(it has: fp32\): set the engine's precision = \"fp32\""):
+    with pytest.raises(
+        UserError, match=r"no units for bf16 \(it has: fp32, int8\): set the engine's precision = \"fp32\""
+    ):
         check_precision("bf16", ("FP32", "INT8", "BIN"))
 
 
@@ -125,6 +127,22 @@ def test_a_graph_that_it_does_not_take_is_told(
     monkeypatch.setattr("openvino.Core.read_model", refuse)
     with pytest.raises(UserError, match="OpenVINO can't run this network: no such operator: Magic; take another"):
         engine(registry, batch=[1, 3]).load(small)
+
+
+def test_a_graph_that_crashes_it_is_told_and_the_process_lives(
+    registry: Registry, small: ExportableModule, graphs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the library alone that the process apart loads: what this one has loaded stays as it is."""
+    (tmp_path / "openvino.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    with monkeypatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(tmp_path))
+        with pytest.raises(
+            UserError, match=r"OpenVINO crashes on the network 'small' \(SIGSEGV\): take the engine 'onnx'"
+        ):
+            engine(registry, batch=[2, 5]).load(small)
+    engine(registry, batch=[2, 5]).load(small)  # nothing is held against it
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    engine(registry, batch=[2, 5]).load(small)  # it is not tried again
 
 
 def test_numbers_of_other_kinds_pass(registry: Registry, graphs: Path) -> None:

@@ -1,0 +1,74 @@
+"""Does a process survive what OpenVINO makes of a graph? Asked in one apart, once for each graph.
+
+OpenVINO has ended the process with a segmentation fault on graphs that are valid; a run must not end so.
+
+    python -m posesyn_openvino.trial GRAPH INPUTS BATCH
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from posesyn_core.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import openvino
+
+DEVICE = "CPU"
+
+
+def survives(name: str, graph: Path, inputs: "Mapping[str, np.ndarray]", batch: tuple[int, int]) -> None:
+    """UserError if a process that runs ``graph`` on ``inputs`` is ended by a signal; ``name`` is the network's."""
+    import numpy as np
+
+    with tempfile.TemporaryDirectory() as folder:
+        given = Path(folder) / "inputs.npz"
+        np.savez(given, **inputs)  # type: ignore[arg-type]
+        command = [sys.executable, "-m", "posesyn_openvino.trial", str(graph), str(given), json.dumps(batch)]
+        ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode
+    if ended < 0:
+        raise UserError(
+            f"OpenVINO crashes on the network {name!r} ({signal.Signals(-ended).name}): take the engine 'onnx', or "
+            "another precision"
+        )
+
+
+def compiled(graph: Path, batch: tuple[int, int], threads: int) -> "openvino.CompiledModel":
+    """The graph made ready for the processor, for batches of one size if ``batch`` says so. RuntimeError if it isn't
+    taken."""
+    import openvino
+
+    core = openvino.Core()
+    settings = {
+        "INFERENCE_PRECISION_HINT": "f32",  # the graph says itself what is computed in less
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": "1",
+        "INFERENCE_NUM_THREADS": str(threads),
+    }
+    network = core.read_model(str(graph))
+    if batch[0] == batch[1]:
+        network.reshape({port.any_name: [batch[0], *list(port.partial_shape)[1:]] for port in network.inputs})
+    return core.compile_model(network, DEVICE, settings)
+
+
+def main(graph: str, inputs: str, batch: str) -> None:
+    """Run the graph once; errors that are no crash are for who asks next."""
+    import numpy as np
+
+    least, most = json.loads(batch)
+    with np.load(inputs, allow_pickle=False) as given:
+        try:
+            compiled(Path(graph), (least, most), os.cpu_count() or 1).create_infer_request().infer(dict(given))
+        except RuntimeError as error:
+            print(error, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
