@@ -22,7 +22,7 @@ from posesyn_core.engines.cache import EngineCache, EngineKey
 from posesyn_core.engines.quantisation import graph_of
 from posesyn_core.errors import UserError
 from posesyn_openvino.config import OpenVinoConfig
-from posesyn_openvino.trial import DEVICE, compiled, survives
+from posesyn_openvino.trial import DEVICE, compiled, core, survives
 
 
 @frozen
@@ -88,13 +88,13 @@ def check_device(device: str) -> None:
 @cache
 def processor() -> str:
     """Its name, as OpenVINO says it."""
-    return str(openvino.Core().get_property(DEVICE, "FULL_DEVICE_NAME")).strip()
+    return str(core().get_property(DEVICE, "FULL_DEVICE_NAME")).strip()
 
 
 @cache
 def capabilities() -> tuple[str, ...]:
     """What this processor computes in, in OpenVINO's words."""
-    return tuple(openvino.Core().get_property(DEVICE, "OPTIMIZATION_CAPABILITIES"))
+    return tuple(core().get_property(DEVICE, "OPTIMIZATION_CAPABILITIES"))
 
 
 def check_precision(precision: str, able: tuple[str, ...]) -> None:

@@ -1,6 +1,6 @@
-"""Does a process survive what OpenVINO makes of a graph? Asked in one apart, once for each graph.
+"""OpenVINO itself, and whether a process survives what it makes of a graph: asked in one apart, once for each graph.
 
-OpenVINO has ended the process with a segmentation fault on graphs that are valid; a run must not end so.
+It has ended processes with a segmentation fault on graphs that are valid; a run must not end so.
 
     python -m posesyn_openvino.trial GRAPH INPUTS BATCH
 """
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,23 @@ if TYPE_CHECKING:
     import openvino
 
 DEVICE = "CPU"
+LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+"""Environment variables that keep torch's oneDNN from instructions that the processor has. OpenVINO's reads them, too,
+but OpenVINO chooses its kernels by the processor, and crashes where oneDNN then has none."""
+
+
+@cache
+def core() -> "openvino.Core":
+    """The process's own; its oneDNN, which looks at the environment once, has seen no :data:`LIMITS`."""
+    import openvino
+
+    limits = {name: os.environ.pop(name) for name in LIMITS if name in os.environ}
+    try:
+        made = openvino.Core()
+        made.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
+    finally:
+        os.environ |= limits
+    return made
 
 
 def survives(name: str, graph: Path, inputs: "Mapping[str, np.ndarray]", batch: tuple[int, int]) -> None:
@@ -43,19 +61,16 @@ def survives(name: str, graph: Path, inputs: "Mapping[str, np.ndarray]", batch: 
 def compiled(graph: Path, batch: tuple[int, int], threads: int) -> "openvino.CompiledModel":
     """The graph made ready for the processor, for batches of one size if ``batch`` says so. RuntimeError if it isn't
     taken."""
-    import openvino
-
-    core = openvino.Core()
     settings = {
         "INFERENCE_PRECISION_HINT": "f32",  # the graph says itself what is computed in less
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": "1",
         "INFERENCE_NUM_THREADS": str(threads),
     }
-    network = core.read_model(str(graph))
+    network = core().read_model(str(graph))
     if batch[0] == batch[1]:
         network.reshape({port.any_name: [batch[0], *list(port.partial_shape)[1:]] for port in network.inputs})
-    return core.compile_model(network, DEVICE, settings)
+    return core().compile_model(network, DEVICE, settings)
 
 
 def main(graph: str, inputs: str, batch: str) -> None:

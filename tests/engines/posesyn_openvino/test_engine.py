@@ -1,5 +1,8 @@
 """OpenVINO computes what eager torch computes, and what ONNX Runtime does."""
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from posesyn_core.contracts.engines import Engine, ExportableModule, NetworkCall
 from posesyn_core.inference.verification import subject, verify
 from posesyn_core.registry import Registry
 from posesyn_openvino.engine import capabilities, check_device, check_precision
+from posesyn_openvino.trial import LIMITS
 
 HAS_BF16 = "BF16" in capabilities()
 
@@ -127,6 +131,17 @@ def test_a_graph_that_it_does_not_take_is_told(
     monkeypatch.setattr("openvino.Core.read_model", refuse)
     with pytest.raises(UserError, match="OpenVINO can't run this network: no such operator: Magic; take another"):
         engine(registry, batch=[1, 3]).load(small)
+
+
+def test_what_limits_torch_does_not_limit_it() -> None:
+    """It would crash on some graphs."""
+    asked = "import os; from posesyn_openvino.engine import capabilities; print(capabilities(), os.environ.get('{}'))"
+    free = {name: value for name, value in os.environ.items() if name not in LIMITS}
+    found = []
+    for limits in ({}, {"DNNL_MAX_CPU_ISA": "SSE41"}):
+        command = [sys.executable, "-c", asked.format("DNNL_MAX_CPU_ISA")]
+        found.append(subprocess.run(command, env=free | limits, capture_output=True, text=True, check=True).stdout)
+    assert found[1] == found[0].replace("None", "SSE41")
 
 
 def test_a_graph_that_crashes_it_is_told_and_the_process_lives(
