@@ -25,7 +25,7 @@ MOTION_JOINTS = 22
 PSEUDO_LABEL_FRAMES = 30
 """How often the pose is repeated when there is no MSM: the paper's T (Table 6)."""
 
-FITTED_TOGETHER = 1024
+TOGETHER = 1024
 """Hard samples whose poses are told, and with ``pose = "fitted"`` fitted, at once."""
 
 LEAST_LIMB, LONGEST_LIMB = 0.05, 2.0
@@ -111,7 +111,7 @@ def _captioned(run: Run) -> Iterator[tuple[Sample, str, FloatArray]]:
     captions = run.captions.rows()
     row = next(captions, None)
     hard = run.stream_of_role(HARD)
-    while some := list(islice(hard, FITTED_TOGETHER)):
+    while some := list(islice(hard, TOGETHER)):
         for selected, joints3d in zip(some, _poses(run, some), strict=True):
             sample = selected.scored.sample
             if row is None or row.unit != sample.id:

@@ -52,6 +52,14 @@ def test_merged_parts_select_what_all_rows_together_do(
     assert selected(run, monkeypatch) == ([name for name, _ in hard], [name for name, _ in easy])
 
 
+def test_many_are_selected_in_several_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("posesyn_core.pipeline.select.PART", 4)
+    run = mined(tmp_path, np.arange(30.0), 7, "score.hard=6", "score.easy=3")
+    assert selected(run, monkeypatch) == ([f"s{at}" for at in range(29, 23, -1)], ["s0", "s1", "s2"])
+    assert [len(run.selected.units(part)) for part in run.selected.parts()] == [4, 4, 1]
+    assert [one.rank for role in (HARD, EASY) for one in run.stream_of_role(role)] == [*range(6), *range(3)]
+
+
 def test_rows_of_parts_without_a_candidate_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     errors = np.full(200, 50.0) + np.arange(200) / 1000
     errors[:10] = [0, 1, 2, 3, 4, 100, 101, 102, 103, 104]

@@ -9,6 +9,7 @@ import pytest
 from attrs import evolve
 
 from posesyn_core.errors import UserError
+from posesyn_core.method.orientation import camera_to_y_up
 from posesyn_core.pipeline import synthesize as stage
 from posesyn_core.pipeline.run import HARD, Run
 from posesyn_core.pipeline.tables import Row
@@ -79,6 +80,22 @@ def test_captions_are_used_or_rejected_each_alone(tmp_path: Path) -> None:
     assert all(np.isfinite(joints).all() for joints in stored(run).values())
     empty, foreign = (reason for _, reason in run.motions.rejections())
     assert "has no words" in empty and "not in Latin letters" in foreign
+
+
+def test_every_pose_keeps_its_own_caption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever parts the tables have; samples whose caption was rejected, or that have none, are left out."""
+    monkeypatch.setattr(stage, "TOGETHER", 3)
+    run = hard_run(tmp_path / "run", 4, SETTINGS, CAPTIONS)
+    rows = list(run.captions.rows())
+    run.captions.write_part(0, [rows[0], Row(rows[1].unit, rejected="nothing to say")])
+    run.captions.write_part(1, [rows[3]])
+    requests = [request for _, request in stage.Motions(run).units()]
+    assert [(one.sample_id, one.caption) for one in requests] == [
+        (rows[at].unit, CAPTIONS[at]) for at in (0, 0, 3, 3)
+    ]  # fmt: skip
+    poses = {one.scored.sample.id: one.pose.joints3d[:22] for one in run.of_role(HARD)}
+    for one in requests:
+        np.testing.assert_allclose(one.pose, camera_to_y_up(poses[one.sample_id]))
 
 
 def test_a_broken_pseudo_label_rejects_itself_alone(tmp_path: Path) -> None:
