@@ -134,7 +134,7 @@ class Cheap:
 
     def predict(self, samples: Sequence[Sample]) -> list[PoseEstimate]:
         camera = Camera(np.full(2, 1000.0), np.full(2, 32.0))
-        return [PoseEstimate(np.zeros((24, 3)), sample.keypoints2d + 1, camera) for sample in samples]
+        return [PoseEstimate(np.zeros((24, 3), np.float32), sample.keypoints2d + 1, camera) for sample in samples]
 
 
 class CheapScores(Scores):
@@ -156,7 +156,7 @@ class CheapMotions(Motions):
 def _still(request: MotionRequest) -> Motion:
     assert request.pose is not None
     joints = (request.pose - [0, request.pose[:, 1].min(), 0])[None]
-    rotations = np.zeros((1, 23, 3)), np.zeros((1, 3))
+    rotations = np.zeros((1, 23, 3), np.float32), np.zeros((1, 3), np.float32)
     return Motion(request.id, request.sample_id, request.caption, joints, 20.0, 0, "", *rotations)
 
 
@@ -183,7 +183,7 @@ class CheapClips(Clips):
 
     @cached_property
     def judge(self) -> Judge:
-        return Judge(Cheap(), None, KeepsAll(), self.run.recipe.machine)  # type: ignore[arg-type]
+        return Judge(Cheap(), None, KeepsAll(), self.run.recipe.machine)
 
 
 REFERENCES = 16

@@ -14,13 +14,11 @@ import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+import openvino
 
 from posesyn_core.errors import UserError
-
-if TYPE_CHECKING:
-    import numpy as np
-    import openvino
 
 DEVICE = "CPU"
 LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
@@ -29,10 +27,8 @@ but OpenVINO chooses its kernels by the processor, and crashes where oneDNN then
 
 
 @cache
-def core() -> "openvino.Core":
+def core() -> openvino.Core:
     """The process's own; its oneDNN, which looks at the environment once, has seen no :data:`LIMITS`."""
-    import openvino
-
     limits = {name: os.environ.pop(name) for name in LIMITS if name in os.environ}
     try:
         made = openvino.Core()
@@ -42,10 +38,8 @@ def core() -> "openvino.Core":
     return made
 
 
-def survives(name: str, graph: Path, inputs: "Mapping[str, np.ndarray]", batch: tuple[int, int]) -> None:
+def survives(name: str, graph: Path, inputs: Mapping[str, np.ndarray], batch: tuple[int, int]) -> None:
     """UserError if a process that runs ``graph`` on ``inputs`` is ended by a signal; ``name`` is the network's."""
-    import numpy as np
-
     with tempfile.TemporaryDirectory() as folder:
         given = Path(folder) / "inputs.npz"
         np.savez(given, **inputs)  # type: ignore[arg-type]
@@ -58,7 +52,7 @@ def survives(name: str, graph: Path, inputs: "Mapping[str, np.ndarray]", batch: 
         )
 
 
-def compiled(graph: Path, batch: tuple[int, int], threads: int) -> "openvino.CompiledModel":
+def compiled(graph: Path, batch: tuple[int, int], threads: int) -> openvino.CompiledModel:
     """The graph made ready for the processor, for batches of one size if ``batch`` says so. RuntimeError if it isn't
     taken."""
     settings = {
@@ -75,8 +69,6 @@ def compiled(graph: Path, batch: tuple[int, int], threads: int) -> "openvino.Com
 
 def main(graph: str, inputs: str, batch: str) -> None:
     """Run the graph once; errors that are no crash are for who asks next."""
-    import numpy as np
-
     least, most = json.loads(batch)
     with np.load(inputs, allow_pickle=False) as given:
         try:

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from functools import cache, singledispatch
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import numpy as np
@@ -157,7 +157,7 @@ def fingerprint(*values: Any) -> str:
 @singledispatch
 def _add(value: Any, to: list[bytes]) -> None:
     """The bytes that stand for a value."""
-    fields = _fields(type(value))
+    fields = _fields(cast(Any, type(value)))
     if fields is None:
         to.append(f"{type(value).__name__}:{value!r};".encode(errors="surrogatepass"))
         return

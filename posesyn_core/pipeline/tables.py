@@ -182,7 +182,7 @@ def to_plain(value: Any) -> Any:
         return {"path": value.stored(), "data": None}
     if isinstance(value, np.ndarray):
         return value.ravel()
-    names = _names(type(value))
+    names = _names(cast(Any, type(value)))
     if names is not None:
         return {name: to_plain(getattr(value, name)) for name in names}
     if isinstance(value, bytes):
