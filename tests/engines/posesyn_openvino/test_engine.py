@@ -70,7 +70,7 @@ def test_half_precision_is_judged(registry: Registry, graphs: Path) -> None:
 @pytest.mark.skipif(not HAS_BF16, reason="this processor has no bf16 units")
 def test_parts_that_need_it_stay_in_float32(registry: Registry, small: ExportableModule, graphs: Path) -> None:
     """Large numbers that cancel: in bf16 nothing is left of what the fine part says."""
-    torch.manual_seed(1)
+    torch.manual_seed(0)
     net, x = Net().eval(), torch.randn(1, 3) + 0.02 * torch.randn(4, 3)
     with torch.no_grad():
         net.fine.weight.fill_(300.7)
@@ -83,7 +83,9 @@ def test_parts_that_need_it_stay_in_float32(registry: Registry, small: Exportabl
         fine = net.fine(found["fine",]["y"])  # it sees what half precision left of its input
     assert torch.equal(found["fine",]["y"], found[()]["y"]) and not torch.equal(found["fine",]["y"], net.linear(x))
     kept, halved = (float((found[parts]["z"] - fine).abs().max()) for parts in (("fine",), ()))
-    assert kept < halved / 5
+    most = float(fine.abs().max())
+    assert kept <= 2**-7 * most  # to the next number of bf16 above or below
+    assert halved > 2**-3 * most
 
 
 def test_any_batch_in_the_range_and_none_beyond_it(call: NetworkCall, small: ExportableModule) -> None:
