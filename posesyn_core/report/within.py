@@ -6,8 +6,8 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from posesyn_core.errors import PoseSynError
+from posesyn_core.pipeline.order import RECIPE
 from posesyn_core.pipeline.run import Run, open_run
-from posesyn_core.pipeline.tables import RECIPE
 from posesyn_core.report import figures, scenes, synthesis, training
 from posesyn_core.report.large import Beside
 from posesyn_core.report.summary import summary
