@@ -137,7 +137,8 @@ def main() -> None:
     parser.add_argument("--rule", choices=("linear", "constant"), default="linear", help="of the learning rate")
     parser.add_argument("--rate", type=float, default=1e-3, help="learning rate at the start")
     options = parser.parse_args()
-    registry, pooled, ratios = Registry.discover(), {}, []
+    registry, ratios = Registry.discover(), []
+    pooled: dict[str, np.ndarray] = {}
     for seed in options.seeds:
         numbers = (options.weight, options.epochs, options.poses, options.rate)
         told = [f"seed-{seed}", options.rule, *(f"{number:g}" for number in numbers)]
