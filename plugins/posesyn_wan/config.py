@@ -26,22 +26,34 @@ def _segment(frames: int) -> str | None:
     return None if frames % 4 == 1 else f"must be 4n + 1 (as 77 and 81 are), not {frames}"
 
 
-@frozen
-class WanConfig:
-    """Options of both."""
+def _steps(published: int) -> int:
+    return option(published, "denoising steps", least=1, most=1_000)
 
-    body: str = option("", "the SMPL file (.npz or official .pkl) of the plan's bodies; empty = the free body")
-    steps: int = option(20, "denoising steps", least=1, most=1_000)
-    shift: float = option(
-        5.0, "shift of the noise schedule, as published for 720p; 3 is usual for 480p", above=0, most=1_000
+
+def _shift(published: float) -> float:
+    return option(
+        published, "shift of the noise schedule, as published; less suits smaller frames", above=0, most=1_000
     )
-    fps: float = option(
-        30.0,
+
+
+def _fps(published: float) -> float:
+    return option(
+        published,
         "frames a second that the model is used to: poses are put in between those of slower motions, and their frames "
         "left out of the clip again; 0 = the motion's poses alone",
         least=0,
         most=1_000,
     )
+
+
+@frozen
+class WanConfig:
+    """Options of both; the defaults of the sampling are those published with Wan2.2-Animate (its configuration)."""
+
+    body: str = option("", "the SMPL file (.npz or official .pkl) of the plan's bodies; empty = the free body")
+    steps: int = _steps(20)
+    shift: float = _shift(5.0)
+    fps: float = _fps(30.0)
     prompt: str = option(PROMPT, "what the video shows; embedded once, and kept beside the weights")
     negative_prompt: str = option(NEGATIVE_PROMPT, "what it does not show: with a guidance_scale above 1")
     device: str = option("cpu", "torch device: cpu, cuda, cuda:1")
@@ -58,7 +70,7 @@ class WanConfig:
 
 @frozen
 class WanAnimateConfig(WanConfig):
-    """Options of the animator ``wan_animate``; the defaults of the sampling are the published ones."""
+    """Options of the animator ``wan_animate``."""
 
     weights: str = option(
         "Wan2.2-Animate-14B-Diffusers",
@@ -84,12 +96,15 @@ class WanAnimateConfig(WanConfig):
 
 @frozen
 class WanVaceConfig(WanConfig):
-    """Options of the animator ``wan_vace``."""
+    """Options of the animator ``wan_vace``; sampled as Wan2.1's ``generate.py`` does for VACE."""
 
     weights: str = option(
         "Wan2.1-VACE-1.3B-diffusers",
         "the folder with the published files in diffusers' layout; or 'random': small and untrained, for tests",
     )
+    steps: int = _steps(50)
+    shift: float = _shift(16.0)
+    fps: float = _fps(16.0)
     width: int = option(
         480,
         "pixels at which frames are made, a multiple of 16; references keep their shape",

@@ -33,6 +33,7 @@ _PHRASES: Mapping[str, str] = {
     "references_by": "references posed by {}",
     "references_rejected": "{} references rejected",
     "mean_residual_mm": "mean fitting residual {} mm",
+    "near_duplicates": "{} near-duplicates left out",
     "real": "{} real frames",
     "synthesised": "{} synthesised frames",
     "steps": "{} steps",

@@ -23,7 +23,7 @@ SHARES = (2, 1.5, 1, 0.75, 0.5)
 @click.option(
     "--taus",
     type=Positives(),
-    help="Thresholds.  [default: 200,160,120,80,40 mm; for other units, shares of the run's own]",
+    help="Thresholds.  [default: 200,160,120,80,40 mm and the run's own; for other units, shares of the run's own]",
 )
 @click.pass_obj
 def sweep(registry: Registry, folder: Path, name: str | None, taus: list[float] | None) -> None:
@@ -52,7 +52,7 @@ def sweep(registry: Registry, folder: Path, name: str | None, taus: list[float] 
     if not len(errors):
         raise UserError("the filter could judge no frame, so there is nothing to list; rejected.parquet says why")
     own = [float(f"{share * limit.value:.6g}") for share in SHARES]
-    wanted = taus or (list(figures.PAPER_PASS) if limit.unit == "mm" else own)
+    wanted = taus or (sorted({*figures.PAPER_PASS, limit.value}, reverse=True) if limit.unit == "mm" else own)
     _print(figures.thresholds(run, errors, wanted, limit), limit, len(errors))
 
 

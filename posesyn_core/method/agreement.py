@@ -6,7 +6,7 @@ times: turned so that the labelled trunk is upright (2D estimators are poor at p
 tilted, and as it is. A limb counts as found if the judge sees its joint near enough to the label in one of the looks.
 Joints that the label itself puts behind another part of the body don't count. 2D estimators guess where a limb that is
 missing would be; a judge that also tells which pixels show the person (``KeypointAbilities.detect_with_masks``) gives
-that away: the share of the labelled bone that no look has on the person counts as distance.
+that away: as far as no look has the labelled bone on the person, it counts as distance.
 """
 
 from collections.abc import Sequence
@@ -39,8 +39,10 @@ PERSON = 1.7
 """Metres: distances are shares of so tall a person, at the scale at which the camera sees this one."""
 TOGETHER = 16
 """Squares that the judge looks at together."""
-ALONG = np.linspace(0.3, 1, 8)
-"""Where along a labelled bone the mask is read: not at its root, which is on the trunk."""
+ALONG = np.linspace(0.3, 1.2, 19)
+"""Where along a labelled bone the mask is read: not at its root, which is on the trunk, and as far as hand or heel."""
+LEAST_SHOWN = 0.25
+"""A bone is on the mask as surely as all of its places are but for this share of them, the least sure ones."""
 UPWARDS = {
     COCO17.joints.index(f"{side}_{end}"): COCO17.joints.index(f"{side}_{root}")
     for side in ("left", "right")
@@ -68,9 +70,8 @@ class AgreementConfig:
         threshold="of the height",
     )
     mask: float = option(
-        0.3,
-        "what a limb that is not on the person's mask adds to its distance, in the share of it that is not; 0 = masks "
-        "are not asked for",
+        0.2,
+        "what a limb that is not on the person's mask at all adds to its distance; 0 = masks are not asked for",
         least=0,
     )
     least_confidence: float = option(
@@ -162,8 +163,8 @@ class KeypointAgreement:
 @frozen(eq=False)
 class Agreement:
     """Of the 12 joints of :data:`LIMBS`: ``distances`` from the label (shares of a person's height, infinite if not
-    seen), the judge's ``confidences``, which are ``counted``, and the share of each that is ``shown`` on the person's
-    mask in the best look (1 where no mask is told)."""
+    seen), the judge's ``confidences``, which are ``counted``, and how surely each is ``shown`` on the person's mask in
+    the best look (1 where no mask is told)."""
 
     distances: Floats
     confidences: Floats
@@ -180,7 +181,7 @@ def _told(found: Agreement, at: int) -> str:
     name, distance = limb_names()[at], found.distances[at]
     if not np.isfinite(distance):
         return f"{name} (not seen)"
-    person = f", {100 * found.shown[at]:.0f} % of it on the person" if found.shown[at] < 1 else ""
+    person = f", on the person's mask {found.shown[at]:.2f}" if found.shown[at] < 1 else ""
     return f"{name} ({distance:.2f} of the height off, confidence {found.confidences[at]:.2f}{person})"
 
 
@@ -248,7 +249,8 @@ def on_mask(points: Floats, known: Bools, matrix: Floats, mask: FloatArray) -> F
     limit = np.array(mask.shape[::-1]) - 1
     column, row = np.moveaxis(np.rint(where).clip(0, limit).astype(int), -1, 0)
     shown = np.ones(len(LIMBS))
-    shown[ends] = np.where(known[ends] & known[roots], mask[row, column].mean(axis=0), 1)
+    surely = np.quantile(mask[row, column], LEAST_SHOWN, axis=0)
+    shown[ends] = np.where(known[ends] & known[roots], surely, 1)
     return shown
 
 

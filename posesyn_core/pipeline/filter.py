@@ -5,8 +5,8 @@ the filter of the recipe is another by now, they are passed anew on the estimate
 runs twice.
 """
 
-from collections import Counter
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +24,7 @@ from posesyn_core.pipeline.work import Unit, Work
 from posesyn_core.values import LabelledFrame
 
 Item = tuple[Clip, int, LabelledFrame]
+_DETAILS = re.compile(r" \([^()]*\)")
 
 
 def filter_frames(run: Run, executor: Executor = LOCAL) -> dict[str, Any]:
@@ -33,12 +34,19 @@ def filter_frames(run: Run, executor: Executor = LOCAL) -> dict[str, Any]:
     """
     run.require("animate")
     filled = executor.fill(Verdicts(run))
-    kept, dropped = 0, Counter[str]()
-    for _, verdict in run.frames.column("verdict"):
-        kept += verdict["keep"]
-        dropped.update([] if verdict["keep"] else [verdict["reason"]])
-    told = {"drop_reasons": most_frequent(dropped.elements())} if dropped else {}
-    return {"frames": filled.units, **filled.figures(), "kept": kept, "dropped": dropped.total(), **told}
+    verdicts = [verdict for _, verdict in run.frames.column("verdict")]
+    kept = sum(verdict["keep"] for verdict in verdicts)
+    reasons = most_frequent(reason for verdict in verdicts for reason in _reasons(verdict))
+    told = {"drop_reasons": reasons} if reasons else {}
+    return {"frames": filled.units, **filled.figures(), "kept": kept, "dropped": len(verdicts) - kept, **told}
+
+
+def _reasons(verdict: Mapping[str, Any]) -> Iterator[str]:
+    """Why a frame was dropped, by each filter that did; without what is said in brackets, such as distances."""
+    for part in verdict.get("parts") or (verdict,):
+        if not part["keep"]:
+            reason = _DETAILS.sub("", part["reason"])
+            yield f"{part['filter']}: {reason}" if "filter" in part else reason
 
 
 class Verdicts(Work[Item, FilteredFrame]):

@@ -42,6 +42,7 @@ from posesyn_core.pipeline.programs import programs_of, require_approval
 from posesyn_core.pipeline.recipes import recipe_of, write_recipe
 from posesyn_core.pipeline.superseded import set_aside
 from posesyn_core.pipeline.tables import Table
+from posesyn_core.pipeline.verdicts import columns
 from posesyn_core.progress import tell
 from posesyn_core.recipe import Choice, EngineChoice, Recipe, load_recipe, unstructure
 from posesyn_core.registry import Registry
@@ -172,7 +173,8 @@ class Run:
 
     @property
     def frames(self) -> Table[FilteredFrame]:
-        return Table(self.folder / "filter", FilteredFrame)
+        several = [choice.label for choice in self.recipe.filters] if len(self.recipe.filters) > 1 else []
+        return Table(self.folder / "filter", FilteredFrame, tuple(columns(several)))
 
     def tables(self) -> Mapping[str, Table[Any]]:
         """The tables by stage; ``reference`` is a step of ``animate``."""

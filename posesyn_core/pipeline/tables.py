@@ -42,11 +42,21 @@ class Row(Generic[V]):
 
 
 @frozen
+class Column:
+    """A column beside the fields of the class, for whoever reads the file: it repeats a part of each value."""
+
+    name: str
+    kind: type
+    value: Callable[[Any], Any]
+
+
+@frozen
 class Table(Generic[V]):
-    """The rows of one stage, all of one attrs class."""
+    """The rows of one stage, all of one attrs class; ``columns`` are written beside its fields, and never read."""
 
     folder: Path
     of: type[V]
+    columns: tuple[Column, ...] = ()
 
     def part(self, number: int) -> Path:
         """The file of one part."""
@@ -70,8 +80,10 @@ class Table(Generic[V]):
         columns: dict[str, list[Any]] = {UNIT: [row.unit for row in rows], REJECTED: [row.rejected for row in rows]}
         plain = [{} if row.value is None else to_plain(row.value) for row in rows]
         schema = self.schema()
-        for name in schema.names[2:]:
+        for name in schema.names[2 : len(schema) - len(self.columns)]:
             columns[name] = [row.get(name) for row in plain]
+        for extra in self.columns:
+            columns[extra.name] = [None if row.value is None else extra.value(row.value) for row in rows]
         rejected = sum(row.rejected is not None for row in rows)
         write_atomic(self.part(number), sealed(pa.table(columns, schema=schema), identity, rejected))
 
@@ -87,9 +99,10 @@ class Table(Generic[V]):
             raise DamagedFile(part, fault, check_remedy(part)) from error
 
     def schema(self) -> pa.Schema:
-        """``unit``, ``rejected``, then one column per field of the class."""
+        """``unit``, ``rejected``, then one column per field of the class, and those beside them."""
         fields = [pa.field(UNIT, pa.string(), nullable=False), pa.field(REJECTED, pa.string())]
-        return pa.schema(fields + list(_arrow_type(self.of)))
+        beside = [pa.field(extra.name, _arrow_of(extra.kind)) for extra in self.columns]
+        return pa.schema([*fields, *_arrow_type(self.of), *beside])
 
     def rows(self) -> Iterator[Row[V]]:
         """All rows in order, one part in memory at a time."""

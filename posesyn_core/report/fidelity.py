@@ -6,13 +6,16 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from posesyn_core.errors import UserError
 from posesyn_core.pipeline.diversity import ALIKE_MM, COVERED_MM, diversity
 from posesyn_core.pipeline.fidelity import measured
 from posesyn_core.pipeline.run import Run
-from posesyn_core.pipeline.thresholds import errors_by_filter
+from posesyn_core.pipeline.thresholds import errors_by_filter, limit_of
+from posesyn_core.recipe import Choice
 
 SIDE = 420
-"""Pixels of the map's sides."""
+"""Pixels of the map's width, and its height at most but for the bar below."""
+BAR_MM = 100
 
 
 def fidelity(run: Run) -> dict[str, Any]:
@@ -28,8 +31,8 @@ def fidelity(run: Run) -> dict[str, Any]:
     }
 
 
-def _filters(run: Run) -> list[tuple[str, float, float]]:
-    """(filter, percent of the judged frames that it keeps, median of its errors) of several filters."""
+def _filters(run: Run) -> list[tuple[str, float, str]]:
+    """(filter, percent of the judged frames that it keeps, median of its errors with its unit) of several filters."""
     if len(run.recipe.filters) < 2 or not run.frames.parts():
         return []
     kept: dict[str, list[bool]] = {choice.label: [] for choice in run.recipe.filters}
@@ -38,26 +41,36 @@ def _filters(run: Run) -> list[tuple[str, float, float]]:
             kept.setdefault(part["filter"], []).append(part["keep"])
     errors = errors_by_filter(run)
     return [
-        (name, 100 * float(np.mean(passed)), float(np.median(errors[name])))
-        for name, passed in kept.items()
-        if passed and name in errors
+        (
+            choice.label,
+            100 * float(np.mean(kept[choice.label])),
+            f"{np.median(errors[choice.label]):.3g} {_unit(run, choice)}".strip(),
+        )
+        for choice in run.recipe.filters
+        if kept[choice.label]
     ]
+
+
+def _unit(run: Run, choice: Choice) -> str:
+    try:
+        return limit_of(run, choice).unit
+    except UserError:  # a filter without threshold, or whose plugin is gone
+        return ""
 
 
 def _map(kept: NDArray[np.float64], mined: NDArray[np.float64]) -> Markup:
-    """Kept poses as small dots and mined ones as rings, in the plane in which they differ most."""
+    """Kept poses as dots and mined ones as rings, in the plane in which they differ most; a bar tells the scale."""
     everything = np.concatenate([kept, mined])
     low, span = everything.min(axis=0), max(float(np.ptp(everything, axis=0).max()), 1.0)
-    places = [(10 + (SIDE - 20) * (each - low) / span).round(1).tolist() for each in (kept, mined)]
-    dots = [
-        Markup('<circle cx="{}" cy="{}" r="2" fill="currentColor" fill-opacity="0.35"/>').format(x, y)
-        for x, y in places[0]
-    ]
-    rings = [
-        Markup('<circle cx="{}" cy="{}" r="4.5" fill="none" stroke="#d1495b" stroke-width="1.6"/>').format(x, y)
-        for x, y in places[1]
-    ]
+    scale = (SIDE - 20) / span
+    height = round(20 + scale * float(np.ptp(everything[:, 1])) + 30)
+    places = [(10 + scale * (each - low)).round(1).tolist() for each in (kept, mined)]
+    dots = [Markup('<circle class="kept" cx="{}" cy="{}" r="2"/>').format(x, y) for x, y in places[0]]
+    rings = [Markup('<circle class="mined" cx="{}" cy="{}" r="4"/>').format(x, y) for x, y in places[1]]
+    bar = Markup('<path class="mark bar" d="M10 {y}h{width}"/><text x="{text}" y="{below}">{mm} mm</text>').format(
+        y=height - 10, width=round(BAR_MM * scale, 1), text=round(18 + BAR_MM * scale, 1), below=height - 6, mm=BAR_MM
+    )
     label = "Map of poses: kept frames as dots, mined poses as rings"
-    return Markup('<svg viewBox="0 0 {0} {0}" width="{0}" height="{0}" role="img" aria-label="{1}">{2}</svg>').format(
-        SIDE, label, Markup("").join([*dots, *rings])
+    return Markup('<svg class="map" viewBox="0 0 {0} {1}" role="img" aria-label="{2}">{3}</svg>').format(
+        SIDE, height, label, Markup("").join([*dots, *rings, bar])
     )

@@ -1,5 +1,6 @@
 """The paper's runs in miniature: the recipes themselves, with nothing replaced but places and sizes, on stand-ins."""
 
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -13,11 +14,16 @@ from posesyn_core.components import Kind
 from posesyn_core.contracts.worlds import World
 from posesyn_core.experiments.runner import Laboratory, Result, run_experiment
 from posesyn_core.experiments.tables import CONTROL, table1
+from posesyn_core.files.images import load_image
 from posesyn_core.pipeline.export import kept_frames
-from posesyn_core.pipeline.run import Run, open_run
+from posesyn_core.pipeline.order import STAGES
+from posesyn_core.pipeline.run import Run, create_run, open_run
+from posesyn_core.recipe import load_recipe
 from posesyn_core.registry import Registry
+from posesyn_core.runs.stages import run_stage
 from tests import standins
 from tests.onnx_graphs import keypoint_graph
+from tests.plugins.posesyn_wan.conftest import save_folder
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SIZES = (
@@ -113,6 +119,24 @@ def test_the_papers_run_for_crowdnet(data: Path, tmp_path: Path, shared: Path) -
     assert "note" not in run.require("animate")  # its 2D input is detected, never the label
     mixture = run.require("finetune")["mixture"]
     assert mixture["human36m"] + mixture["muco"] == pytest.approx(0.5, abs=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("animator", ["wan_animate", "wan_vace"])
+def test_another_animator_is_one_key(data: Path, tmp_path: Path, animator: str) -> None:
+    """The paper's recipe with the animator's name alone replaced, and where it looks for weights the other's folder."""
+    standins.write_hmr2_training(data / "4dhumans/hmr2_training_data", ["h36m-train"])
+    shutil.rmtree(data / "champ")
+    save_folder(data / "champ", animator.removeprefix("wan_"))
+    recipe = load_recipe(EXAMPLES / "paper-hmr2.toml", (*SIZES, f"animator.name={animator}"))
+    run = create_run(tmp_path / "run", recipe, Registry.discover())
+    for stage in STAGES[: STAGES.index("filter") + 1]:
+        run_stage(run, stage)
+    (clip,) = run.clips.values()
+    for frame in clip.frames:
+        assert load_image(frame.image).shape == (clip.height, clip.width, 3)
+    assert len(list(kept_frames(run))) == len(clip.frames) == 2
+    assert posed_by(run) < 0.1
 
 
 def check_table(results: dict[str, Result], run: Run) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pyarrow import parquet
 
 from posesyn_core.cli import main
 from posesyn_core.pipeline.run import FilteredFrame, Run, create_run
@@ -90,3 +91,16 @@ def test_each_of_several_filters_is_swept(tmp_path: Path, capsys: pytest.Capture
     with pytest.raises(SystemExit, match="2"):
         main(["sweep", folder, "--filter", "other"])
     assert "it has tpe_error, keypoint_agreement" in capsys.readouterr().err
+
+
+def test_each_of_several_filters_has_columns_of_its_own(tmp_path: Path) -> None:
+    run = judged_twice(tmp_path / "run")
+    (part,) = run.frames.parts()
+    table = parquet.read_table(part)
+    for name, errors, limit in (("tpe_error", ERRORS, 120), ("keypoint_agreement", AGREEMENTS, 0.1)):
+        assert np.array_equal(table[f"{name}_error"].to_numpy(), errors, equal_nan=True)
+        assert table[f"{name}_keep"].to_pylist() == [error <= limit for error in errors]
+        assert f"{name}_reason" in table.column_names
+    assert [row.verdict.parts[1].error for row in run.frames.values()][:4] == list(AGREEMENTS[:4])
+    (alone,) = judged(tmp_path / "alone").frames.parts()
+    assert not any(name.startswith("tpe_error") for name in parquet.read_table(alone).column_names)

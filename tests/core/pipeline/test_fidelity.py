@@ -12,6 +12,7 @@ from posesyn_core.files.images import encode_jpeg
 from posesyn_core.pipeline.diversity import diversity, without_duplicates
 from posesyn_core.pipeline.export import export
 from posesyn_core.pipeline.fidelity import measure, measured
+from posesyn_core.pipeline.filter import filter_frames
 from posesyn_core.pipeline.judging import label_frames
 from posesyn_core.pipeline.run import HARD, Clip, DrawnFrame, FilteredFrame, Judgement, Run, Selected, create_run
 from posesyn_core.pipeline.tables import Row
@@ -38,21 +39,22 @@ def drawn(plan: ClipPlan) -> list[Image]:
 
 
 def run_of(folder: Path, plan: ClipPlan, images: list[Image], *settings: str) -> Run:
-    """A run with one clip, of which all frames are kept."""
+    """A run with one clip, of which all frames are kept; the estimator sees the reference's pose everywhere."""
     run = create_run(folder, parse_recipe('dataset = "folder"', settings), Registry.discover())
     paths = [run.folder / "animate/frames/c" / f"{at:04d}.jpg" for at in range(len(images))]
     paths[0].parent.mkdir(parents=True)
     for path, image in zip(paths, images, strict=True):
         path.write_bytes(encode_jpeg(image))
     height, width = images[0].shape[:2]
-    clip = Clip(plan, tuple(DrawnFrame(path, True, Judgement()) for path in paths), width, height)
+    seen = Judgement(plan.reference_estimate)
+    clip = Clip(plan, tuple(DrawnFrame(path, True, seen) for path in paths), width, height)
     run.clips.write_part(0, [Row(plan.id, clip)])
     run.selected.write_part(0, [Row("hard", _selected(plan))])
     frames = list(label_frames(plan, paths, width, height))
     kept = [FilteredFrame(plan.id, at, frame, Verdict(True, 1.0)) for at, frame in enumerate(frames)]
     run.frames.write_part(0, [Row(each.frame.id, each) for each in kept])
     for stage in ("score", "select", "caption", "synthesize", "animate", "filter"):
-        run.finish(stage, {})
+        run.finish(stage, {"frames": len(images)})
     return run
 
 
@@ -96,3 +98,17 @@ def test_near_duplicates_are_left_out_of_exports(plan: ClipPlan, drawn: list[Ima
     figures = export(capped)
     assert figures["frames"] == 1 and figures["near_duplicates"] == FRAMES - 1
     assert [frame.id for frame in without_duplicates(capped, 30, 2)] == [f"{plan.id}/{at:04d}" for at in range(2)]
+
+
+def test_a_frame_must_pass_all_filters(plan: ClipPlan, drawn: list[Image], tmp_path: Path) -> None:
+    both = "filter=[{name='tpe_error', tau=1e9}, {name='keypoint_agreement', judge='blazepose', looks=1}]"
+    run = run_of(tmp_path / "run", plan, [drawn[0], np.ascontiguousarray(drawn[1][:, ::-1]), drawn[2]], both)
+    figures = filter_frames(run)
+    assert (figures["kept"], figures["dropped"]) == (2, 1)
+    (reason,) = figures["drop_reasons"]
+    assert reason.startswith("keypoint_agreement: lost: ") and "(" not in reason
+    mirrored = list(run.frames.values())[1].verdict
+    assert [(part.filter, part.keep) for part in mirrored.parts] == [("tpe_error", True), ("keypoint_agreement", False)]
+    assert mirrored.error == mirrored.parts[0].error and "of the height off" in mirrored.reason
+    strict = run_of(tmp_path / "strict", plan, drawn, both.replace("1e9", "0.001"))
+    assert filter_frames(strict)["drop_reasons"] == {"tpe_error: 3D error … mm exceeds tau = … mm": 3}

@@ -59,7 +59,9 @@ def test_another_animator_is_one_key(registry: Registry, tmp_path: Path, name: s
     )
     changed = set(champs) ^ set(others)
     assert changed and all("data/champ" in fault for fault in changed), changed
-    assert any("hf download Wan-AI/Wan2." in fault for fault in others)
+    (told,) = (fault for fault in others if fault.startswith("[animator]"))
+    model, size = {"wan_animate": ("Wan2.2-Animate-14B", "50 GB"), "wan_vace": ("Wan2.1-VACE-1.3B", "20 GB")}[animator]
+    assert f"`hf download Wan-AI/{model}-" in told and f"(about {size})" in told and "key 'weights'" in told
 
 
 def test_what_is_there_is_not_told(registry: Registry, tmp_path: Path) -> None:

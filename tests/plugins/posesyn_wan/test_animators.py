@@ -1,5 +1,6 @@
 """Both animators on tiny random networks: lengths, sizes, what the pipelines are given, and what is refused."""
 
+import inspect
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from attrs import evolve
+from diffusers import WanAnimatePipeline, WanVACEPipeline
 
 from posesyn_core.body.guidance import guidance_maps
 from posesyn_core.components import Animator
@@ -22,6 +24,8 @@ from posesyn_wan.vace import WanVaceAnimator
 from tests.plugins.posesyn_wan.conftest import plan_of
 
 TINY: dict[str, Any] = {"weights": "random", "width": 32, "height": 32, "steps": 1, "precision": "fp32"}
+SAMPLING = {"steps": "num_inference_steps", "guidance_scale": "guidance_scale"}
+"""Our options whose defaults are the pipelines' own, by their names there."""
 Made = WanAnimator | WanVaceAnimator
 
 
@@ -102,13 +106,54 @@ def test_animate_is_called_as_published(reference: Sample) -> None:
     assert len(given["pose_video"]) == len(given["face_video"]) == 153  # two segments
     assert all(np.asarray(face).max() == 0 for face in given["face_video"])
     assert given["prompt_embeds"].shape == (1, 512, 32) and "negative_prompt_embeds" not in given
-    assert WanAnimateConfig().steps == 20 and WanAnimateConfig().fps == 30
+
+
+def test_the_defaults_are_the_published_ones() -> None:
+    animate, vace = WanAnimateConfig(), WanVaceConfig()
+    assert (animate.steps, animate.shift, animate.fps, animate.guidance_scale) == (20, 5, 30, 1)
+    assert (vace.steps, vace.shift, vace.fps, vace.guidance_scale) == (50, 16, 16, 5)
+    assert (animate.segment_frames, animate.overlap_frames, vace.segment_frames) == (77, 1, 81)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "config", "theirs"),
+    [
+        (WanAnimatePipeline, WanAnimateConfig, {**SAMPLING, "segment_frames": "segment_frame_length",
+                                                "overlap_frames": "prev_segment_conditioning_frames"}),
+        (WanVACEPipeline, WanVaceConfig, {**SAMPLING, "segment_frames": "num_frames",
+                                          "conditioning_scale": "conditioning_scale"}),
+    ],
+)  # fmt: skip
+def test_the_installed_pipelines_take_what_they_are_given(
+    pipeline: type, config: type[WanAnimateConfig] | type[WanVaceConfig], theirs: dict[str, str], reference: Sample
+) -> None:
+    """Names and defaults of the installed diffusers: of calls, of parts by their order, and of what offloads."""
+    made = animate(guidance_scale=2.0) if config is WanAnimateConfig else vace()
+    calls = spied(made)
+    frames(made, reference, 2)
+    taken = inspect.signature(pipeline.__call__).parameters
+    assert set(calls[0]) <= set(taken)
+    needed = {name for name, given in taken.items() if given.default is given.empty} - {"self"}
+    assert needed <= set(calls[0])
+    for mine, other in theirs.items():
+        assert getattr(config(), mine) == taken[other].default, mine
+    parts = ["vae", "scheduler", "image_processor", "image_encoder", "transformer"]
+    order = [name for name in inspect.signature(pipeline.__init__).parameters if name in parts]
+    assert order == [part for part in parts if config is WanAnimateConfig or not part.startswith("image")]
+    for method, names in {
+        "enable_model_cpu_offload": {"device"},
+        "enable_group_offload": {"onload_device", "offload_type", "num_blocks_per_group", "offload_to_disk_path"},
+    }.items():
+        assert names <= set(inspect.signature(getattr(pipeline, method)).parameters)
 
 
 def test_the_skeletons_are_those_of_the_labels(reference: Sample) -> None:
     """Each of the plan's poses is drawn as the guidance has it, others in between; VACE's with channels reversed."""
     plan = plan_of(reference, 4)
-    for animator, kind in ((animate(width=128, height=128), "wan_pose"), (vace(width=128, height=128), "dwpose")):
+    for animator, kind in (
+        (animate(width=128, height=128), "wan_pose"),
+        (vace(width=128, height=128, fps=30), "dwpose"),
+    ):
         calls = spied(animator)
         list(animator.animate(plan))
         video = calls[0]["pose_video" if kind == "wan_pose" else "video"]
