@@ -101,7 +101,7 @@ def test_near_duplicates_are_left_out_of_exports(plan: ClipPlan, drawn: list[Ima
 
 
 def test_a_frame_must_pass_all_filters(plan: ClipPlan, drawn: list[Image], tmp_path: Path) -> None:
-    both = "filter=[{name='tpe_error', tau=1e9}, {name='keypoint_agreement', judge='blazepose', looks=1}]"
+    both = "filter=[{name='tpe_error', tau=1e9}, {name='keypoint_agreement', judge='blazepose'}]"
     run = run_of(tmp_path / "run", plan, [drawn[0], np.ascontiguousarray(drawn[1][:, ::-1]), drawn[2]], both)
     figures = filter_frames(run)
     assert (figures["kept"], figures["dropped"]) == (2, 1)
