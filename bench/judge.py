@@ -1,4 +1,4 @@
-"""Claim: the filter `keypoint_agreement` finds frames with a damaged limb, and keeps the sound ones.
+"""How many frames with a damaged limb the filter `keypoint_agreement` finds, and how many sound ones it drops.
 
 Frames of clips that the free world's people and motions make are drawn by re-projection, some as planned and some with
 a limb damaged on purpose; the labels stay as planned:
@@ -10,7 +10,7 @@ a limb damaged on purpose; the labels stay as planned:
 A frame counts as damaged if the picture shows it: as planned, it must show most of what is erased, moved or swapped,
 and most of the pixels that show it must have clearly another colour in the damaged frame. Of a limb behind the body, or
 of one dark trouser leg before another, nobody could tell. Printed is what share of each kind is found, and what share
-of the sound frames is dropped: at least 95 % and at most 5 % are claimed. Limit and mask of the filter were chosen on
+of the sound frames is dropped; at least 95 % and at most 5 % are wanted. Limit and mask of the filter were chosen on
 clips of the seeds below ``UNSEEN``.
 
     python bench/judge.py [--part wild lab] [--seed 101] [--keep FOLDER] [--judge blazepose] [--count 100]

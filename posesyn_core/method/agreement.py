@@ -50,7 +50,7 @@ UPWARDS = {
 }
 """The joints at whose bones masks are read, and the bones' roots."""
 LIMIT = 0.14
-"""With it BlazePose, full or heavy, drops 5 % of sound frames of the rendered world or fewer (``bench/RESULTS.md``)."""
+"""Chosen on rendered frames with damaged limbs; what BlazePose finds and drops with it on others: bench/RESULTS.md."""
 _BONES = (("hip", "knee", 0.08), ("knee", "ankle", 0.05), ("shoulder", "elbow", 0.05), ("elbow", "wrist", 0.04))
 _TRUNK = 0.13
 """Radii of the parts of the body, metres; the trunk's from the middle of the hips to that of the shoulders."""
