@@ -29,7 +29,7 @@ def augmenter(**options: Any) -> PoseAugmenter:
     return made
 
 
-class Interrupted(Exception):
+class Interrupted(KeyboardInterrupt):
     pass
 
 
