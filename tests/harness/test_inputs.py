@@ -51,15 +51,14 @@ QUICK = (added, replaced)
 
 
 @pytest.fixture
-def data(finished: Finished) -> Iterator[Path]:
-    """The folder of the data set; as it was afterwards."""
-    kept = finished.root / "kept"
+def data(finished: Finished, tmp_path: Path) -> Iterator[Path]:
+    """The folder of the data set; as it was afterwards. Its copy lies where no reader looks for pictures."""
+    kept = tmp_path / "kept"
     shutil.copytree(finished.root / "images", kept / "images")
     shutil.copy(finished.root / "keypoints.json", kept)
     yield finished.root
     shutil.rmtree(finished.root / "images")
     shutil.copytree(kept, finished.root, dirs_exist_ok=True)
-    shutil.rmtree(kept)
 
 
 @pytest.mark.parametrize(
