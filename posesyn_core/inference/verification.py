@@ -188,7 +188,7 @@ def verify_accelerated(
     tolerance: float | None = None,
 ) -> Agreement:
     """Compare tokens (or, without any, outputs), ``tolerance`` in per cent; then let the component use ``calls``."""
-    eager = TorchEngine(EngineConfig(batch=(1, 2**31)))
+    eager = TorchEngine(EngineConfig(batch=(1, 10**9)))
     pairs = {network.name: Comparison(eager.load(network), calls[network.name]) for network in networks}
     if isinstance(component, MotionGenerator):
         component.use(pairs)  # type: ignore[attr-defined]
