@@ -34,7 +34,7 @@ class Starter:
     """A TrainableEstimator. The network maps wide crops ``images`` (B, 3, 448, 448) to bodies before a second crop."""
 
     training_defaults: ClassVar[TrainingDefaults] = TrainingDefaults(learning_rate=1e-4, batch_size=32, steps=300)
-    keep_fp32: ClassVar[tuple[str, ...]] = ("cropper", "aim", "head", "unmirror", "together")
+    keep_fp32: ClassVar[tuple[str, ...]] = ("cropper", "aim", "head")
     """Places in the picture, and the head's geometry, need more digits than half precision has."""
 
     def __init__(self, config: StarterConfig) -> None:
@@ -54,7 +54,7 @@ class Starter:
     def decode(self, outputs: Mapping[str, NDArray[np.float32]], contexts: Sequence[Floats]) -> list[PoseEstimate]:
         """Pose the body; ``contexts`` are the wide crops' squares.
 
-        The full-image camera is the last crop's turned upright: its focal length is 3 sides of that square, its
+        The full-image camera is the second crop's turned upright: its focal length is 3 sides of that square, its
         principal point the square's centre.
         """
         wide = np.stack(contexts)

@@ -5,10 +5,6 @@ second copy of its last layers (``Tail``) and a head of fully connected layers l
 bones are turned about themselves, the body's shape, and where GHUM's joints and SMPL's differ. The head answers in
 three stages: its first answer is posed and projected, a second stage corrects it by the distance to the landmarks, and
 a last one pulls the joints there (``posesyn_blazepose.pull``).
-
-It looks three times: at the upright square about the person, at the mirrored picture of a square turned as the body is
-that it found there, and at a square about what the second look found. What the last two say is averaged: they err in
-different ways.
 """
 
 from collections.abc import Mapping
@@ -23,7 +19,6 @@ from posesyn_blazepose.views import BODY_MARGIN, HIPS, LEAST_TORSO, SHOULDERS
 from posesyn_core.body.model import Body
 from posesyn_core.body.skinning import rigid_chain
 from posesyn_core.geometry.rotations import six_d_to_matrix
-from posesyn_core.geometry.skeletons import SMPL24
 
 FOCAL_LENGTH = 768.0
 """Of the crop's camera, in its pixels; its principal point is the crop's middle."""
@@ -216,64 +211,6 @@ class AimUpright(nn.Module):
         return guarded(squares, square_of_body(wide))
 
 
-class Unmirror(nn.Module):
-    """What was said of a mirrored crop -> what that means for the crop itself: left and right change places."""
-
-    swap: Tensor
-    mirror: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("swap", torch.from_numpy(SMPL24.flip.copy()), persistent=False)
-        self.register_buffer("mirror", torch.tensor([-1.0, 1.0, 1.0]), persistent=False)
-
-    def forward(self, answer: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """``rotmat``, ``betas``, ``transl`` and ``points`` of :meth:`Head.forward`."""
-        # the crop's middle is its pixel 128, in whose place the mirrored crop has pixel 127
-        shift = self.mirror.new_tensor([1 / FOCAL_LENGTH, 0.0, 0.0])
-        return {
-            "rotmat": self.mirror[:, None] * answer["rotmat"][:, self.swap] * self.mirror,
-            "betas": answer["betas"],
-            "transl": answer["transl"] * self.mirror - answer["transl"][:, 2:] * shift,
-            "points": answer["points"][:, self.swap] * self.mirror[:2] - shift[:2],
-        }
-
-
-class Mean(nn.Module):
-    """What two looks say of a person together, before the second one's camera."""
-
-    def forward(
-        self, one: Mapping[str, Tensor], square: Tensor, two: Mapping[str, Tensor], other: Tensor
-    ) -> dict[str, Tensor]:
-        """Answers for the crops of ``square`` and of ``other`` (B, 4): ``rotmat``, ``betas``, ``transl``, as of
-        :meth:`Head.forward`. Rotations are averaged as their first two columns."""
-        turn = turns(other).mT @ turns(square)
-        root = one["rotmat"][:, :1]
-        turned = torch.cat([turn[:, None] @ root[:, :, :2], root[:, :, 2:]], 2)
-        columns = (torch.cat([turned, one["rotmat"][:, 1:]], 1) + two["rotmat"])[..., :2] / 2
-        return {
-            "rotmat": six_d_to_matrix(columns.mT.flatten(2), "columns"),
-            "betas": (one["betas"] + two["betas"]) / 2,
-            "transl": self._place(_before(one["transl"], square, turn, other), two["transl"]),
-        }
-
-    @staticmethod
-    def _place(one: Tensor, two: Tensor) -> Tensor:
-        """Between two places (B, 3), as a camera sees them: the mean of their projections at their mean depth."""
-        depth = (one[:, 2:] + two[:, 2:]) / 2
-        return torch.cat([(one[:, :2] / one[:, 2:] + two[:, :2] / two[:, 2:]) / 2 * depth, depth], 1)
-
-
-def _before(place: Tensor, square: Tensor, turn: Tensor, other: Tensor) -> Tensor:
-    """A place (B, 3) before the camera of the crop of ``square`` -> the one before that of ``other``'s, turned by
-    ``turn`` (B, 2, 2) against it, at which a body looks the same in the picture."""
-    away = ((square[:, :2] - other[:, :2])[:, None] @ turns(other))[:, 0] / (other[:, 2:3] * (FOCAL_LENGTH / SIZE))
-    scale = (other[:, 2] / square[:, 2])[:, None]
-    seen = (turn @ (place[:, :2] / place[:, 2:])[..., None])[..., 0] / scale + away
-    depth = place[:, 2:] * scale
-    return torch.cat([seen * depth, depth], 1)
-
-
 class StarterNetwork(nn.Module):
     """Crops in, bodies out."""
 
@@ -284,7 +221,6 @@ class StarterNetwork(nn.Module):
         self.tail = Tail()
         self.head = Head(Skeleton(body))
         self.cropper, self.aim = Cropper(), AimUpright()
-        self.unmirror, self.together = Unmirror(), Mean()
 
     def see(self, images: Tensor) -> dict[str, Tensor]:
         """What is never trained: ``features`` (B, 288, 8, 8), refined ``landmarks`` (B, 39, 5), ``world`` (B, 39,
@@ -305,18 +241,16 @@ class StarterNetwork(nn.Module):
         return self.understand(self.see(images))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Wide crops (B, 3, 448, 448), RGB in 0..1 -> what the second and the third look say together.
+        """Wide crops (B, 3, 448, 448), RGB in 0..1 -> the answer of the second look, at a crop turned upright.
 
         ``rotmat`` (B, 24, 3, 3), ``betas`` (B, 10) and ``transl`` (B, 3), the pelvis's place in metres, before the
-        third crop's camera; ``square`` (B, 4) is that crop's, in pixels of the wide one.
+        second crop's camera; ``square`` (B, 4) is that crop's, in pixels of the wide one.
         """
         refuse_coarse(self.eyes.heatmaps.weight)
         first = first_square(images)
         square = self.aim(self.look(self.cropper(images, first))["points"], first)
-        mirrored = self.unmirror(self.look(self.cropper(images, square).flip(-1)))
-        again = self.aim(mirrored["points"], square)
-        answer = self.look(self.cropper(images, again))
-        return {**self.together(mirrored, square, answer, again), "square": again}
+        answer = self.look(self.cropper(images, square))
+        return {**{name: answer[name] for name in ("rotmat", "betas", "transl")}, "square": square}
 
 
 def square_of_body(points: Tensor) -> Tensor:
