@@ -28,6 +28,9 @@ LOOKED_AHEAD = 100_000
 """Frames behind the end of a film among which a wanted one is looked for."""
 SLOWEST_RATE = 1 / 60
 """Frames a second; fewer are damage."""
+ALL_SEEN = frozenset({"h264", "hevc", "mjpeg", "mpeg4"})
+"""Codecs that send nothing but frames to be shown, as long as a film is not interlaced (VP9 and AV1 send others) and no
+AVI (where an empty one follows two that share a packet)."""
 USUAL_RATE = 25.0
 """Frames a second of a file that does not say."""
 
@@ -98,7 +101,7 @@ def decoded(path: Path, wanted: Callable[[int], bool], *, as_stored: bool = Fals
                     if wanted(number):
                         pixels = frame.to_ndarray(format="rgb24")
                         yield number, pixels if as_stored else _as_shown(pixels, aspect, _matrix(frame))
-            missing = film.missing(_end(container, stream), stream.frames)
+            missing = max(film.missing(_end(container, stream), stream.frames), film.unseen())
             if any(map(wanted, range(film.count, film.count + min(missing, LOOKED_AHEAD)))):
                 raise SampleError(f"it ends after {film.count} of some {film.count + missing} frames: is it complete?")
             lost = list(filter(wanted, film.lost))
@@ -117,6 +120,8 @@ class _Film:
 
     def __init__(self, stream: "VideoStream", *, from_zero: bool) -> None:
         """``from_zero``: the first frame's time is 0 in all films of the kind."""
+        self._all_seen = stream.codec_context.name in ALL_SEEN and not from_zero
+        self._sent = 0
         self.count = 0
         """Frames that there should have been until now."""
         self.lost: list[int] = []
@@ -137,6 +142,7 @@ class _Film:
             self._begun, before = True, round(packet.dts * float(packet.time_base) / self.usual)
             self.count = max(0, min(LOOKED_AHEAD, before))
             self.lost += range(self.count)
+        self._sent += bool(packet.size and not packet.is_discard)
         if packet.size and not packet.is_discard and timed:
             heappush(self._times, float(packet.pts * packet.time_base))
         try:
@@ -149,6 +155,7 @@ class _Film:
     def add(self, frame: "VideoFrame") -> int:
         """One frame more; return its number."""
         lost = 0
+        self._all_seen &= not frame.interlaced_frame
         if frame.time is not None:
             sent = 0
             while self._times and self._times[0] < frame.time:
@@ -174,6 +181,11 @@ class _Film:
         if not self._shown:
             return 0
         return max(0, round((end - self.last) / (self.longest or self.usual)) - 1)
+
+    def unseen(self) -> int:
+        """How many frames more were sent than came or were lost, if the film's codec shows all that is sent: damaged
+        times tell nothing."""
+        return max(0, self._sent - self.count) if self._all_seen and self._shown else 0
 
 
 def _rate(stream: "VideoStream") -> float | None:

@@ -119,6 +119,28 @@ def test_frames_behind_a_damaged_one_keep_their_numbers(root: Path, suffix: str)
     assert "1 of its frames can't be decoded, the first is number 3" in told[1]
 
 
+def test_a_lost_frame_is_told_whatever_its_time_was(root: Path) -> None:
+    """Where it hardly had any, the wait for the next one tells nothing; that it was sent does."""
+    root.mkdir(parents=True, exist_ok=True)
+    path = root / "a.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height = SIZE
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for number, time in enumerate((0, 40, 80, 81, 120, 160)):
+            frame = av.VideoFrame.from_ndarray(np.full((SIZE[1], SIZE[0], 3), 30 * number, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    assert all(isinstance(entry, Sample) for entry in read(root, stride=1))
+    with av.open(str(path)) as container:
+        packet = bytes([packet for packet in container.demux(video=0) if packet.size][3])
+    path.write_bytes(path.read_bytes().replace(packet, packet.replace(b"\0\0\1\xb6", bytes(4))))
+    *frames, told = read(root, stride=1)
+    assert len(frames) == 5 and isinstance(told, tuple)
+    assert "5 of some 6 frames" in told[1]
+
+
 @pytest.mark.parametrize(
     ("name", "codec", "options"),
     [
