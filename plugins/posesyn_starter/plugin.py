@@ -120,8 +120,8 @@ def demo(
 def _show(registry: Registry, runs: Sequence[Path], folder: Path) -> None:
     """Draw the picture of the runs, if there is a row to show (tau may have kept nothing), and put all on one page."""
     from posesyn_core.files.images import encode_jpeg
+    from posesyn_core.pipeline.order import RECIPE
     from posesyn_core.pipeline.run import open_run
-    from posesyn_core.pipeline.tables import RECIPE
     from posesyn_core.report.page import DRAWN, write_report
     from posesyn_core.report.picture import picture
 
