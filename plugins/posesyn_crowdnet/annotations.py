@@ -82,7 +82,7 @@ def _person_2d(
     image: Entry, entry: Entry, people: Sequence[Entry], parameters: Entry, pictures: Pictures, names: Names
 ) -> Person:
     """One of the ``people`` of an image."""
-    if entry.get("iscrowd") or not entry.get("num_keypoints", 1) or "keypoints" not in entry:
+    if _is_nobody(entry):
         raise SampleError("marked as a crowd, of another category, or without a labelled joint")
     if all(other is not entry for other in people):
         raise SampleError(f"{len(names)} joints of 3 finite numbers and a box of 4 expected")
@@ -107,11 +107,15 @@ def _person_2d(
     )
 
 
+def _is_nobody(entry: Entry) -> bool:  # some tools write "0" for 0
+    return bool(int(entry.get("iscrowd") or 0)) or not entry.get("num_keypoints", 1) or "keypoints" not in entry
+
+
 def _is_person(entry: Entry, names: Names) -> bool:
     """Whether there is somebody to train on, or to be in somebody's way."""
-    if entry.get("iscrowd") or not entry.get("num_keypoints", 1) or "keypoints" not in entry:
-        return False
     try:
+        if _is_nobody(entry):
+            return False
         box, joints = np.array(entry["bbox"], np.float64), np.array(entry["keypoints"], np.float64)
     except (KeyError, TypeError, ValueError, OverflowError):
         return False

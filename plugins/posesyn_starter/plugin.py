@@ -12,6 +12,7 @@ from posesyn_core.contracts.worlds import World
 from posesyn_core.errors import UserError
 from posesyn_core.files.paths import write_atomic
 from posesyn_core.hookspecs import hookimpl
+from posesyn_core.pipeline.order import RECIPE
 from posesyn_core.recipe import load_recipe
 from posesyn_core.registry import Registry
 from posesyn_core.runs.photographs import recipe_of
@@ -120,7 +121,6 @@ def demo(
 def _show(registry: Registry, runs: Sequence[Path], folder: Path) -> None:
     """Draw the picture of the runs, if there is a row to show (tau may have kept nothing), and put all on one page."""
     from posesyn_core.files.images import encode_jpeg
-    from posesyn_core.pipeline.order import RECIPE
     from posesyn_core.pipeline.run import open_run
     from posesyn_core.report.page import DRAWN, write_report
     from posesyn_core.report.picture import picture

@@ -13,7 +13,7 @@ from posesyn_core.contracts.results import a_value, name_of
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.reading import reason_of
 from posesyn_core.geometry.skeletons import JOINT_SETS
-from posesyn_core.values import Sample, SampleOrRejection
+from posesyn_core.values import EncodedImage, Sample, SampleOrRejection
 
 FARTHEST_PIXEL = 1e6
 """What is further from a picture's corner is damage: no picture is so large."""
@@ -57,6 +57,9 @@ def _fault(sample: Sample) -> str | None:
     """Why a sample can't be used; None if it can."""
     if not isinstance(sample.id, str) or printable(f"{sample.id}{_name(sample)}") != f"{sample.id}{_name(sample)}":
         return "its name is not UTF-8: rename the file"
+    image: object = sample.image  # a reader may put anything there
+    if not isinstance(image, EncodedImage):
+        return f"its image is {a_value(image)}, where bytes, a Path or an Url are needed"
     if sample.joint_set not in JOINT_SETS or len(sample.keypoints2d) != len(JOINT_SETS[sample.joint_set]):
         return f"its {len(sample.keypoints2d)} joints are not those of the joint set {sample.joint_set!r}"
     box, camera, smpl = sample.box, sample.camera, sample.smpl

@@ -38,6 +38,9 @@ class LoadedNetwork:
             outputs = self.call(batch.tensors if self.lane is None else self.lane.send(batch))
         if not isinstance(outputs, Mapping):
             raise UserError(f"the network returned {a_value(outputs)} where a dict is needed")
+        for name, tensor in outputs.items():
+            if not hasattr(tensor, "numpy"):
+                raise UserError(f"the network returned {a_value(tensor)} as {name!r} where a tensor is needed")
         if self.lane is not None:
             return self.lane.fetch(outputs)
         return lambda: {name: tensor.numpy() for name, tensor in outputs.items()}

@@ -53,8 +53,8 @@ def naming(names: Sequence[str], preferred: str, *, wanted: str = "") -> Naming:
     """The set that joints of these names are of.
 
     It is ``wanted`` if given, else ``preferred`` if it has all of them, else the set that has them and no others, else
-    the smallest that has all of them. Names that no set has beside the others are left out, if what remains is a whole
-    set: the largest.
+    the smallest that has all of them. Names that no set has beside the others are left out, if what remains is the
+    whole of the set that knows most of them.
 
     UserError if there is none, or if the smallest would be a guess: sets that have all of the names, but mean different
     points of the body by them.
@@ -98,11 +98,10 @@ def _whole(one: JointSet, names: Sequence[str]) -> Naming | None:
 
 
 def _within(names: Sequence[str]) -> Naming:
-    """The largest set all of whose joints are among the names; UserError if there is none."""
-    largest_first = sorted(JOINT_SETS.values(), key=len, reverse=True)
-    found = next((whole for one in largest_first if (whole := _whole(one, names)) is not None), None)
+    """The set that knows most of the names; UserError if it has other joints, too."""
+    near = min(JOINT_SETS.values(), key=lambda one: (len(_unknown(one, names)), len(one)))
+    found = _whole(near, names)
     if found is None:
-        near = min(JOINT_SETS.values(), key=lambda one: (len(_unknown(one, names)), len(one)))
         raise UserError(
             f"the file has joints of no known joint set: {', '.join(map(str, names))}; the nearest set, {near.name!r}, "
             f"lacks {', '.join(_unknown(near, names))} (known sets: {', '.join(JOINT_SETS)})"

@@ -9,7 +9,7 @@ import numpy as np
 from attrs import frozen
 
 from posesyn_core.components import FrameFilter, Kind, PoseEstimator, SplitEstimator
-from posesyn_core.contracts.results import calling, expect
+from posesyn_core.contracts.results import calling, expect, name_of
 from posesyn_core.contracts.sections import Machine
 from posesyn_core.engines.batches import LoadedNetwork
 from posesyn_core.errors import SampleError, UserError
@@ -78,8 +78,21 @@ def judge_batch(chosen: FrameFilter, frames: Sequence[LabelledFrame], results: S
     estimates = [result for _, result in sound if isinstance(result, PoseEstimate)]
     with calling(chosen.judge):
         verdicts = expect(chosen.judge([frame for frame, _ in sound], estimates), Verdict, len(sound), chosen.judge)
+    for verdict in verdicts:
+        _check(verdict, chosen)
     pairs = zip(estimates, verdicts, strict=True)
     return [Judgement(*next(pairs)) if fault is None else Judgement(fault=fault) for fault in faults]
+
+
+def _check(verdict: Verdict, chosen: FrameFilter) -> None:
+    """UserError if a filter's verdict does not hold what it should; a frame without an error can't be kept."""
+    keep, error, reason = verdict.keep, verdict.error, verdict.reason
+    number = isinstance(error, int | float | np.number) and not (keep and np.isnan(error))
+    if not isinstance(keep, bool | np.bool_) or not number or not isinstance(reason, str):
+        raise UserError(
+            f"{name_of(chosen.judge)} returned a Verdict of {keep!r}, {error!r} and {reason!r}, where a truth value, a "
+            "number and a text are needed"
+        )
 
 
 def _fault(frame: LabelledFrame, result: Result) -> str | None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posesyn_core.components import DatasetReader, Kind
+from posesyn_core.contracts.results import calling
 from posesyn_core.engines.batches import LoadedNetwork
 from posesyn_core.errors import SampleError
 from posesyn_core.geometry.joints import check_estimate, estimated
@@ -56,7 +57,10 @@ class Scores(Work[Entry, ScoredSample]):
         return with_unique_ids(entries_of(self.run, self.reader))
 
     def total(self) -> int | None:
-        return len(self.reader) if isinstance(self.reader, Sized) else None
+        if not isinstance(self.reader, Sized):
+            return None
+        with calling(self.reader.__len__):
+            return len(self.reader)
 
     @cached_property
     def estimator(self) -> tuple[Any, LoadedNetwork | None]:

@@ -69,14 +69,19 @@ CASES: tuple[tuple[Kind, Any, str, str, int, str], ...] = (
     (Kind.FILTER, having(judge=raising), "animate", "filter", 2, "raising fails: KeyError: 'boom'"),
     (Kind.FILTER, having(judge=raising), "filter", "filter", 2, "raising fails: KeyError: 'boom'"),
     (Kind.FILTER, verdicts(Verdict(False, 1.0, "bad hair")), "filter", "filter", 1, "bad hair"),
+    (Kind.FILTER, verdicts(Verdict("yes", 1.0)), "animate", "filter", 2, "truth value"),  # type: ignore[arg-type]
+    (Kind.FILTER, verdicts(Verdict(True, float("nan"))), "animate", "filter", 2, "True, nan and ''"),
+    (Kind.FILTER, verdicts(Verdict(True, None)), "filter", "filter", 2, "a number"),  # type: ignore[arg-type]
     (Kind.WRITER, having(write=raising), "export", 'export.formats=["mine"]', 2, "raising fails: KeyError"),
     (Kind.WRITER, having(write=lambda frames, folder: None), "export", 'export.formats=["mine"]', 2, "returned None"),
     (Kind.WRITER, having(write=lambda f, folder: ["a"]), "export", 'export.formats=["mine"]', 2, "in its list"),
     (Kind.ENGINE, engine(raising), "score", "estimator.engine", 2, "raising"),
     (Kind.ENGINE, engine(lambda module: None), "score", "estimator.engine", 2, "returned None"),
     (Kind.ENGINE, engine(lambda module: raising), "score", "estimator.engine", 2, "fails"),
+    (Kind.ENGINE, engine(lambda m: lambda t: {"x": [1]}), "score", "estimator.engine", 2, "a list as 'x'"),
     (Kind.ENGINE, engine(lambda m: lambda t: {"x": torch.zeros(1)}), "score", "estimator.engine", 2, "fails"),
     (Kind.READER, having(samples=raising), "score", "dataset", 2, "raising"),
+    (Kind.READER, having(samples=lambda: iter(()), __len__=raising), "score", "dataset", 2, "raising fails"),
     (Kind.AUGMENTER, having(epoch=raising, state_dict=dict, load_state_dict=dict), "finetune", "finetune.augmenter", 2,
      "raising fails"),
 )  # fmt: skip

@@ -80,7 +80,7 @@ def test_a_range_that_is_none_is_named() -> None:
         with pytest.raises(UserError, match="'batch' must be"):
             Registry.discover().create(Kind.ENGINE, "compile", {"batch": batch}, "recipe section [estimator.engine]")
     with pytest.raises(UserError, match=r"section \[estimator.engine\].*'precision' must be one of"):
-        Registry.discover().check(Kind.ENGINE, "torch", {"precision": "int8"}, "recipe section [estimator.engine]")
+        Registry.discover().check(Kind.ENGINE, "torch", {"precision": "int4"}, "recipe section [estimator.engine]")
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp16", torch.float16), ("bf16", torch.bfloat16)])

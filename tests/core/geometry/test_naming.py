@@ -55,7 +55,7 @@ def test_joints_that_no_set_has_are_left_out_beside_a_whole_set(joints, random) 
     assert found.take(rows[: found.least])[:, 0].tolist() == list(range(len(joints)))
 
 
-def test_the_largest_whole_set_is_taken_where_none_has_all() -> None:
+def test_the_whole_set_that_knows_most_is_taken_where_none_has_all() -> None:
     found = naming([*COCO17.joints, "left_finger"], "coco17")
     assert found.joints is COCO17 and found.left_out == ("left_finger",) and found.least == 17
     with pytest.raises(UserError, match=r"\['antenna'\] are none of the joint set 'lsp14'"):

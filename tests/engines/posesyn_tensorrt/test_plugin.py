@@ -26,7 +26,7 @@ def test_a_recipes_options_are_understood() -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"precision": "int8"}, "precision"),
+        ({"precision": "int4"}, "precision"),
         ({"batch": [64, 1]}, r"\[smallest, largest\], not \[64, 1\]"),
         ({"batch": [0, 4]}, "'batch' must be at least 1"),
         ({"batch": [1]}, "batch"),

@@ -213,7 +213,7 @@ def test_an_estimator_without_3d_output_is_refused(tmp_path: Path, weights: Path
         ({"real": {**WORLD, "labels": "2d"}}, "none of the 16 people of 'real' has SMPL's parameters"),
         ({"poses": "none.npz"}, r"none\.npz"),
         ({"feedback": "maximize"}, "feedback"),
-        ({"batch_size": 1}, "must be at least 2, not 1"),
+        ({"batch_size": 1}, "must be at least 2 and at most 1,000,000, not 1"),
     ],
 )
 def test_what_is_lacking_is_said(tmp_path: Path, weights: Path, options: dict[str, Any], complaint: str) -> None:

@@ -156,8 +156,8 @@ def test_still_feet(request_: MotionRequest) -> None:
     [
         ({"weights": "elsewhere"}, "no weights at 'elsewhere'"),
         ({"precision": "half"}, "neither 'float32'"),
-        ({"temperature": -1.0}, "'temperature' must be at least 0, not -1"),
-        ({"temperature": float("inf")}, "'temperature' must be at least 0, not inf"),
+        ({"temperature": -1.0}, "'temperature' must be at least 0 and at most 100, not -1"),
+        ({"temperature": float("inf")}, "'temperature' must be at least 0 and at most 100, not inf"),
         ({"text_encoder": "word2vec"}, "text_encoder 'word2vec'"),
         ({"heads": 7}, "heads don't divide"),
     ],
