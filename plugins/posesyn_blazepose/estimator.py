@@ -52,7 +52,7 @@ class BlazePose:
     joint_set: ClassVar[str] = BLAZEPOSE33.name
     training_defaults: ClassVar[TrainingDefaults] = TrainingDefaults(learning_rate=1e-4, batch_size=32, steps=600)
     """Steps of 1e-4 of each tensor's size: ten times as much wrecks what Google learnt."""
-    keep_fp32: ClassVar[tuple[str, ...]] = ("cropper", "aim", "told")
+    keep_fp32: ClassVar[tuple[str, ...]] = ("middle", "cropper", "aim", "told")
     """Places in the picture need more digits than half precision has."""
 
     def __init__(self, config: BlazePoseConfig) -> None:

@@ -67,6 +67,19 @@ def cut(image: Image, roi: Floats, size: int) -> Image:
     """The crop (size, size, 3) of one square (4,): bilinear, the picture's border repeated outside it."""
     import cv2
 
-    return cv2.warpAffine(
-        image, crop_matrix(roi, size), (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    low, part = _about(image, roi)
+    matrix = crop_matrix(roi - [*low, 0, 0], size)
+    # OpenCV turns four channels in two thirds of the time of three
+    four = cv2.cvtColor(part, cv2.COLOR_RGB2RGBA)
+    crop = cv2.warpAffine(four, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.cvtColor(crop, cv2.COLOR_RGBA2RGB)
+
+
+def _about(image: Image, roi: Floats) -> tuple[NDArray[np.int64], Image]:
+    """The part of a picture that a square (4,) may show, and its first pixel (2,), x and y; an edge where it shows
+    none."""
+    reach = np.abs(turns(roi)).sum(-1) * roi[2] / 2
+    last = np.array(image.shape[1::-1]) - 1
+    low = np.clip(np.floor(roi[:2] - reach) - 1, 0, last).astype(np.int64)
+    high = np.clip(np.ceil(roi[:2] + reach) + 1, low, last).astype(np.int64)
+    return low, image[low[1] : high[1] + 1, low[0] : high[0] + 1]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from posesyn_blazepose.looks import POSE, Cropper, first_square, guarded, refuse_coarse, to_wide, turns
+from posesyn_blazepose.looks import POSE, Cropper, Middle, first_square, guarded, refuse_coarse, to_wide, turns
 from posesyn_blazepose.network import SIZE, SIZES, LandmarkNetwork, refined
 from posesyn_blazepose.pull import PARENTS, STEPS, Pull
 from posesyn_blazepose.views import BODY_MARGIN, HIPS, LEAST_TORSO, SHOULDERS
@@ -220,7 +220,7 @@ class StarterNetwork(nn.Module):
         self.eyes = LandmarkNetwork(SIZES["full"])
         self.tail = Tail()
         self.head = Head(Skeleton(body))
-        self.cropper, self.aim = Cropper(), AimUpright()
+        self.middle, self.cropper, self.aim = Middle(), Cropper(), AimUpright()
 
     def see(self, images: Tensor) -> dict[str, Tensor]:
         """What is never trained: ``features`` (B, 288, 8, 8), refined ``landmarks`` (B, 39, 5), ``world`` (B, 39,
@@ -248,7 +248,7 @@ class StarterNetwork(nn.Module):
         """
         refuse_coarse(self.eyes.heatmaps.weight)
         first = first_square(images)
-        square = self.aim(self.look(self.cropper(images, first))["points"], first)
+        square = self.aim(self.look(self.middle(images))["points"], first)
         answer = self.look(self.cropper(images, square))
         return {**{name: answer[name] for name in ("rotmat", "betas", "transl")}, "square": square}
 

@@ -357,8 +357,16 @@ class Pixels(NDArrayOperatorsMixin):
         return getattr(ufunc, method)(*plain, **options)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        picture = np.stack([level.take(self.pixels[..., at]) for at, level in enumerate(self.levels)])
+        picture = np.empty(self.shape, self.dtype)
+        self.fill(picture)
         return picture if dtype is None else picture.astype(dtype, copy=False)
+
+    def fill(self, picture: NDArray[np.float32]) -> None:
+        """Write the array into ``picture`` (C, H, W): a batch's, whose memory then needs no copy."""
+        import cv2
+
+        for channel, levels, place in zip(cv2.split(self.pixels), self.levels, picture, strict=True):
+            cv2.LUT(channel, levels, dst=place)
 
     def __getitem__(self, place: Any) -> NDArray[Any]:
         part: NDArray[Any] = np.asarray(self)[place]

@@ -1,5 +1,6 @@
 """Squares and crops: the maps are inverse to each other, and numpy and torch say the same."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -39,6 +40,33 @@ def test_squares_that_jump_in_size_are_not_followed() -> None:
     np.testing.assert_array_equal(rois.guarded(before, after)[:, 2], [100, 31, 299, 100])
     ours = looks.guarded(torch.from_numpy(before), torch.from_numpy(after))
     np.testing.assert_array_equal(ours.numpy(), rois.guarded(before, after))
+
+
+@given(PLACES, st.integers(1, 300), st.integers(1, 300))
+def test_only_what_the_square_shows_of_a_picture_is_looked_at(
+    place: tuple[float, ...], height: int, width: int
+) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    whole = cv2.warpAffine(
+        picture, rois.crop_matrix(np.array(place), 64), (64, 64), flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
+    apart = np.abs(rois.cut(picture, np.array(place), 64).astype(int) - whole)
+    assert apart.max() <= 1 and apart.mean() < 0.01  # the last bit of a place may round otherwise
+
+
+def test_the_first_looks_crop_is_cut_at_its_square() -> None:
+    images = torch.rand(2, 3, looks.WIDE, looks.WIDE)
+    theirs = looks.Cropper()(images, looks.first_square(images))
+    torch.testing.assert_close(looks.Middle()(images), theirs, rtol=0, atol=1e-4)
+
+
+def test_the_border_is_repeated_outside_the_picture() -> None:
+    images = torch.rand(1, 3, 32, 32)
+    crop = looks.Cropper()(images, torch.tensor([[0.0, 0.0, 256.0, 0.0]]))[0]  # a pixel of each for one of the other
+    assert torch.allclose(crop[:, :128, :128], images[0, :, :1, :1].expand(3, 128, 128), atol=1e-4)
+    assert torch.allclose(crop[:, 128:160, 128:160], images[0], atol=1e-4)
+    assert torch.allclose(crop[:, 160:, 160:], images[0, :, -1:, -1:].expand(3, 96, 96), atol=1e-4)
 
 
 def test_torch_cuts_as_opencv_does() -> None:
