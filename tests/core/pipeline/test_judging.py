@@ -366,5 +366,5 @@ def test_frames_are_judged_on_the_chosen_engine_in_batches(
     accelerated = evolve(accelerated, recipe=evolve(accelerated.recipe, animator=run.recipe.animator))
     figures = run_stage(accelerated, "animate")
     frames = figures["frames"]
-    assert set(sizes) == {CPU_PASS} and frames <= sum(sizes) <= frames + 4 * CPU_PASS  # a few to try the engine
+    assert set(sizes) == {CPU_PASS} and frames <= sum(sizes) <= frames + 32  # a few to try the engine
     assert files(run) == files(thrifty) and rows_of(run) == rows_of(thrifty)
