@@ -13,8 +13,11 @@ synthesised data joins the original pre-training data), (c) fine-tuned for as ma
 data. Every seed draws new people, places, cameras, motions and batches. Prints all figures, mean and spread.
 
     python bench/closed_loop.py [--motions train.npz] [--test-motions val.npz] [--seeds 0 1 2] [--keep FOLDER]
+        [--oracle]
 
-``--shipped`` measures the estimator as shipped alone, on the same people, within a minute or two a seed.
+``--shipped`` measures the estimator as shipped alone, on the same people, within a minute or two a seed. ``--oracle``
+adds a fourth, the ceiling of what synthesised frames can teach: (d) fine-tuned for as many steps on the real data and
+the mined people themselves, with their true 3D labels.
 """
 
 import argparse
@@ -25,18 +28,26 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
+
 from posesyn_core.cli.figures import VARIANT_TITLES
 from posesyn_core.components import Kind
-from posesyn_core.pipeline.run import create_run
-from posesyn_core.recipe import parse_recipe
+from posesyn_core.geometry.joints import labelled_frame
+from posesyn_core.pipeline.finetune import schedule_of, trainable, training_defaults
+from posesyn_core.pipeline.real_data import real_data
+from posesyn_core.pipeline.run import HARD, Run, create_run
+from posesyn_core.recipe import Choice, Recipe, parse_recipe
 from posesyn_core.registry import Registry
 from posesyn_core.runs.stages import run_all
 from posesyn_core.training.evaluate import evaluate
+from posesyn_core.training.finetune import finetune
 from posesyn_core.values import Sample
 from posesyn_starter.splits import mining_clips
 
 SHARED = Path(os.environ.get("POSESYN_SHARED", Path(__file__).parents[2] / "shared"))
 RECIPE = Path(__file__).with_name("closed_loop.toml")
+ORACLE = "oracle"
+TITLES = {**VARIANT_TITLES, ORACLE: "(d) the mined people's true labels"}
 
 
 def run_seed(seed: int, options: argparse.Namespace, folder: Path, registry: Registry) -> dict[str, Any]:
@@ -45,17 +56,44 @@ def run_seed(seed: int, options: argparse.Namespace, folder: Path, registry: Reg
     run = create_run(folder / f"seed-{seed}", parse_recipe(text, options.set), registry)
     run_all(run, lambda stage, figures: print(f"  seed {seed}: {stage:<10} {json.dumps(figures)}", flush=True))
     evaluated, filtered = run.require("evaluate")["variants"], run.require("filter")
+    if options.oracle:
+        evaluated = {**evaluated, ORACLE: run_oracle(run, folder / f"oracle-{seed}")}
     return {**evaluated, "kept": filtered["kept"], "frames": filtered["frames"]}
 
 
-def run_shipped(seed: int, options: argparse.Namespace, folder: Path, registry: Registry) -> dict[str, float]:
-    """The errors in mm of the estimator as shipped on a seed's test people."""
-    recipe = parse_recipe(recipe_text(seed, options, folder), options.set)
+def run_oracle(run: Run, folder: Path) -> dict[str, float]:
+    """The errors in mm after a training like the run's own, but on the mined people's true labels."""
+    mined = {selected.scored.sample.id for selected in run.stream_of_role(HARD)}
+    dataset = run.recipe.dataset
+    people = people_of(evolve(dataset, options={**dataset.options, "labels": "3d"}), run.registry)
+    true = [labelled_frame(sample) for sample in people if sample.id in mined]
+    estimator, options = trainable(run), run.recipe.finetune
+    real = real_data(run, estimator)
+    trained = finetune(
+        estimator,
+        real,
+        true,
+        folder,
+        ratio=options.ratio,
+        seed=run.recipe.seed,
+        workers=run.recipe.machine.workers,
+        label="finetune oracle",
+        **schedule_of(options, training_defaults(estimator), len(real) + len(true)),
+    )
+    return errors(run.recipe, run.registry, weights=str(trained.weights))
+
+
+def errors(recipe: Recipe, registry: Registry, **options: str) -> dict[str, float]:
+    """Those in mm of the recipe's estimator, or of that with other ``options``, on the people it is tested on."""
     (test,) = recipe.test
-    people = registry.create(Kind.READER, test.name, test.options, "test").samples()
-    estimator = registry.create(Kind.ESTIMATOR, recipe.estimator.name, recipe.estimator.options, "estimator")
-    samples = [sample for sample in people if isinstance(sample, Sample)]
-    return evaluate(estimator, samples, batch_size=16, workers=1).summary()
+    chosen = {**recipe.estimator.options, **options}
+    estimator = registry.create(Kind.ESTIMATOR, recipe.estimator.name, chosen, "estimator")
+    return evaluate(estimator, people_of(test, registry), batch_size=16, workers=1).summary()
+
+
+def people_of(choice: Choice, registry: Registry) -> list[Sample]:
+    people = registry.create(Kind.READER, choice.name, choice.options, "people").samples()
+    return [sample for sample in people if isinstance(sample, Sample)]
 
 
 def recipe_text(seed: int, options: argparse.Namespace, folder: Path) -> str:
@@ -67,15 +105,16 @@ def recipe_text(seed: int, options: argparse.Namespace, folder: Path) -> str:
 def print_table(results: dict[int, dict[str, Any]]) -> None:
     for metric in ("mpjpe", "pa_mpjpe"):
         columns = [*(f"seed {seed}" for seed in results), "mean", "spread"]
-        print(f"\n{metric.upper().replace('_', '-') + ' in mm, test clips':<36}" + "".join(f"{c:>10}" for c in columns))
-        for variant, title in VARIANT_TITLES.items():
+        print(f"\n{metric.upper().replace('_', '-') + ' in mm, test clips':<41}" + "".join(f"{c:>10}" for c in columns))
+        known = {name: title for name, title in TITLES.items() if name in next(iter(results.values()))}
+        for variant, title in known.items():
             values = [result[variant][metric] for result in results.values()]
             spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            print(f"{title:<36}" + "".join(f"{v:10.1f}" for v in [*values, statistics.mean(values), spread]))
-        for baseline in ("shipped", "real_only"):
+            print(f"{title:<41}" + "".join(f"{v:10.1f}" for v in [*values, statistics.mean(values), spread]))
+        for baseline in (name for name in known if name != "posesyn"):
             ratios = [r["posesyn"][metric] / r[baseline][metric] for r in results.values()]
             ratios.append(statistics.mean(ratios))
-            print(f"(c) / {VARIANT_TITLES[baseline]:<30}" + "".join(f"{ratio:10.3f}" for ratio in ratios))
+            print(f"(c) / {known[baseline]:<35}" + "".join(f"{ratio:10.3f}" for ratio in ratios))
 
 
 def main() -> None:
@@ -86,6 +125,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="keep the runs (and resume them) in this folder")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="set a recipe key")
     parser.add_argument("--shipped", action="store_true", help="measure the estimator as shipped, and no more")
+    parser.add_argument("--oracle", action="store_true", help="train on the mined people's true labels, too")
     options = parser.parse_args()
     registry = Registry.discover()
     with tempfile.TemporaryDirectory() as temporary:
@@ -93,7 +133,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if options.shipped:
             for seed in options.seeds:
-                figures = run_shipped(seed, options, folder, registry)
+                figures = errors(parse_recipe(recipe_text(seed, options, folder), options.set), registry)
                 print(
                     f"seed {seed}: MPJPE {figures['mpjpe']:.1f} mm, PA-MPJPE {figures['pa_mpjpe']:.1f} mm", flush=True
                 )
