@@ -5,11 +5,16 @@ times faster than the official description implemented straightforwardly where t
 (4D-Humans blurs the whole image, SPIN pastes and stretches in float64), with the same pixels to 1/255. HybrIK and
 3DCrowdNet sample the image as it is: there is little to save.
 
-Random weights, but for blazepose and starter: speed does not depend on them. Engines and implementations are timed in
-turns in one process.
+Random weights, but for blazepose and starter: speed does not depend on them. How far half precision is off does. Deep
+networks at random magnify whatever is off, in chaos (Yang et al., "A Mean Field Theory of Batch Normalization", ICLR
+2019); trained ones can't. So batch norms get the statistics of rendered people, residual branches the weight --branch
+(training usually begins at 0: Goyal et al., "Accurate, Large Minibatch SGD", 2017; 1 leaves networks chaotic), and
+SPIN's regressor moves rotations as much as a trained one. For judging that, it is printed how far the joints of the
+float32 network move if every pixel is off by up to half of one of its 256 levels. Engines and implementations are timed
+in turns in one process.
 
     python bench/estimators.py networks [--estimators spin hybrik crowdnet hmr2 blazepose starter] [--batch 1 8]
-        [--engines torch onnx openvino openvino:bf16] [--cpu-time]
+        [--engines torch onnx openvino openvino:bf16] [--cpu-time] [--branch 0.2]
     python bench/estimators.py crops
 """
 
@@ -22,15 +27,20 @@ from collections.abc import Callable, Mapping, Sequence
 import cv2
 import numpy as np
 import PIL.Image
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
+from torch import nn
 
-from posesyn_core.components import Kind
-from posesyn_core.contracts.engines import Engine
+from posesyn_core.components import Kind, SplitEstimator
+from posesyn_core.contracts.engines import Engine, EngineConfig, ExportableModule
+from posesyn_core.engines.batches import LoadedNetwork
+from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.errors import UserError
 from posesyn_core.geometry.crops import crop_matrix, square
 from posesyn_core.inference.predict import exportable
-from posesyn_core.inference.verification import Clock, Subject, bench, verify
+from posesyn_core.inference.resnet import BasicBlock, Bottleneck
+from posesyn_core.inference.verification import Clock, Subject, bench, verify, verify_estimator
 from posesyn_core.registry import Registry
 from posesyn_core.values import FloatArray, Image
 from posesyn_crowdnet import crops as crowdnet
@@ -38,6 +48,7 @@ from posesyn_hmr2 import crops as hmr2
 from posesyn_hmr2.network import IMAGE_SIZE
 from posesyn_hybrik import inputs as hybrik
 from posesyn_spin import inputs as spin
+from posesyn_spin.network import SpinNetwork
 
 ESTIMATORS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     **{name: (name, {"weights": "random-full"}) for name in ("spin", "hybrik", "crowdnet", "hmr2")},
@@ -45,6 +56,10 @@ ESTIMATORS: Mapping[str, tuple[str, Mapping[str, str]]] = {
 }
 """Name in this benchmark -> component and options."""
 ROUNDS = 15
+INCREMENT = 0.1
+"""Root mean square of what each of SPIN's three iterations adds to the numbers of a pose."""
+LEVEL = {"crowdnet": 1 / 255}
+"""One of a pixel's 256 levels in a network's input; of all others 1 / 255 by ImageNet's deviation."""
 
 Cut = Callable[[], FloatArray]
 
@@ -62,14 +77,21 @@ def engines_of(registry: Registry, names: Sequence[str]) -> tuple[dict[str, Engi
     return made, refused
 
 
-def networks(names: Sequence[str], engines: Sequence[str], sizes: Sequence[int], seconds: float, clock: Clock) -> None:
+def networks(
+    names: Sequence[str], engines: Sequence[str], sizes: Sequence[int], seconds: float, clock: Clock, branch: float
+) -> None:
     """Images per second of each estimator at its published size, one in memory at a time."""
     registry = Registry.discover()
     for name in names:
         component, options = ESTIMATORS[name]
+        torch.manual_seed(0)
         estimator = registry.create(Kind.ESTIMATOR, component, options, "bench")
         made, refused = engines_of(registry, engines)
         checked = Subject(Kind.ESTIMATOR, name, estimator, (exportable(name, estimator),))
+        if options:
+            settle(checked.networks[0], branch)
+            moved = half_a_level(estimator, LEVEL.get(name, 1 / 255 / 0.225))
+            print(f"{name:<10} half a level of the pixels moves joints by {moved:.2f} mm on average", flush=True)
         timings, unable = bench(checked.networks[0], made, sizes, seconds, clock)
         refused |= unable
         for timing in timings:
@@ -84,6 +106,42 @@ def networks(names: Sequence[str], engines: Sequence[str], sizes: Sequence[int],
             print(f"{name:<10} {engine:<13} {verify(checked, made[engine]).text}", flush=True)
         del estimator, made
         gc.collect()
+
+
+def settle(module: ExportableModule, branch: float) -> None:
+    """Make random weights as insensitive as trained ones: see above."""
+    assert module.calibration is not None
+    people = list(module.calibration())
+    batch = {name: torch.cat([person[name] for person in people]) for name in people[0]}
+    norms = [part for part in module.module.modules() if isinstance(part, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.train().momentum = 1.0
+    blocks = [part for part in module.module.modules() if isinstance(part, BasicBlock | Bottleneck)]
+    with torch.no_grad():
+        for block in blocks:
+            nn.init.constant_((block.bn2 if isinstance(block, BasicBlock) else block.bn3).weight, branch)
+        if norms:
+            module.module(**batch)
+        for norm in norms:
+            norm.eval().momentum = 0.1
+        if isinstance(module.module, SpinNetwork):
+            added: list[torch.Tensor] = []
+            hook = module.module.decpose.register_forward_hook(lambda *call: added.append(call[2]))
+            module.module(**batch)
+            hook.remove()
+            module.module.decpose.weight *= INCREMENT / torch.cat(added).square().mean().sqrt()
+
+
+def half_a_level(estimator: SplitEstimator, level: float) -> float:
+    """How far the joints on rendered people move, mm in the mean, if the pixels are off by up to half a ``level``."""
+    eager = TorchEngine(EngineConfig()).load(exportable("eager", estimator))
+    chance = torch.Generator().manual_seed(0)
+
+    def call(tensors: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        off = (torch.rand(tensors["images"].shape, generator=chance) - 0.5) * level
+        return eager({**tensors, "images": tensors["images"] + off})
+
+    return verify_estimator(estimator, LoadedNetwork(call, (8, 8)), "bf16").error
 
 
 def blurred_whole(image: Image, box: FloatArray) -> FloatArray:
@@ -189,12 +247,13 @@ def main() -> None:
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 8])
     parser.add_argument("--seconds", type=float, default=1.0, help="how long each engine and batch size is timed")
     parser.add_argument("--cpu-time", action="store_true", help="seconds of this process, for a busy machine, 1 thread")
+    parser.add_argument("--branch", type=float, default=0.2, help="weight of the residual branches")
     options = parser.parse_args()
     clock = time.process_time if options.cpu_time else time.perf_counter
     if options.what == "crops":
         crops()
     else:
-        networks(options.estimators, options.engines, options.batch, options.seconds, clock)
+        networks(options.estimators, options.engines, options.batch, options.seconds, clock, options.branch)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """What sharing a run costs: beside its work, with the number of parts, of samples and of actors.
 
 Claims: the driver of a Ray run spends less than 20 ms on a part; its scheduling is flat over 10^6 parts, its memory
-bounded; a sample that is scored, expanded into a motion or drawn costs the same at 10^3, 10^4 and 10^5 (within 10 %),
-in flat memory; two one-core actors score and animate at least 1.7 times as fast as one (on two idle cores).
+bounded; a sample that is scored, expanded into a motion or drawn costs the same at 10^3, 10^4 and 10^5 (within 10 %,
+beside the setting up of a stage, which is what a run of 256 samples takes), in flat memory; two one-core actors score
+and animate at least 1.7 times as fast as one (on two idle cores).
 
     python bench/scaling.py --parts 200 2000              # real parts without work: local, shard, Ray's driver
     python bench/scaling.py --simulated 10000 1000000     # scheduling alone: the cluster answers at once
@@ -22,6 +23,7 @@ import json
 import os
 import resource
 import shutil
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -138,7 +140,11 @@ class Cheap:
 
 
 class CheapScores(Scores):
-    """The stage with that estimator."""
+    """The stage with that estimator and a data set that holds nothing in memory: as many people as were captioned."""
+
+    def units(self) -> Iterator[Unit[Any]]:
+        person = evolve(probe_samples(2)[0], image=self.run.folder.parent / "a.jpg")
+        return ((name, evolve(person, id=name)) for name, _ in self.run.captions.column("caption"))
 
     @cached_property
     def estimator(self) -> tuple[Any, None]:
@@ -193,7 +199,7 @@ def begun(folder: Path, samples: int) -> Run:
     """A run of so many entries of a data set, as many hard samples with captions, and a few reference people."""
     (folder / "a.jpg").write_bytes(encode_jpeg(np.zeros((64, 64, 3), np.uint8)))
     entry = {"image": "a.jpg", "keypoints": [[10 + at, 20 + 2 * at, 1] for at in range(24)], "box": [4, 4, 60, 60]}
-    (folder / "keypoints.json").write_text(json.dumps({"joint_set": "smpl24", "people": [entry] * samples}))
+    (folder / "keypoints.json").write_text(json.dumps({"joint_set": "smpl24", "people": [entry]}))
     recipe = parse_recipe(f'dataset = {{ name = "folder", root = "{folder}" }}\nestimator = "starter"\n')
     run = create_run(folder / "run", recipe, Registry.discover())
     person = evolve(probe_samples(2)[0], image=folder / "a.jpg")
@@ -211,18 +217,43 @@ def begun(folder: Path, samples: int) -> Run:
     return run
 
 
-def per_sample(samples: int) -> Iterator[tuple[str, float]]:
-    """Milliseconds of this process for a sample of each stage; components are there before."""
+def seconds(samples: int) -> dict[str, float]:
+    """Of this process for each stage of a run of so many samples."""
     with tempfile.TemporaryDirectory() as folder:
         run = begun(Path(folder), samples)
         clips = CheapClips(run)
         assert clips.body is not None
         works: list[Work[Any, Any]] = [CheapScores(run), CheapMotions(run), clips]
-        for work in works:
-            started = time.process_time()
-            filled = LOCAL.fill(work)
-            assert (filled.units, filled.rejected) == (samples, 0), filled
-            yield work.stage, 1000 * (time.process_time() - started) / samples
+        return {work.stage: _seconds(work, samples) for work in works}
+
+
+def _seconds(work: Work[Any, Any], samples: int) -> float:
+    started = time.process_time()
+    filled = LOCAL.fill(work)
+    assert (filled.units, filled.rejected) == (samples, 0), filled
+    return time.process_time() - started
+
+
+FEW, ENOUGH = 256, 10_000
+
+
+def typical(samples: int) -> dict[str, float]:
+    """As :func:`seconds`, the median of as many runs as have :data:`ENOUGH` samples together, five at most."""
+    runs = [seconds(samples) for _ in range(min(5, max(1, ENOUGH // samples)))]
+    return {stage: statistics.median(run[stage] for run in runs) for stage in runs[0]}
+
+
+def per_sample(sizes: Sequence[int]) -> None:
+    """Tell what each sample beyond the first :data:`FEW` costs in every stage."""
+    seconds(FEW)  # imports and opens what every other run finds there
+    few = typical(FEW)
+    first: dict[str, float] = {}
+    for samples in sizes:
+        for stage, spent in typical(samples).items():
+            cost = 1000 * (spent - few[stage]) / (samples - FEW)
+            ratio = cost / first.setdefault(stage, cost)
+            line = f"{cost:6.3f} ms each, x{ratio:.3f}, peak {peak()} MiB"
+            print(f"{stage:<10} {samples:>8} samples: {line}", flush=True)
 
 
 class Traced(Work[Any, Any]):
@@ -315,14 +346,8 @@ def main() -> None:
     options = parser.parse_args()
     for parts in options.simulated:
         print(f"scheduling {parts:>9} parts: {simulated(parts, 64):6.1f} us a part, peak {peak()} MiB", flush=True)
-    first: dict[str, float] = {}
-    for samples in [16, *options.samples] if options.samples else ():  # the first few warm up
-        for stage, cost in per_sample(samples):
-            if samples != options.samples[0] and stage not in first:
-                continue
-            ratio = cost / first.setdefault(stage, cost)
-            line = f"{cost:6.3f} ms each, x{ratio:.3f}, peak {peak()} MiB"
-            print(f"{stage:<10} {samples:>8} samples: {line}", flush=True)
+    if options.samples:
+        per_sample(options.samples)
     if options.parts or options.actors:
         on_a_cluster(options.parts, options.actors, options.pictures)
 

@@ -135,7 +135,7 @@ class EstimatorAbilities(Posing, Protocol):
     """Optional abilities of an estimator, each independent of the others."""
 
     keep_fp32: tuple[str, ...]
-    """Names of submodules of ``network`` that engines always compute in float32."""
+    """Names of submodules, parameters, buffers and inputs of ``network`` that engines always keep in float32."""
 
     joint_set: str
     """The joint set that its estimates name, if that is not "smpl24": its training frames come in it too."""

@@ -51,7 +51,7 @@ class CrowdNet:
     scratch_defaults: ClassVar[TrainingDefaults] = evolve(training_defaults, learning_rate=1e-4)
     """The paper's words on the published checkpoint (supplement A); the official file for 3DPW has 1e-3."""
     keep_fp32: ClassVar[tuple[str, ...]] = (
-        *("heatmaps", "position_net.soft_argmax", "rotation_net", "root_rotation", "vposer"),
+        *("joints", "heatmaps", "position_net.soft_argmax", "rotation_net", "root_rotation", "vposer"),
     )
     """Submodules of the network for which half precision is too coarse; together 6 % of its work."""
 

@@ -50,9 +50,6 @@ NAMES: Mapping[str, str] = {
 class Hybrik:
     """A TrainableEstimator. The network maps ``images`` (B, 3, S, S) and ``offset`` (B, 2) to a posed SMPL body."""
 
-    keep_fp32: ClassVar[tuple[str, ...]] = ("soft_argmax", "smpl", "solver")
-    """Parts of the network that half precision would spoil."""
-
     training_kind: ClassVar[type] = Person
     training_defaults: ClassVar[TrainingDefaults] = TrainingDefaults(
         learning_rate=1e-4,
@@ -87,6 +84,9 @@ class Hybrik:
         self.body = body_of_smpl(self.network.smpl, self.loaded.shape_space).to(config.device)
         self._label_smpl = copy.deepcopy(self.network.smpl).cpu()  # labels are made there
         self.image_size = self.loaded.image_size
+        geometry = ("soft_argmax", "smpl", "solver", "offset", "init_shape", "init_cam")
+        self.keep_fp32 = (*self.network.regressor, *geometry)
+        """What half precision would spoil: all that comes after the heatmaps and the pooled features."""
 
     def preprocess(self, sample: Sample) -> Prepared:
         """Cut out the person: a square of 1.25 times the box. SampleError for a bad image or box."""

@@ -8,7 +8,7 @@ uncertainties. Parameter names are the official ones.
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from attrs import frozen
@@ -153,6 +153,8 @@ class HybrikHRNet(nn.Module):
     camera at inference (``Solver.refined``), as the official code has done since May 2023.
     """
 
+    regressor: ClassVar[tuple[str, ...]] = ("decshape", "decphi", "deccam")
+    """The parts that read the pooled features."""
     init_shape: Tensor
     init_cam: Tensor
 

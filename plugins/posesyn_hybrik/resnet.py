@@ -6,6 +6,7 @@ official ones. Heads stay linear down to the last: there is no activation betwee
 """
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from attrs import frozen
@@ -54,6 +55,8 @@ class HybrikResNet(nn.Module):
     ``flip_test`` averages with what the mirrored crops give, as the official numbers do.
     """
 
+    regressor: ClassVar[tuple[str, ...]] = ("fc1", "fc2", "decshape", "decphi", "deccam")
+    """The parts that read the pooled features."""
     init_shape: Tensor
     init_cam: Tensor
 

@@ -24,9 +24,11 @@ class ExportableModule:
     """A torch module with all that an engine has to know to take it over.
 
     ``example`` holds one example input per name; axis 0 of every tensor is the batch, all other axes have the
-    example's size. ``keep_fp32`` names the submodules (dotted, as in ``named_modules``) that are computed in float32
-    even in half precision, because accuracy needs it there: soft-argmax, rotation orthogonalisation, norms.
-    ``calibration`` gives typical inputs, by which :mod:`posesyn_core.engines.quantisation` chooses its levels.
+    example's size. ``keep_fp32`` names what is in float32 even in half precision, because accuracy needs it there:
+    submodules (dotted, as in ``named_modules``: regressors, soft-argmax, rotation orthogonalisation, norms), parameters
+    and buffers, and inputs. What leaves such a part stays in float32 until a halved part takes it.
+    ``calibration`` gives typical inputs, by which :mod:`posesyn_core.engines.quantisation` chooses its levels and
+    :mod:`posesyn_core.engines.rounding` how weights are rounded.
     """
 
     name: str

@@ -19,8 +19,9 @@ from attrs import frozen
 from torch import nn
 
 from posesyn_core.contracts.engines import ExportableModule
+from posesyn_core.engines import folding, rounding
+from posesyn_core.engines import precision as precisions
 from posesyn_core.engines.cache import EngineCache, EngineKey
-from posesyn_core.engines.precision import in_precision
 from posesyn_core.errors import UserError
 
 EXTERNAL_DATA_BYTES = 1_500_000_000
@@ -48,7 +49,8 @@ def export_onnx(
     """Write ``module`` as an ONNX graph in "fp32", "fp16" or "bf16"; return ``path``.
 
     The graph takes and returns the module's names in float32 (and integers), with a free first axis called "batch".
-    In half precision it is strongly typed: casts at its inputs and outputs and around the parts in ``keep_fp32``.
+    In half precision it is strongly typed: casts at its inputs and outputs and where the parts in ``keep_fp32`` begin
+    and end.
     Weights past 1.5 GB lie beside it in ``<path's name>.data``, which must stay there. The file has passed the ONNX
     checker and shape inference, and its metadata name model, precision, inputs and PoseSyn's version. UserError if
     the package onnx is missing, if the network has an operator or a control flow that ONNX can't express, or if it
@@ -56,7 +58,7 @@ def export_onnx(
     """
     _require_onnx()
     wanted = tuple(tensor.cpu() for tensor in module.example.values())
-    network = in_precision(module, precision)
+    network = precisions.in_precision(module, precision)
     with _on_cpu(network), torch.no_grad():
         program = _program(module, network, wanted, precision, onnx.opset)
     _set_versions(program.model, module.name, onnx)
@@ -194,13 +196,14 @@ def fingerprint(module: ExportableModule) -> str:
 
     It covers the weights and buffers, the structure as printed, the plain attributes of all modules (numbers of heads
     and the like), the source files of their classes outside torch, the example's names, dtypes and sizes, the parts
-    kept in float32, and torch's version.
+    kept in float32 and the source of how they are, and torch's version.
     """
     digest = hashlib.sha256(f"{torch.__version__}\n{module.module!r}\n{sorted(module.keep_fp32)}\n".encode())
     for name, tensor in module.example.items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape[1:])}\n".encode())
     digest.update(repr(_plain_attributes(module.module)).encode())
-    for source in sorted(_sources(module.module)):
+    how = {Path(str(code.__file__)) for code in (precisions, folding, rounding)}
+    for source in sorted(_sources(module.module) | how):
         digest.update(source.read_bytes())
     for name, tensor in (*module.module.named_parameters(), *module.module.named_buffers()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

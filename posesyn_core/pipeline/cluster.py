@@ -23,6 +23,7 @@ from attrs import define, field
 from posesyn_core.contracts.needs import Resources
 from posesyn_core.contracts.sections import ExecutorChoice
 from posesyn_core.errors import PoseSynError, UserError
+from posesyn_core.files.paths import remove_partials
 from posesyn_core.pipeline.executor import Filled, Present, do_parts, filled
 from posesyn_core.pipeline.resources import resources
 from posesyn_core.pipeline.run import open_run
@@ -105,6 +106,8 @@ class RayExecutor:
                 pool.do(self._missing(work, shown))
             finally:
                 pool.close()
+        if pool.losses:
+            remove_partials(work.table.folder)  # no actor is at work any more
         return filled(work.table)
 
     def _missing(self, work: Work[Any, Any], shown: Progress) -> Iterator[PartNumber]:
@@ -135,6 +138,8 @@ class _Pool:
     """Actors that have been asked for and are not there yet; more than one is never asked for at a time."""
     again: deque[PartNumber] = field(factory=deque)
     attempts: Counter[int] = field(factory=Counter)
+    losses: int = 0
+    """Actors that are gone: what they were writing may lie about."""
 
     def do(self, missing: Iterator[PartNumber]) -> None:
         """Have all ``missing`` parts written. UserError as the module says."""
@@ -227,6 +232,7 @@ class _Pool:
             return
         tell(f"{self.work.label}: an actor is lost ({fault.strip().splitlines()[0]}); its parts are done again")
         self.members.remove(member)
+        self.losses += 1
         for reference in [reference for reference, (of, _) in self.running.items() if of is member]:
             self.again.append(self.running.pop(reference)[1])
         self.again = deque(sorted(self.again))

@@ -11,9 +11,11 @@ import pytest
 import torch
 from attrs import evolve
 
+from posesyn_core.engines.precision import in_precision
 from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import encode_png
 from posesyn_core.geometry.crops import apply_affine, invert_affine
+from posesyn_core.inference.predict import exportable
 from posesyn_core.values import Detected, Keypoints, LabelledFrame, Sample
 from posesyn_crowdnet.config import CrowdNetConfig
 from posesyn_crowdnet.crops import View, crop_matrix
@@ -187,7 +189,7 @@ def test_joints_that_the_body_lacks_are_not_trained_on(estimator: CrowdNet) -> N
 
 
 def test_parts_that_need_float32_exist(estimator: CrowdNet) -> None:
-    assert set(estimator.keep_fp32) <= dict(estimator.network.named_modules()).keys()
+    in_precision(exportable("crowdnet", estimator), "bf16")
 
 
 def test_both_ways_through_a_graph_block_agree(estimator: CrowdNet) -> None:
