@@ -9,7 +9,7 @@ Random weights, but for blazepose and starter: speed does not depend on them. Ho
 networks at random magnify whatever is off, in chaos (Yang et al., "A Mean Field Theory of Batch Normalization", ICLR
 2019); trained ones can't. So batch norms get the statistics of rendered people, residual branches the weight --branch
 (training usually begins at 0: Goyal et al., "Accurate, Large Minibatch SGD", 2017; 1 leaves networks chaotic), and
-SPIN's regressor moves rotations as much as a trained one. For judging that, it is printed how far the joints of the
+regressors turn joints as far from rest as people's are. For judging that, it is printed how far the joints of the
 float32 network move if every pixel is off by up to half of one of its 256 levels. Engines and implementations are timed
 in turns in one process.
 
@@ -48,7 +48,6 @@ from posesyn_hmr2 import crops as hmr2
 from posesyn_hmr2.network import IMAGE_SIZE
 from posesyn_hybrik import inputs as hybrik
 from posesyn_spin import inputs as spin
-from posesyn_spin.network import SpinNetwork
 
 ESTIMATORS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     **{name: (name, {"weights": "random-full"}) for name in ("spin", "hybrik", "crowdnet", "hmr2")},
@@ -56,8 +55,19 @@ ESTIMATORS: Mapping[str, tuple[str, Mapping[str, str]]] = {
 }
 """Name in this benchmark -> component and options."""
 ROUNDS = 15
-INCREMENT = 0.1
-"""Root mean square of what each of SPIN's three iterations adds to the numbers of a pose."""
+SPREADS: Mapping[str, Mapping[str, float]] = {
+    "spin": {"decpose": 0.1},
+    "crowdnet": {
+        "rotation_net.root_pose_out.0": 0.3,
+        "rotation_net.pose_out.0": 1.0,
+        "vposer.vposer.bodyprior_dec_out": 0.3,
+    },
+    "hmr2": {"smpl_head.decpose": 0.3},
+}
+"""Root mean square of what layers add to rotations in the 6D form at rest (SPIN in each of three iterations), and of
+VPoser's code, which is normal."""
+AT_REST = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
+"""A rotation in that form; 3DCrowdNet's layers have it in their bias, the others begin with it."""
 LEVEL = {"crowdnet": 1 / 255}
 """One of a pixel's 256 levels in a network's input; of all others 1 / 255 by ImageNet's deviation."""
 
@@ -124,12 +134,21 @@ def settle(module: ExportableModule, branch: float) -> None:
             module.module(**batch)
         for norm in norms:
             norm.eval().momentum = 0.1
-        if isinstance(module.module, SpinNetwork):
-            added: list[torch.Tensor] = []
-            hook = module.module.decpose.register_forward_hook(lambda *call: added.append(call[2]))
-            module.module(**batch)
-            hook.remove()
-            module.module.decpose.weight *= INCREMENT / torch.cat(added).square().mean().sqrt()
+        for name, size in SPREADS.get(module.name, {}).items():
+            layer = module.module.get_submodule(name)
+            assert isinstance(layer, nn.Linear)
+            if module.name == "crowdnet" and len(layer.bias) % len(AT_REST) == 0:
+                layer.bias.copy_(torch.tensor(AT_REST).repeat(len(layer.bias) // len(AT_REST)))
+            layer.weight *= size / _root_mean_square(layer, module.module, batch)
+
+
+def _root_mean_square(layer: nn.Linear, network: nn.Module, batch: Mapping[str, torch.Tensor]) -> float:
+    """Of what the layer adds to its bias."""
+    added: list[torch.Tensor] = []
+    hook = layer.register_forward_hook(lambda *call: added.append(call[2] - layer.bias))
+    network(**batch)
+    hook.remove()
+    return float(torch.cat(added).square().mean().sqrt())
 
 
 def half_a_level(estimator: SplitEstimator, level: float) -> float:
