@@ -67,15 +67,21 @@ def cut(image: Image, roi: Floats, size: int) -> Image:
     """The crop (size, size, 3) of one square (4,): bilinear, the picture's border repeated outside it."""
     import cv2
 
-    low, part = _about(image, roi)
-    matrix = crop_matrix(roi - [*low, 0, 0], size)
-    # OpenCV turns four channels in two thirds of the time of three
+    (left, top), part = _shown(image, roi)
+    low, high = _inside(image, roi, size)
+    matrix = crop_matrix(roi - [left, top, 0, 0], size) - [[0, 0, low[0]], [0, 0, low[1]]]
+    # OpenCV warps four channels in two thirds of the time of three
     four = cv2.cvtColor(part, cv2.COLOR_RGB2RGBA)
-    crop = cv2.warpAffine(four, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return cv2.cvtColor(crop, cv2.COLOR_RGBA2RGB)
+    inner = cv2.warpAffine(
+        four, matrix, (high - low).tolist(), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )  # fmt: skip
+    (left, top), (right, bottom) = low.tolist(), (size - high).tolist()
+    return cv2.copyMakeBorder(
+        cv2.cvtColor(inner, cv2.COLOR_RGBA2RGB), top, bottom, left, right, cv2.BORDER_REPLICATE
+    )  # fmt: skip
 
 
-def _about(image: Image, roi: Floats) -> tuple[NDArray[np.int64], Image]:
+def _shown(image: Image, roi: Floats) -> tuple[NDArray[np.int64], Image]:
     """The part of a picture that a square (4,) may show, and its first pixel (2,), x and y; an edge where it shows
     none."""
     reach = np.abs(turns(roi)).sum(-1) * roi[2] / 2
@@ -83,3 +89,13 @@ def _about(image: Image, roi: Floats) -> tuple[NDArray[np.int64], Image]:
     low = np.clip(np.floor(roi[:2] - reach) - 1, 0, last).astype(np.int64)
     high = np.clip(np.ceil(roi[:2] + reach) + 1, low, last).astype(np.int64)
     return low, image[low[1] : high[1] + 1, low[0] : high[0] + 1]
+
+
+def _inside(image: Image, roi: Floats, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """From which to before which column and row a crop has more to show than its neighbours repeated: all of it if it
+    is turned, else those in the picture and one beyond."""
+    if roi[3]:
+        return np.zeros(2, np.int64), np.full(2, size)
+    step, first, last = roi[2] / size, roi[:2] - roi[2] / 2, np.array(image.shape[1::-1]) - 1
+    low = np.clip(np.ceil(-first / step) - 1, 0, size - 1).astype(np.int64)
+    return low, np.clip(np.floor((last - first) / step) + 2, low + 1, size).astype(np.int64)

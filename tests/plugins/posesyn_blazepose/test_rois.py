@@ -42,10 +42,11 @@ def test_squares_that_jump_in_size_are_not_followed() -> None:
     np.testing.assert_array_equal(ours.numpy(), rois.guarded(before, after))
 
 
-@given(PLACES, st.integers(1, 300), st.integers(1, 300))
-def test_only_what_the_square_shows_of_a_picture_is_looked_at(
-    place: tuple[float, ...], height: int, width: int
+@given(PLACES, st.booleans(), st.integers(1, 300), st.integers(1, 300))
+def test_a_crop_is_that_of_the_whole_picture_at_once(
+    place: tuple[float, ...], upright: bool, height: int, width: int
 ) -> None:
+    place = (*place[:3], 0.0 if upright else place[3])
     picture = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
     whole = cv2.warpAffine(
         picture, rois.crop_matrix(np.array(place), 64), (64, 64), flags=cv2.INTER_LINEAR,
