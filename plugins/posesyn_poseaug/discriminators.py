@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from posesyn_core.training.adversarial import SLOPE, he_normal
+from posesyn_core.training.dense import Linear, dense
 from posesyn_poseaug.skeleton import BONES, JOINTS, PARTS, bones_of, directions_of, kcs
 
 
@@ -27,10 +28,10 @@ class KcsPath(nn.Module):
 
     def __init__(self, sizes: Discriminator3dSizes) -> None:
         super().__init__()
-        self.kcs_layer_1 = nn.Linear(BONES * BONES, sizes.channels)
-        self.kcs_layer_2 = nn.Linear(sizes.channels, sizes.channels)
-        self.kcs_layer_3 = nn.Linear(sizes.channels, sizes.channels)
-        self.layer_last = nn.Linear(sizes.channels, sizes.middle)
+        self.kcs_layer_1 = Linear(BONES * BONES, sizes.channels)
+        self.kcs_layer_2 = Linear(sizes.channels, sizes.channels)
+        self.kcs_layer_3 = Linear(sizes.channels, sizes.channels)
+        self.layer_last = Linear(sizes.channels, sizes.middle)
         self.layer_pred = nn.Linear(sizes.middle, 1)
 
     def first(self, products: Tensor, places: Tensor) -> Tensor:
@@ -38,7 +39,7 @@ class KcsPath(nn.Module):
 
         The other entries are 0, so their columns of the weight need not be multiplied.
         """
-        return nn.functional.linear(products, self.kcs_layer_1.weight[:, places], self.kcs_layer_1.bias)
+        return dense(products, self.kcs_layer_1.weight[:, places], self.kcs_layer_1.bias)
 
     def forward(self, products: Tensor, places: Tensor) -> Tensor:
         """Products of bones and their places, as in :meth:`first` -> (N, 1) scores."""

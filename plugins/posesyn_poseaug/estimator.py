@@ -51,6 +51,8 @@ class Lifter:
     """
     scratch_defaults: TrainingDefaults
     """The baselines' own training, whose rate hardly falls (0.96 in 100,000 steps)."""
+    keep_fp32: tuple[str, ...]
+    """The 2D joints, the first layer and the last."""
     lifter: nn.Module
     """The network without what surrounds it: (N, 16, 2) -> (N, 16, 3)."""
 
@@ -59,6 +61,7 @@ class Lifter:
         self.name, self.config, self.kind = name, config, LIFTERS[name]
         self.joint_set: str = joint_set_of(name, config)
         self.lifter = load_network(name, config.weights, config.dropout, config.width)
+        self.keep_fp32 = ("keypoints", *(f"lifter.{name}" for name in self.kind.ends))
         self.network: nn.Module = LifterNetwork(self.lifter, config.flip).to(config.device).eval()
         self.training_defaults = TrainingDefaults(
             learning_rate=self.kind.augmented_rate,

@@ -9,6 +9,7 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from posesyn_core.training.adversarial import SLOPE, Stage, he_normal
+from posesyn_core.training.dense import Linear
 from posesyn_poseaug.skeleton import (
     BONES,
     JOINTS,
@@ -44,10 +45,10 @@ class _Process(nn.Module):
 
     def trunk(self, inputs: int, outputs: int, sizes: GeneratorSizes, names: tuple[str, str, str, str]) -> None:
         first, norm, stages, last = names
-        self.add_module(first, nn.Linear(inputs + sizes.noise, sizes.width))
+        self.add_module(first, Linear(inputs + sizes.noise, sizes.width))
         self.add_module(norm, nn.BatchNorm1d(sizes.width))
         self.add_module(stages, nn.ModuleList(Stage(sizes.width) for _ in range(sizes.stages)))
-        self.add_module(last, nn.Linear(sizes.width, outputs))
+        self.add_module(last, Linear(sizes.width, outputs))
 
     def run(self, x: Tensor, names: tuple[str, str, str, str]) -> Tensor:
         """(N, inputs + noise) -> (N, outputs) through the trunk of those names."""

@@ -33,7 +33,8 @@ State = Mapping[str, Tensor]
 class LifterKind:
     """A kind of lifter: ``title`` as in the paper, ``make`` of its sizes, which are ``full`` or ``small``, those that a
     checkpoint has ``shown``, or ``sized`` by a width. ``epochs`` and ``rate`` are its own training's,
-    ``augmented_rate`` is PoseAug's."""
+    ``augmented_rate`` is PoseAug's. ``ends`` are the layers that see the 2D joints and that answer: they keep their
+    digits whatever the others are rounded to, for 8 bits are 4 of 1000 pixels."""
 
     title: str
     make: Callable[..., nn.Module]
@@ -41,6 +42,7 @@ class LifterKind:
     small: object
     shown: Callable[[State], object]
     sized: Callable[[int], object]
+    ends: tuple[str, ...]
     epochs: int = 50
     rate: float = 1e-3
     augmented_rate: float = 1e-4
@@ -75,19 +77,23 @@ def _stgcn(state: State) -> stgcn.Sizes:
 LIFTERS: Mapping[str, LifterKind] = {
     "semgcn": LifterKind(
         "SemGCN", semgcn.SemGcn, semgcn.Sizes(), semgcn.Sizes(32, 2), _semgcn, semgcn.Sizes,
+        ("gconv_input", "gconv_output"),
         epochs=100, rate=2e-2, augmented_rate=1e-3,
     ),
     "simplebaseline": LifterKind(
         "SimpleBaseline", simplebaseline.SimpleBaseline, simplebaseline.Sizes(), simplebaseline.Sizes(64),
         _simplebaseline,
         simplebaseline.Sizes,
+        ("w1", "w2"),
     ),
     "stgcn": LifterKind(
         "ST-GCN (1-frame)", stgcn.StGcn, stgcn.Sizes(), stgcn.Sizes((16, 16, 32), 32), _stgcn,
         lambda width: stgcn.Sizes((width // 2, width // 2, width), 2 * width),
+        ("stgcn.st_gcn_networks.0", "stgcn.fcn"),
     ),
     "videopose": LifterKind(
-        "VPose (1-frame)", videopose.VideoPose, videopose.Sizes(), videopose.Sizes(64), _videopose, videopose.Sizes
+        "VPose (1-frame)", videopose.VideoPose, videopose.Sizes(), videopose.Sizes(64), _videopose, videopose.Sizes,
+        ("expand_conv", "shrink"),
     ),
 }  # fmt: skip
 """The four, by name."""

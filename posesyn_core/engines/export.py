@@ -30,6 +30,10 @@ EXTERNAL_DATA_BYTES = 1_500_000_000
 OPSET_BFLOAT16 = 22
 """The first version of ONNX whose convolutions take bfloat16; else the exporter's own choice is the best supported."""
 
+FOLDED = 1 << 20
+"""What is computed from weights alone is computed when a graph is written, from up to so many numbers each: the
+exporter's own limit leaves out all but the smallest weights. A result larger than its other limit is not kept."""
+
 
 @frozen
 class OnnxVersion:
@@ -140,13 +144,13 @@ def _simplify(model: Any, precision: str) -> None:
     from onnxscript.rewriter.rules.common import slice_split_rule
 
     if precision == "bf16":  # the rules fold batch norms, and make float32 of bfloat16 weights
-        optimizer.fold_constants(model)
+        optimizer.fold_constants(model, input_size_limit=FOLDED)
         optimizer.remove_unused_nodes(model)
         return
     rules = [rule for rule in rewriter._DEFAULT_REWRITE_RULES if rule is not slice_split_rule]
     optimizer.inline(model)
     for _ in range(2):
-        optimizer.fold_constants(model, onnx_shape_inference=True)
+        optimizer.fold_constants(model, onnx_shape_inference=True, input_size_limit=FOLDED)
         rewriter.rewrite(model, rules)
     common = ir.passes.common
     ir.passes.Sequential(

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from posesyn_core.training.dense import Linear
+
 SLOPE = 0.01
 """Of the leaky ReLUs."""
 
@@ -70,9 +72,9 @@ class Stage(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.w1 = nn.Linear(width, width)
+        self.w1 = Linear(width, width)
         self.batch_norm1 = nn.BatchNorm1d(width)
-        self.w2 = nn.Linear(width, width)
+        self.w2 = Linear(width, width)
         self.batch_norm2 = nn.BatchNorm1d(width)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -6,9 +6,9 @@ Its non-local layers are inert in PoseAug's code and absent here. The adjacency 
 import torch
 from attrs import frozen
 from torch import Tensor, nn
-from torch.nn.functional import relu
 
-from posesyn_poseaug.lifters.dropout import Dropout
+from posesyn_core.training.dense import dense
+from posesyn_poseaug.lifters.dropout import DroppedRelu
 from posesyn_poseaug.skeleton import JOINTS, PARENTS
 
 FAR = -9e15
@@ -39,8 +39,11 @@ PLACES = torch.eye(JOINTS * JOINTS)[NEIGHBOURS.flatten().nonzero()[:, 0]]
 
 
 class GraphConv(nn.Module):
-    """(N, 16, in) -> (N, 16, out): a joint's own features by one matrix, its neighbours' by another, weighed by a
-    softmax over each row of the learned edges ``e``."""
+    """(N, 16, in) -> (N * 16, out): a joint's own features by one matrix, its neighbours' by another, weighed by a
+    softmax over each row of the learned edges ``e``.
+
+    Both are one product, of rows that hold a joint's own features and its neighbours' side by side.
+    """
 
     places: Tensor
     far: Tensor
@@ -61,12 +64,15 @@ class GraphConv(nn.Module):
         logits = (self.e @ self.places.to(self.e)).unflatten(1, (JOINTS, JOINTS))[0]
         return torch.softmax(logits + self.far.to(logits), dim=1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def mixing(self) -> Tensor:
+        """(32, 16): two rows for every joint, which pick out itself and weigh its neighbours."""
         adjacency = self.adjacency()
-        own = torch.diagonal(adjacency)
-        others = adjacency * (1 - torch.eye(JOINTS, dtype=x.dtype, device=x.device))
-        mixed = torch.cat([own[:, None] * x, others @ x], -1)
-        return mixed @ self.W.flatten(0, 1) + self.bias
+        own = adjacency * torch.eye(JOINTS, dtype=adjacency.dtype, device=adjacency.device)
+        return torch.stack([own, adjacency - own], 1).flatten(0, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed = (self.mixing() @ x).reshape(-1, 2 * x.shape[2])
+        return dense(mixed, self.W.flatten(0, 1).T, self.bias)
 
 
 class GraphLayer(nn.Module):
@@ -76,11 +82,11 @@ class GraphLayer(nn.Module):
         super().__init__()
         self.gconv = GraphConv(inputs, sizes.width)
         self.bn = nn.BatchNorm1d(sizes.width)
-        self.dropout = Dropout(sizes.dropout)
+        self.activation = DroppedRelu(sizes.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.bn(self.gconv(x).flatten(0, 1)).unflatten(0, (-1, JOINTS))
-        return relu(self.dropout(y))
+        y: Tensor = self.activation(self.bn(self.gconv(x)))
+        return y.unflatten(0, (-1, JOINTS))
 
 
 class Block(nn.Module):
@@ -108,4 +114,4 @@ class SemGcn(nn.Module):
 
     def forward(self, keypoints: Tensor) -> Tensor:
         pose: Tensor = self.gconv_output(self.gconv_layers(self.gconv_input(keypoints)))
-        return pose
+        return pose.unflatten(0, (-1, JOINTS))

@@ -2,9 +2,10 @@
 
 from attrs import frozen
 from torch import Tensor, nn
-from torch.nn.functional import pad, relu
+from torch.nn.functional import pad
 
-from posesyn_poseaug.lifters.dropout import Dropout
+from posesyn_core.training.dense import Linear
+from posesyn_poseaug.lifters.dropout import DroppedRelu
 from posesyn_poseaug.skeleton import BONES, JOINTS
 
 
@@ -22,15 +23,15 @@ class Stage(nn.Module):
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        self.w1 = nn.Linear(sizes.width, sizes.width)
+        self.w1 = Linear(sizes.width, sizes.width)
         self.batch_norm1 = nn.BatchNorm1d(sizes.width)
-        self.w2 = nn.Linear(sizes.width, sizes.width)
+        self.w2 = Linear(sizes.width, sizes.width)
         self.batch_norm2 = nn.BatchNorm1d(sizes.width)
-        self.dropout = Dropout(sizes.dropout)
+        self.activation = DroppedRelu(sizes.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.dropout(relu(self.batch_norm1(self.w1(x))))
-        return x + self.dropout(relu(self.batch_norm2(self.w2(y))))
+        y = self.activation(self.batch_norm1(self.w1(x)))
+        return x + self.activation(self.batch_norm2(self.w2(y)))
 
 
 class SimpleBaseline(nn.Module):
@@ -40,17 +41,17 @@ class SimpleBaseline(nn.Module):
         """Random weights: He's."""
         super().__init__()
         self.sizes = sizes = sizes or Sizes()
-        self.w1 = nn.Linear(2 * JOINTS, sizes.width)
+        self.w1 = Linear(2 * JOINTS, sizes.width)
         self.batch_norm1 = nn.BatchNorm1d(sizes.width)
         self.linear_stages = nn.ModuleList(Stage(sizes) for _ in range(sizes.stages))
-        self.w2 = nn.Linear(sizes.width, 3 * BONES)
-        self.dropout = Dropout(sizes.dropout)
+        self.w2 = Linear(sizes.width, 3 * BONES)
+        self.activation = DroppedRelu(sizes.dropout)
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.kaiming_normal_(module.weight)
 
     def forward(self, keypoints: Tensor) -> Tensor:
-        x = self.dropout(relu(self.batch_norm1(self.w1(keypoints.flatten(1)))))
+        x = self.activation(self.batch_norm1(self.w1(keypoints.flatten(1))))
         for stage in self.linear_stages:
             x = stage(x)
         return pad(self.w2(x).unflatten(1, (BONES, 3)), (0, 0, 1, 0))

@@ -3,12 +3,12 @@
 That is an MLP, so the weights, which keep the convolutions' names and shapes, are applied as plain matrix products.
 """
 
-import torch
 from attrs import frozen
 from torch import Tensor, nn
-from torch.nn.functional import linear, pad, relu
+from torch.nn.functional import pad
 
-from posesyn_poseaug.lifters.dropout import Dropout
+from posesyn_core.training.dense import dense
+from posesyn_poseaug.lifters.dropout import DroppedRelu
 from posesyn_poseaug.skeleton import BONES, JOINTS
 
 
@@ -34,7 +34,7 @@ class PointConv(nn.Module):
         self.bias = convolution.bias if bias else None  # type: ignore[assignment]  # a Parameter, though typed Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight[:, :, 0], self.bias)
+        return dense(x, self.weight[:, :, 0], self.bias)
 
 
 class VideoPose(nn.Module):
@@ -48,15 +48,15 @@ class VideoPose(nn.Module):
         self.layers_conv = nn.ModuleList(PointConv(sizes.width, sizes.width) for _ in range(2 * sizes.blocks))
         self.layers_bn = nn.ModuleList(nn.BatchNorm1d(sizes.width) for _ in range(2 * sizes.blocks))
         self.shrink = PointConv(sizes.width, 3 * BONES, bias=True)
-        self.drop = Dropout(sizes.dropout)
+        self.activation = DroppedRelu(sizes.dropout)
 
     def forward(self, keypoints: Tensor) -> Tensor:
-        x = self.drop(relu(self.expand_bn(self.expand_conv(keypoints.flatten(1)))))
+        x = self.activation(self.expand_bn(self.expand_conv(keypoints.flatten(1))))
         layers = list(zip(self.layers_conv, self.layers_bn, strict=True))
         for first, second in zip(layers[::2], layers[1::2], strict=True):
             x = x + self._layer(self._layer(x, *first), *second)
         return pad(self.shrink(x).unflatten(1, (BONES, 3)), (0, 0, 1, 0))
 
     def _layer(self, x: Tensor, convolution: nn.Module, norm: nn.Module) -> Tensor:
-        y: Tensor = self.drop(torch.relu(norm(convolution(x))))
+        y: Tensor = self.activation(norm(convolution(x)))
         return y

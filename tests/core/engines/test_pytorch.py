@@ -99,6 +99,19 @@ def test_half_precision_computes_in_half_but_for_the_parts_that_need_more(precis
     assert seen == [dtype, torch.float32]
 
 
+def test_an_input_may_keep_its_digits() -> None:
+    class Double(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"out": 2 * image}
+
+    image = torch.tensor([[1 + 2**-20]])
+    for kept, expected in (((), 2.0), (("image",), float(2 * image))):
+        run = TorchEngine(EngineConfig(precision="bf16")).load(
+            ExportableModule("double", Double(), {"image": image}, kept)
+        )
+        assert run({"image": image})["out"].item() == expected
+
+
 def test_a_part_that_the_network_lacks_is_named() -> None:
     with pytest.raises(UserError, match="'net' has no part 'head'"):
         TorchEngine(EngineConfig(precision="fp16")).load(module("head"))

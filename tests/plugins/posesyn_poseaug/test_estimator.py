@@ -13,6 +13,7 @@ from posesyn_core.errors import SampleError, UserError
 from posesyn_core.files.images import encode_jpeg, encode_png
 from posesyn_core.geometry.joints import check_estimate
 from posesyn_core.inference.predict import exportable, predict
+from posesyn_core.inference.probe import probe_samples
 from posesyn_core.registry import Registry
 from posesyn_core.training.evaluate import evaluate
 from posesyn_core.training.finetune import finetune
@@ -147,6 +148,39 @@ def test_it_runs_on_onnx_runtime(name: str, tmp_path: Path) -> None:
             expected = lifter.network(torch.from_numpy(keypoints))["joints3d"]
         (found,) = session.run(["joints3d"], {"keypoints": keypoints})
         np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["semgcn", "simplebaseline"])
+def test_its_graph_at_the_published_size_is_products_alone(name: str, tmp_path: Path) -> None:
+    """Norms are folded into the products before them, and adjacencies computed, when the graph is written."""
+    onnx = pytest.importorskip("onnx")
+    path = export_onnx(exportable(name, make(name, weights="random-full")), tmp_path / "lifter.onnx")
+    operators = {node.op_type for node in onnx.load(str(path)).graph.node}
+    assert operators <= {"MatMul", "Gemm", "Relu", "Add", "Sub", "Slice", "Reshape", "Pad"}
+
+
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+@pytest.mark.parametrize("name", ["semgcn", "simplebaseline"])
+def test_in_int8_it_answers_nearly_the_same(name: str, engine: str, tmp_path: Path) -> None:
+    pytest.importorskip({"onnx": "onnxruntime"}.get(engine, engine))
+    options = {"precision": "int8", "batch": (1, 64)}
+    lifter, module = make(name), Registry.discover().create(Kind.ENGINE, engine, options, "test")
+    seen = np.stack([lifter.preprocess(sample).tensors["keypoints"] for sample in probe_samples()])
+    keypoints = torch.from_numpy(seen)
+    try:
+        found = module.load(exportable(name, lifter))({"keypoints": keypoints})["joints3d"]
+    except UserError as error:
+        pytest.skip(str(error))
+    with torch.inference_mode():
+        expected = lifter.network(keypoints)["joints3d"]
+    assert (found - expected).norm(dim=-1).mean() < 0.1 * expected.norm(dim=-1).mean()
+
+
+@lifters
+def test_what_is_kept_in_float32_is_there(name: str) -> None:
+    lifter = make(name)
+    names = dict(lifter.network.named_modules()).keys() | lifter.preprocess(people(1)[0]).tensors.keys()
+    assert set(lifter.keep_fp32) <= names
 
 
 @lifters
