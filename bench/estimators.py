@@ -7,11 +7,11 @@ times faster than the official description implemented straightforwardly where t
 
 Random weights, but for blazepose and starter: speed does not depend on them. How far half precision is off does. Deep
 networks at random magnify whatever is off, in chaos (Yang et al., "A Mean Field Theory of Batch Normalization", ICLR
-2019); trained ones can't. So batch norms get the statistics of rendered people, residual branches the weight --branch
-(training usually begins at 0: Goyal et al., "Accurate, Large Minibatch SGD", 2017; 1 leaves networks chaotic), and
-regressors turn joints as far from rest as people's are. For judging that, it is printed how far the joints of the
-float32 network move if every pixel is off by up to half of one of its 256 levels. Engines and implementations are timed
-in turns in one process.
+2019); trained ones can't. So batch norms get the statistics of rendered people (but 3DCrowdNet's, which then are
+chaotic whatever else is done), residual branches the weight --branch (training usually begins at 0: Goyal et al.,
+"Accurate, Large Minibatch SGD", 2017; 1 leaves networks chaotic), and regressors turn joints as far from rest as
+people's are. For judging that, it is printed how far the joints of the float32 network move if every pixel is off by up
+to half of one of its 256 levels. Engines and implementations are timed in turns in one process.
 
     python bench/estimators.py networks [--estimators spin hybrik crowdnet hmr2 blazepose starter] [--batch 1 8]
         [--engines torch onnx openvino openvino:bf16] [--cpu-time] [--branch 0.2]
@@ -123,17 +123,19 @@ def settle(module: ExportableModule, branch: float) -> None:
     assert module.calibration is not None
     people = list(module.calibration())
     batch = {name: torch.cat([person[name] for person in people]) for name in people[0]}
-    norms = [part for part in module.module.modules() if isinstance(part, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.train().momentum = 1.0
+    settled = module.name != "crowdnet"
+    norms = [part for part in module.module.modules() if settled and isinstance(part, nn.BatchNorm2d)]
     blocks = [part for part in module.module.modules() if isinstance(part, BasicBlock | Bottleneck)]
     with torch.no_grad():
-        for block in blocks:
+        for block in blocks if settled else ():
             nn.init.constant_((block.bn2 if isinstance(block, BasicBlock) else block.bn3).weight, branch)
-        if norms:
-            module.module(**batch)
         for norm in norms:
-            norm.eval().momentum = 0.1
+            norm.momentum = 1.0
+        if norms:
+            module.module.train()(**batch)
+        module.module.eval()
+        for norm in norms:
+            norm.momentum = 0.1
         for name, size in SPREADS.get(module.name, {}).items():
             layer = module.module.get_submodule(name)
             assert isinstance(layer, nn.Linear)

@@ -12,7 +12,8 @@ and animate at least 1.7 times as fast as one (on two idle cores).
 
 Actors are timed while all of them work: from where the last of them has finished its first part to where the first of
 them has finished its last. On a busy machine their processor time for a part counts: what it does not grow by with a
-second actor is what two idle cores would gain.
+second actor is what two idle cores would gain. What the machine itself loses where several cores work is told beside:
+by plain arithmetic that stays in a core's own cache, and by copies that go through the memory they share.
 
 A plan on paper for 10^9 pictures is in docs/cluster.md.
 """
@@ -24,6 +25,8 @@ import os
 import resource
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -256,6 +259,55 @@ def per_sample(sizes: Sequence[int]) -> None:
             print(f"{stage:<10} {samples:>8} samples: {line}", flush=True)
 
 
+COUNT = """
+import os, sys, time
+import numpy as np
+core, side = int(sys.argv[1]), int(sys.argv[2])
+os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[core]})
+one = np.full((side, side), 0.5, np.float32)
+other, done = one.copy(), 0
+print("ready", flush=True)
+sys.stdin.readline()
+until = time.perf_counter() + 2
+spent = time.process_time()
+while time.perf_counter() < until:
+    if side < 1000:
+        for _ in range(200):
+            np.dot(one, one, out=other)
+    else:
+        np.copyto(other, one)
+    done += 1
+print(done / (time.process_time() - spent))
+"""
+
+
+def alone_and_together(side: int, cores: int) -> float:
+    """Processor time for the same work with all ``cores`` at it, in units of that with one at it."""
+    rates = [_counted(side, count)[0] for count in (1, cores)]
+    return rates[0] / rates[1]
+
+
+def _counted(side: int, cores: int) -> list[float]:
+    """What each of so many processes gets done in a second, at products or copies of matrices of that side."""
+    command = [sys.executable, "-c", COUNT]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            [*command, str(core), str(side)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+        )
+        for core in range(cores)
+    ]  # fmt: skip
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.readline()
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    return [float(process.communicate()[0]) for process in processes]
+
+
 class Traced(Work[Any, Any]):
     """Leaves a trace of each part: who did it, when, and with how much processor time up to then. On one core."""
 
@@ -370,6 +422,11 @@ def on_a_cluster(parts: Sequence[int], actors: Sequence[int], pictures: int) -> 
         for count in parts:
             line = f"{per_part(executor, count):6.2f} ms of this process's time a part, peak {peak()} MiB"
             print(f"{name:<12} {count:>7} parts: {line}", flush=True)
+    cores = min(max([1, *actors]), len(os.sched_getaffinity(0)))
+    if cores > 1:
+        arithmetic, copies = alone_and_together(64, cores), alone_and_together(4096, cores)
+        line = f"arithmetic takes {arithmetic:.2f} times, copies {copies:.2f} times the processor time"
+        print(f"with {cores} cores at work {line}", flush=True)
     if actors:
         with tempfile.TemporaryDirectory() as folder:
             run = prepared(Path(folder) / "run", pictures)

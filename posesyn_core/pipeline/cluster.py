@@ -45,8 +45,8 @@ PartNumber = tuple[int, int]
 class PartWorker:
     """One actor of a pool: a work of a run, set up once, done part by part."""
 
-    def __init__(self, folder: str, of: type[Work[Any, Any]]) -> None:
-        self.folder, self.of = folder, of
+    def __init__(self, folder: str, of: type[Work[Any, Any]], cpus: float) -> None:
+        self.folder, self.of, self.cpus = folder, of, cpus
         self.work: Work[Any, Any] | None = None
         self.ahead: Iterator[tuple[int, list[Any]]] = iter(())
         self.next = 0
@@ -58,6 +58,7 @@ class PartWorker:
         """Write one part; how many rows it has, and what is wrong with the recipe or the data, if anything is."""
         try:
             if self.work is None:
+                keep_to(self.cpus)
                 self.work = self.of(open_run(Path(self.folder), Registry.discover()))
             part = self._part(self.work, number)
             with one_moment(Path(self.folder), alone=False):
@@ -74,6 +75,14 @@ class PartWorker:
             if at == number:
                 return work.made(at, units)
         raise UserError(f"{work.label} has no part {number} any more: the data set has changed")
+
+
+def keep_to(cpus: float) -> None:
+    """Let OpenCV use no more threads than an actor has CPUs; it would use all of the node's. Ray sees to OpenMP's."""
+    import cv2
+
+    threads = max(1, int(cpus))
+    cv2.setNumThreads(threads if threads > 1 else 0)  # 0: none beside the caller's
 
 
 class _Silent:
@@ -183,7 +192,7 @@ class _Pool:
             memory=int(self.taken.memory_gb * 2**30) or None,
             max_restarts=0,
         )
-        member = _Member(actor.remote(str(self.work.run.folder), type(self.work)))
+        member = _Member(actor.remote(str(self.work.run.folder), type(self.work), self.taken.cpus))
         self.members.append(member)
         self.awaited[member.handle.ready.remote()] = member
 

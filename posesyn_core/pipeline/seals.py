@@ -8,7 +8,7 @@ verifies both; reading single columns verifies the footer and, by Parquet's own 
 import hashlib
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, singledispatch
 from pathlib import Path
 from typing import Any, cast
@@ -154,9 +154,19 @@ def fingerprint(*values: Any) -> str:
     return digest(b"".join(pieces))
 
 
-@singledispatch
 def _add(value: Any, to: list[bytes]) -> None:
     """The bytes that stand for a value."""
+    _how(type(value))(value, to)
+
+
+@cache
+def _how(cls: type) -> Callable[[Any, list[bytes]], None]:
+    """What :func:`_pieces` does for a class; it takes as long to look that up as to do it."""
+    return _pieces.dispatch(cls)
+
+
+@singledispatch
+def _pieces(value: Any, to: list[bytes]) -> None:
     fields = _fields(cast(Any, type(value)))
     if fields is None:
         to.append(f"{type(value).__name__}:{value!r};".encode(errors="surrogatepass"))
@@ -173,17 +183,17 @@ def _fields(cls: type) -> tuple[tuple[str, bytes], ...] | None:
     return tuple((field.name, field.name.encode()) for field in attrs.fields(cls)) if attrs.has(cls) else None
 
 
-@_add.register
+@_pieces.register
 def _(value: np.ndarray, to: list[bytes]) -> None:
     to += (f"{value.dtype.str}{value.shape}".encode(), value.tobytes())
 
 
-@_add.register
+@_pieces.register
 def _(value: bytes, to: list[bytes]) -> None:
     to += (f"{len(value)}:".encode(), value)
 
 
-@_add.register
+@_pieces.register
 def _(value: Path, to: list[bytes]) -> None:
     try:
         size = value.stat().st_size
@@ -192,15 +202,15 @@ def _(value: Path, to: list[bytes]) -> None:
     to.append(f"{value.name}:{size};".encode(errors="surrogatepass"))
 
 
-@_add.register(tuple)
-@_add.register(list)
+@_pieces.register(tuple)
+@_pieces.register(list)
 def _(value: Sequence[Any], to: list[bytes]) -> None:
     to.append(f"{len(value)}[".encode())
     for item in value:
         _add(item, to)
 
 
-@_add.register
+@_pieces.register
 def _(value: Mapping, to: list[bytes]) -> None:
     for key in sorted(value):
         to.append(f"{key!r}=".encode())
