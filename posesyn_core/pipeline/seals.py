@@ -156,7 +156,7 @@ def fingerprint(*values: Any) -> str:
 
 def _add(value: Any, to: list[bytes]) -> None:
     """The bytes that stand for a value."""
-    _how(type(value))(value, to)
+    _how(cast(Any, type(value)))(value, to)
 
 
 @cache
