@@ -118,6 +118,9 @@ class Finetune:
         "from scratch it is always 'train'",
     )
     precision: Literal["fp32", "bf16", "fp16"] = option("fp32", "bf16 and fp16: mixed precision")
+    sharded: bool = option(
+        False, "divide weights, gradients and the optimiser's state between the processes (FSDP): for large networks"
+    )
     validate_every: int = option(100, "steps between validations, if the recipe has [validation]", least=1)
     patience: int = option(0, "stop after so many validations without a better one; 0 = never", least=0)
     tensorboard: bool = option(False, "write TensorBoard curves beside the weights")

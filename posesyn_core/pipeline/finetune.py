@@ -106,6 +106,7 @@ def _train(
             label=f"finetune {variant}",
             accumulate=options.accumulate,
             precision=options.precision,
+            sharded=options.sharded,
             **schedule,
         )
     for title, picture in getattr(augmenter, "pictures", dict)().items():

@@ -102,6 +102,7 @@ def finetune(
     online = None if augmenter is None else Online(augmenter, _all_frames(real, synthesised, ratio), seed)
     mixture = Mixture(real, synthesised, batch_size, ratio, seed) if online is None else online
     arguments = {**asdict(plan), "batch_size": batch_size, "ratio": ratio, "seed": seed}
+    del arguments["sharded"]  # checkpoints are the same
     arguments |= {"real": len(real), "synthesised": len(synthesised)}
     arguments |= {"weights": real.weights} if isinstance(real, Weighted) else {}
     arguments |= {} if validation is None else {"validate_every": validation.every, "patience": validation.patience}
@@ -119,13 +120,14 @@ def finetune(
 
     def save() -> None:
         read()
+        state = training.state()
         if not training.writes:
             return
         lines = "".join(json.dumps(line) + "\n" for line in metrics)
         write_atomic(folder / METRICS, lines)
         epochs = {} if online is None else {"online": online.state()}
         content = {"arguments": arguments, "step": len(metrics), "metrics": checksum(lines.encode())}
-        content |= {**training.state(), **epochs}
+        content |= {**state, **epochs}
         with atomic_path(folder / CHECKPOINT) as temporary, temporary.open("wb") as file:  # a path's name gets into it
             torch.save(_anew(content), file)
 
@@ -145,8 +147,10 @@ def finetune(
                 save()
     save()
     estimator.network.eval()
-    if validation is None and training.writes:
-        saved(estimator, folder / WEIGHTS)
+    if validation is None:
+        with training.whole():
+            if training.writes:
+                saved(estimator, folder / WEIGHTS)
     training.accelerator.wait_for_everyone()  # all may read what the first one wrote
     return FinetuneResult(folder / WEIGHTS, metrics, training.unread)
 
@@ -200,11 +204,14 @@ def _validated(metrics: Sequence[Mapping[str, float]]) -> list[float]:
 def _validate(training: Trainer, validation: Validation, before: Sequence[float], weights: Path) -> float:
     """Measure the estimator as it is at inference; keep its weights if none were better."""
     training.estimator.network.eval()
-    value = training.of_the_first(validation.measure() if training.writes else 0.0)
-    if not math.isfinite(value):
-        raise UserError(f"the validation's error is {value}: look at the samples of [validation], or lower the rate")
-    if training.writes and (not before or value < min(before)):
-        saved(training.estimator, weights)
+    with training.whole():
+        value = training.of_the_first(validation.measure() if training.writes else 0.0)
+        if not math.isfinite(value):
+            raise UserError(
+                f"the validation's error is {value}: look at the samples of [validation], or lower the rate"
+            )
+        if training.writes and (not before or value < min(before)):
+            saved(training.estimator, weights)
     training.to_training_mode()
     return value
 

@@ -6,7 +6,8 @@ changes a weight; the reading tells whose fault it was.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -14,11 +15,12 @@ from attrs import frozen
 from torch import Tensor
 
 from posesyn_core.components import TrainableEstimator
-from posesyn_core.contracts.results import calling
+from posesyn_core.contracts.results import calling, name_of
 from posesyn_core.contracts.training import UpdateRule
 from posesyn_core.engines.transfer import Lane
 from posesyn_core.errors import UserError
 from posesyn_core.seeds import seed_of
+from posesyn_core.training import sharding
 from posesyn_core.training.faults import check_gradient, checked_terms, loss_fault, trained_parameters
 from posesyn_core.training.loader import Batch
 
@@ -40,12 +42,13 @@ class Schedule(UpdateRule):
     A step sees ``accumulate`` batches, whose gradients are averaged; several processes share them. ``precision`` other
     than "fp32" computes the loss in mixed precision. In ``mode`` "train" BatchNorm normalises by the batch and goes on
     averaging; several processes average what it holds. "frozen" suits a short fine-tuning on a mixture of two kinds of
-    pictures.
+    pictures. ``sharded`` divides the network between several processes (see ``posesyn_core.training.sharding``).
     """
 
     steps: int
     accumulate: int = 1
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    sharded: bool = False
 
     def rate(self, step: int) -> float:
         """The learning rate of one step; a function of the step alone."""
@@ -88,6 +91,10 @@ class Trainer:
         self.place = self.accelerator.process_index, self.accelerator.num_processes
         self.writes = self.accelerator.is_main_process
         self._check_share()
+        self.sharded = schedule.sharded and self.place[1] > 1
+        if self.sharded:
+            sharding.divide(estimator.network, self.device, self.place[1])
+            self.parameters = trained_parameters(estimator)
         adamw = torch.optim.AdamW(
             self.parameters,
             lr=schedule.learning_rate,
@@ -106,6 +113,8 @@ class Trainer:
                 f"{count} processes can't share the batches of a step evenly: set finetune.accumulate to a multiple of "
                 f"{count} (and finetune.batch_size to what one process takes at a time)"
             )
+        if count > 1 and self.schedule.sharded and self.schedule.precision == "fp16":
+            raise UserError("finetune.sharded goes with finetune.precision = 'fp32' or 'bf16', not with 'fp16'")
 
     def to_training_mode(self) -> None:
         """Put the network into the mode that it is trained in."""
@@ -149,6 +158,11 @@ class Trainer:
     def _told(self, unread: "Unread", numbers: Sequence[float]) -> Metrics:
         losses, (norm, replaced, *sums) = numbers[: len(unread.group)], numbers[len(unread.group) :]
         for batch, loss in zip(unread.group, losses, strict=True):
+            if not math.isfinite(loss) and self.sharded:  # to look into it would take all processes
+                raise UserError(
+                    f"the training loss is no number at step {batch.step}; without finetune.sharded, or in one "
+                    "process, it is told which frame is at fault"
+                )
             if not math.isfinite(loss):
                 raise loss_fault(self.estimator, batch, self.parameters, self.schedule.precision)
         check_gradient(norm, unread.step, self.schedule.precision)
@@ -185,10 +199,10 @@ class Trainer:
         """To the norm that the schedule allows; returns the norm that all had together."""
         most = self.schedule.max_gradient or math.inf
         if self.schedule.clip == "all":
-            return self.accelerator.clip_grad_norm_(self.parameters, most)
+            return sharding.undivided(self.accelerator.clip_grad_norm_(self.parameters, most))
         self.accelerator.unscale_gradients()
         norms = [torch.nn.utils.clip_grad_norm_([parameter], most) for parameter in self.parameters]
-        return torch.stack(norms).norm()
+        return torch.stack([sharding.undivided(norm) for norm in norms]).norm()
 
     def _share_statistics(self) -> None:
         """Average what normalisation layers hold of their batches over the processes, which see different ones."""
@@ -200,7 +214,7 @@ class Trainer:
 
     def _share_gradients(self) -> None:
         """Sum each gradient over the processes; they are shares of the mean already. None stays where all have none."""
-        if self.place[1] == 1:
+        if self.place[1] == 1 or self.sharded:
             return
         present = self._total([float(parameter.grad is not None) for parameter in self.parameters])
         for parameter, count in zip(self.parameters, present, strict=True):
@@ -225,24 +239,41 @@ class Trainer:
         with torch.random.fork_rng(devices=[]), self.accelerator.autocast():  # dropout depends on the batch alone
             torch.manual_seed(seed_of(self.seed, str(batch.step), "finetune"))
             with calling(self.estimator.training_loss):
-                terms = checked_terms(self.estimator, self.estimator.training_loss(tensors))
+                terms = checked_terms(self.estimator, self._terms(tensors))
         self.accelerator.backward(terms["loss"] / self.schedule.accumulate)
         return {name: term.detach().to(self.device, self._precise) for name, term in terms.items()}
 
+    def _terms(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        try:
+            return self.estimator.training_loss(tensors)
+        except RuntimeError as error:
+            sharding.refuse_parts(error, name_of(self.estimator.training_loss))
+            raise
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """The network as it is in one process, to be measured or saved; all processes enter, and leave, together."""
+        with sharding.whole(self.estimator.network) if self.sharded else nullcontext():
+            yield
+
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds."""
-        scaler = self.accelerator.scaler
+        """What a checkpoint holds, the same for a divided network; all processes ask for it."""
+        scaler, network, optimiser = self.accelerator.scaler, self.estimator.network, self.optimiser.state_dict()
         return {
-            "network": self.estimator.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "network": sharding.weights(network) if self.sharded else network.state_dict(),
+            "optimiser": sharding.optimiser_state(optimiser) if self.sharded else optimiser,
             "scaler": {} if scaler is None else scaler.state_dict(),
             "unread": self.unread,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take up the state of a checkpoint."""
-        self.estimator.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        if self.sharded:
+            sharding.set_weights(self.estimator.network, state["network"])
+            self.optimiser.load_state_dict(sharding.divided_state(state["optimiser"], self.parameters))
+        else:
+            self.estimator.network.load_state_dict(state["network"])
+            self.optimiser.load_state_dict(state["optimiser"])
         self.unread = dict(state.get("unread", {}))
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])

@@ -195,13 +195,15 @@ def test_every_step_is_told(estimator: Spin, frames: list[LabelledFrame], tmp_pa
     assert told == list(result.metrics)
 
 
-def launched(folder: Path, accumulate: int, mode: str = "frozen") -> "subprocess.CompletedProcess[str]":
+def launched(
+    folder: Path, accumulate: int, mode: str = "frozen", what: str = "spin"
+) -> "subprocess.CompletedProcess[str]":
     """Two processes on the CPU that train in ``folder`` together."""
     root = Path(__file__).parents[3]
     script = Path(__file__).with_name("shared_training.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    arguments = [str(folder), str(accumulate), mode]
+    arguments = [str(folder), str(accumulate), mode, what]
     return subprocess.run([*command, *arguments], capture_output=True, text=True, env=environment, cwd=root)
 
 
@@ -237,6 +239,37 @@ def test_two_processes_share_what_normalisation_layers_hold(tmp_path: Path) -> N
         elif name in start and start[name].shape == tensor.shape:
             moved = (tensor - start[name]).norm()
             assert (theirs[name] - tensor).norm() < 0.75 * moved + 1e-6, name
+
+
+@pytest.mark.slow
+def test_a_network_divided_between_processes_is_trained_as_in_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = train_shared(tmp_path / "one", accumulate=2, what="hmr2")
+    with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patch:
+        patch.setattr("posesyn_core.training.finetune.batches", _interrupted_at(3))
+        train_shared(tmp_path / "resumed", accumulate=2, what="hmr2")
+    for folder in ("two", "resumed"):  # from the beginning, and where one process stopped
+        done = launched(tmp_path / folder, accumulate=2, what="hmr2")
+        assert done.returncode == 0, done.stderr
+        lines = [json.loads(line) for line in (tmp_path / folder / "metrics.jsonl").read_text().splitlines()]
+        assert [line["loss"] for line in lines] == pytest.approx([line["loss"] for line in alone.metrics], rel=1e-5)
+        ours, theirs = (torch.load(tmp_path / one / "checkpoint.pt", weights_only=True) for one in ("one", folder))
+        for at, state in ours["optimiser"]["state"].items():  # weights say less: Adam magnifies what rounding is left
+            mean = theirs["optimiser"]["state"][at]["exp_avg"]
+            assert (mean - state["exp_avg"]).abs().max() <= 1e-3 * state["exp_avg"].abs().max() + 1e-9
+        written = load_file(tmp_path / folder / "weights.safetensors")
+        assert written.keys() == load_file(alone.weights).keys()
+        for name, tensor in written.items():
+            torch.testing.assert_close(tensor, theirs["network"][name], rtol=0, atol=0)
+        assert train_shared(tmp_path / folder, accumulate=2, what="hmr2").metrics == lines  # one process reads it
+
+
+@pytest.mark.slow
+def test_a_loss_that_calls_parts_of_a_divided_network_is_told(tmp_path: Path) -> None:
+    done = launched(tmp_path, accumulate=2, what="hybrik")
+    assert done.returncode != 0
+    assert "set finetune.sharded = false" in done.stderr
 
 
 @pytest.mark.slow
