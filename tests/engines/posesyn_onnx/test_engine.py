@@ -64,7 +64,8 @@ def test_the_default_estimator_runs(registry: Registry, graphs: Path) -> None:
 def test_in_half_precision_its_joints_are_within_two_millimetres(registry: Registry, graphs: Path) -> None:
     agreement = verify(subject(registry, "spin", {"weights": "random"}), engine(registry, precision="fp16"))
     assert agreement.accepted and agreement.tolerance == 2.0, agreement.text
-    assert agreement.error > 0.01  # half precision it was
+    single = verify(subject(registry, "spin", {"weights": "random"}), engine(registry))
+    assert agreement.error > 3 * single.error  # half precision it was
 
 
 def test_the_starter_transformer_draws_the_same_tokens(registry: Registry, graphs: Path) -> None:
