@@ -76,7 +76,7 @@ def test_half_precision_is_judged_by_the_mean(spin: Subject, motions: Subject) -
         agreement = verify(checked, half)
         assert agreement.tolerance == limit
         assert agreement.accepted == (agreement.error <= limit)
-    assert verify(spin, half).error > 0.1  # bfloat16 it was
+    assert verify(spin, half).error > 10 * verify(spin, TorchEngine(EngineConfig())).error + 0.01  # bfloat16 it was
 
 
 @pytest.mark.parametrize("output", ["rotmat", "shape", "cam"])

@@ -53,7 +53,8 @@ def test_a_crop_is_that_of_the_whole_picture_at_once(
         borderMode=cv2.BORDER_REPLICATE,
     )  # fmt: skip
     apart = np.abs(rois.cut(picture, np.array(place), 64).astype(int) - whole)
-    assert apart.max() <= 1 and apart.mean() < 0.01  # the last bit of a place may round otherwise
+    # the last bit of a place may round otherwise, which an upright square's whole row or column of 64 then shares
+    assert apart.max() <= 1 and apart.mean() <= 1 / 64
 
 
 def test_the_first_looks_crop_is_cut_at_its_square() -> None:
