@@ -53,8 +53,9 @@ def test_a_crop_is_that_of_the_whole_picture_at_once(
         borderMode=cv2.BORDER_REPLICATE,
     )  # fmt: skip
     apart = np.abs(rois.cut(picture, np.array(place), 64).astype(int) - whole)
-    # the last bit of a place may round otherwise, which an upright square's whole row or column of 64 then shares
-    assert apart.max() <= 1 and apart.mean() <= 1 / 64
+    # the last bit of a place may round otherwise; one or two whole rows or columns of an upright square then share it
+    lines = min(np.count_nonzero(apart.any((axis, 2))) for axis in (0, 1))
+    assert apart.max() <= 1 and (apart.mean() < 0.01 or (place[3] == 0 and lines <= 2))
 
 
 def test_the_first_looks_crop_is_cut_at_its_square() -> None:
