@@ -4,11 +4,13 @@ Files are judged by names, sizes and heads; nothing is loaded, and PyTorch only 
 """
 
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sized
 from pathlib import Path
 
 from posesyn_core.components import Kind
+from posesyn_core.contracts.results import calling
 from posesyn_core.engines.devices import device_fault
+from posesyn_core.errors import UserError
 from posesyn_core.files.presence import GET_REGRESSOR, GET_SMPL, file_faults
 from posesyn_core.pipeline.independence import self_labelled
 from posesyn_core.pipeline.order import STAGES, uses
@@ -42,7 +44,7 @@ def lacks(recipe: Recipe, registry: Registry, folder: Path, stages: Collection[s
             found += registry.lacks(kind, choice.name, choice.options, f"[{where}]")
     found += _files(recipe) if used("body") else []
     found += _devices(recipe)
-    found += _disk(recipe, folder) if "animate" in stages else []
+    found += _disk(recipe, registry, folder) if "animate" in stages else []
     found += self_labelled(recipe, registry)
     return list(dict.fromkeys(found))
 
@@ -54,11 +56,15 @@ def complaint(found: Collection[str]) -> str:
     return "\n".join([f"{len(found)} things are missing:", *(f"  - {fault}" for fault in found)])
 
 
-def disk_bytes(recipe: Recipe) -> int:
-    """Bytes that a whole run writes, estimated: kept frames and their exports, and the trainings' checkpoints."""
+def disk_bytes(recipe: Recipe, people: int | None = None) -> int:
+    """Bytes that a whole run writes, estimated: kept frames and their exports, and the trainings' checkpoints.
+
+    No more than ``people``, those of the data set, can be mined.
+    """
+    mined = recipe.score.hard if people is None else min(recipe.score.hard, people)
     shortest, longest = recipe.synthesize.min_frames, recipe.synthesize.max_frames
     drawn = min((shortest + longest) / 2, recipe.animate.max_frames * recipe.animate.frame_stride)
-    clips = recipe.score.hard * recipe.synthesize.motions_per_sample * recipe.animate.references_per_motion
+    clips = mined * recipe.synthesize.motions_per_sample * recipe.animate.references_per_motion
     written = clips * drawn / recipe.animate.frame_stride * (1 if recipe.animate.keep_dropped else KEPT)
     frames = written * FRAME_BYTES * (1 + len(recipe.export.formats))
     weights = recipe.estimator.options.get("weights")
@@ -93,11 +99,25 @@ def _devices(recipe: Recipe) -> Iterator[str]:
             yield f"{key} = {device!r}: {fault}"
 
 
-def _disk(recipe: Recipe, folder: Path) -> Iterator[str]:
+def _disk(recipe: Recipe, registry: Registry, folder: Path) -> Iterator[str]:
     place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     needed, free = disk_bytes(recipe), shutil.disk_usage(place).free
+    if free < needed:  # counting a data set may mean to read its annotations: only before a run is refused
+        needed = disk_bytes(recipe, _people(recipe, registry))
     if free < needed:
         yield (
             f"the disk of {str(folder)!r} has {free / GB:.3f} GB free, and the run is estimated to write "
             f"{needed / GB:.3f} GB: make room, choose another --run folder, or mine less (score.hard)"
         )
+
+
+def _people(recipe: Recipe, registry: Registry) -> int | None:
+    """How many samples the data set has; None if it doesn't say, or can't be read, of which the reader tells more."""
+    try:
+        reader = registry.create(Kind.READER, recipe.dataset.name, recipe.dataset.options, "dataset")
+        if not isinstance(reader, Sized):
+            return None
+        with calling(reader.__len__):
+            return len(reader)
+    except UserError:
+        return None

@@ -12,7 +12,7 @@ from attrs import evolve
 from posesyn_core.errors import UserError
 from posesyn_core.pipeline.preflight import disk_bytes, lacks
 from posesyn_core.pipeline.run import create_run
-from posesyn_core.recipe import load_recipe, parse_recipe
+from posesyn_core.recipe import Choice, load_recipe, parse_recipe
 from posesyn_core.registry import Registry
 from tests.tiny import folder_data_set
 
@@ -96,6 +96,18 @@ def test_a_full_disk_is_told(registry: Registry, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 0))
     (fault,) = lacks(recipe, registry, tmp_path / "run")
     assert "0.000 GB free" in fault
+
+
+def test_a_few_pictures_need_no_room_for_thousands(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default 1,500 people are mined, which a small data set does not have."""
+    recipe = load_recipe(folder_data_set(tmp_path), ("score.hard=100000",))
+    free = disk_bytes(recipe) // 100
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(free, free, free))
+    assert lacks(recipe, registry, tmp_path / "run") == []
+    (fault,) = lacks(evolve(recipe, dataset=Choice("folder", {"root": "nowhere"})), registry, tmp_path, ("animate",))
+    assert "make room" in fault
 
 
 def test_the_disk_grows_with_clips_and_exports() -> None:

@@ -18,7 +18,7 @@ REGISTRY = Registry.discover()
 
 
 def recipe(root: Path, *overrides: str):  # type: ignore[no-untyped-def]
-    return parse_recipe(f'dataset = {{ name = "folder", root = "{root}" }}\n', overrides)
+    return parse_recipe(f'dataset = {{ name = "folder", root = "{root}" }}\n[score]\nhard = 4', overrides)
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def planned(name: str, frames: int) -> ClipPlan:
 def make(tmp_path: Path) -> Make:
     def run_of(errors: Sequence[float], guidance: tuple[str, ...] = (), clips: int = 1, keep_all: bool = False) -> Run:
         """A run with clips of one frame per error; those above 100 mm were dropped."""
-        run = create_run(tmp_path / "run", parse_recipe('dataset = "folder"'), Registry.discover())
+        run = create_run(tmp_path / "run", parse_recipe('dataset = "folder"\n[score]\nhard = 4'), Registry.discover())
         rows = []
         for number in range(clips):
             frames = []
