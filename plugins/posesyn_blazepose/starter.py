@@ -34,7 +34,7 @@ class Starter:
     """A TrainableEstimator. The network maps wide crops ``images`` (B, 3, 448, 448) to bodies before a second crop."""
 
     training_defaults: ClassVar[TrainingDefaults] = TrainingDefaults(learning_rate=1e-4, batch_size=32, steps=300)
-    keep_fp32: ClassVar[tuple[str, ...]] = ("middle", "cropper", "aim", "head")
+    keep_fp32: ClassVar[tuple[str, ...]] = ("middle", "cropper", "aim", "head", "weighed")
     """Places in the picture, and the head's geometry, need more digits than half precision has."""
 
     def __init__(self, config: StarterConfig) -> None:

@@ -4,7 +4,8 @@
 second copy of its last layers (``Tail``) and a head of fully connected layers learn what landmarks don't say: how the
 bones are turned about themselves, the body's shape, and where GHUM's joints and SMPL's differ. The head answers in
 three stages: its first answer is posed and projected, a second stage corrects it by the distance to the landmarks, and
-a last one pulls the joints there (``posesyn_blazepose.pull``).
+a last one pulls the joints there (``posesyn_blazepose.pull``). It looks twice, and both looks count, the better one
+more (``Weighed``).
 """
 
 from collections.abc import Mapping
@@ -134,7 +135,8 @@ class Head(nn.Module):
     def forward(self, landmarks: Tensor, world: Tensor, hidden: Tensor) -> dict[str, Tensor]:
         """``landmarks`` (B, 39, 5) refined, ``world`` (B, 39, 3), ``hidden`` (B, 1152): see :meth:`_answer`.
 
-        The keys of the first two stages' answers begin with "first_" and "second_".
+        The keys of the first two stages' answers begin with "first_" and "second_"; ``apart`` (B,) is how far the
+        joints are seen from the landmarks, on average, in focal lengths.
         """
         frame = body_frame(world[:, :POSE])
         body = world[:, :POSE] @ frame
@@ -156,7 +158,9 @@ class Head(nn.Module):
         trust = self.trust(y).unflatten(1, (len(PAIRS), 3))
         last = self._pulled(second, points + 0.02 * trust[..., :2], weights * 2 * trust[..., 2].sigmoid())
         stages = {"first": first, "second": second}
-        return {**{f"{stage}_{name}": stages[stage][name] for stage in stages for name in first}, **last}
+        staged = {f"{stage}_{name}": stages[stage][name] for stage in stages for name in first}
+        apart = (last["points"][:, JOINTS] - points).square().sum(-1).add(1e-8).sqrt().mean(1)
+        return {**staged, **last, "apart": apart}
 
     def _answer(self, numbers: Tensor, frame: Tensor, points: Tensor, weights: Tensor) -> dict[str, Tensor]:
         """``rotmat`` (B, 24, 3, 3) in the crop's frame, ``betas`` (B, 10), ``transl`` (B, 3) of the pelvis in metres,
@@ -211,6 +215,50 @@ class AimUpright(nn.Module):
         return guarded(squares, square_of_body(wide))
 
 
+class Weighed(nn.Module):
+    """Two looks at one person as one answer: the mean of both, in which the look counts more whose joints lie nearer to
+    the landmarks that it saw.
+
+    With distances d and roots that differ by the angle a, weights are d^-k, k = 2 + 4 (1 - cos a): looks that agree are
+    averaged as measurements of variance d^2 are, and of looks that see a person the other way round, the better one
+    is taken.
+    """
+
+    def forward(
+        self, first: Mapping[str, Tensor], square: Tensor, second: Mapping[str, Tensor], upright: Tensor
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """Answers to the crops at ``square`` (B, 4), which is not turned, and ``upright`` (B, 4) -> ``rotmat``,
+        ``betas`` and ``transl`` before the camera of the latter."""
+        turn = turns(upright).mT
+        root = torch.cat([turn @ first["rotmat"][:, 0, :2], first["rotmat"][:, 0, 2:]], 1)
+        rotmat = torch.cat([root[:, None], first["rotmat"][:, 1:]], 1)
+        place = to_wide(_pelvis(first)[:, None] * FOCAL_LENGTH + SIZE / 2, square) - upright[:, None, :2]
+        pelvis = (place @ turn.mT)[:, 0] * (SIZE / FOCAL_LENGTH) / upright[:, 2:3]
+        cosine = ((root * second["rotmat"][:, 0]).sum((1, 2)) - 1) / 2
+        share = torch.sigmoid((2 + 4 * (1 - cosine)) * (second["apart"] / first["apart"]).log())[:, None]
+
+        def mean(one: Tensor, other: Tensor) -> Tensor:
+            return share * one.flatten(1) + (1 - share) * other.flatten(1)
+
+        columns = mean(rotmat[..., :2], second["rotmat"][..., :2]).unflatten(1, (24, 6))
+        depth = mean(_depth(first, square), _depth(second, upright)).exp() * upright[:, 2:3]
+        return {
+            "rotmat": six_d_to_matrix(columns, "interleaved"),
+            "betas": mean(first["betas"], second["betas"]),
+            "transl": torch.cat([mean(pelvis, _pelvis(second)) * depth, depth], 1),
+        }
+
+
+def _pelvis(answer: Mapping[str, Tensor]) -> Tensor:
+    """Where the pelvis is seen (B, 2), in focal lengths from the crop's middle."""
+    return answer["transl"][:, :2] / answer["transl"][:, 2:]
+
+
+def _depth(answer: Mapping[str, Tensor], square: Tensor) -> Tensor:
+    """How far away the pelvis is (B, 1): the logarithm of metres for each pixel of the crop's square."""
+    return (answer["transl"][:, 2:] / square[:, 2:3]).log()
+
+
 class StarterNetwork(nn.Module):
     """Crops in, bodies out."""
 
@@ -220,7 +268,7 @@ class StarterNetwork(nn.Module):
         self.eyes = LandmarkNetwork(SIZES["full"])
         self.tail = Tail()
         self.head = Head(Skeleton(body))
-        self.middle, self.cropper, self.aim = Middle(), Cropper(), AimUpright()
+        self.middle, self.cropper, self.aim, self.weighed = Middle(), Cropper(), AimUpright(), Weighed()
 
     def see(self, images: Tensor) -> dict[str, Tensor]:
         """What is never trained: ``features`` (B, 288, 8, 8), refined ``landmarks`` (B, 39, 5), ``world`` (B, 39,
@@ -241,16 +289,17 @@ class StarterNetwork(nn.Module):
         return self.understand(self.see(images))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Wide crops (B, 3, 448, 448), RGB in 0..1 -> the answer of the second look, at a crop turned upright.
+        """Wide crops (B, 3, 448, 448), RGB in 0..1 -> the answer of two looks, the second at a crop turned upright.
 
         ``rotmat`` (B, 24, 3, 3), ``betas`` (B, 10) and ``transl`` (B, 3), the pelvis's place in metres, before the
         second crop's camera; ``square`` (B, 4) is that crop's, in pixels of the wide one.
         """
         refuse_coarse(self.eyes.heatmaps.weight)
-        first = first_square(images)
-        square = self.aim(self.look(self.middle(images))["points"], first)
-        answer = self.look(self.cropper(images, square))
-        return {**{name: answer[name] for name in ("rotmat", "betas", "transl")}, "square": square}
+        square = first_square(images)
+        first = self.look(self.middle(images))
+        upright = self.aim(first["points"], square)
+        second = self.look(self.cropper(images, upright))
+        return {**self.weighed(first, square, second, upright), "square": upright}
 
 
 def square_of_body(points: Tensor) -> Tensor:
