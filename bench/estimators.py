@@ -8,10 +8,11 @@ times faster than the official description implemented straightforwardly where t
 Random weights, but for blazepose and starter: speed does not depend on them. How far half precision is off does. Deep
 networks at random magnify whatever is off, in chaos (Yang et al., "A Mean Field Theory of Batch Normalization", ICLR
 2019); trained ones can't. So batch norms get the statistics of rendered people (but 3DCrowdNet's, which then are
-chaotic whatever else is done), residual branches the weight --branch (training usually begins at 0: Goyal et al.,
-"Accurate, Large Minibatch SGD", 2017; 1 leaves networks chaotic), and regressors turn joints as far from rest as
-people's are. For judging that, it is printed how far the joints of the float32 network move if every pixel is off by up
-to half of one of its 256 levels. Engines and implementations are timed in turns in one process.
+chaotic whatever else is done), residual branches of ResNets the weight --branch (training usually begins at 0: Goyal et
+al., "Accurate, Large Minibatch SGD", 2017; 1 leaves networks chaotic; 4D-Humans' transformer stays as drawn), and
+regressors turn joints and move cameras as far from rest as people's are: who is seen as a dot would be off by metres
+with a tenth of a pixel. For judging that, it is printed how far the joints of the float32 network move if every pixel
+is off by up to half of one of its 256 levels. Engines and implementations are timed in turns in one process.
 
     python bench/estimators.py networks [--estimators spin hybrik crowdnet hmr2 blazepose starter] [--batch 1 8]
         [--engines torch onnx openvino openvino:bf16] [--cpu-time] [--branch 0.2]
@@ -62,10 +63,11 @@ SPREADS: Mapping[str, Mapping[str, float]] = {
         "rotation_net.pose_out.0": 1.0,
         "vposer.vposer.bodyprior_dec_out": 0.3,
     },
-    "hmr2": {"smpl_head.decpose": 0.3},
+    "hmr2": {"smpl_head.decpose": 0.3, "smpl_head.deccam": 0.14},
 }
-"""Root mean square of what layers add to rotations in the 6D form at rest (SPIN in each of three iterations), and of
-VPoser's code, which is normal."""
+"""Root mean square of what layers add to rotations in the 6D form at rest (SPIN in each of three iterations), to
+4D-Humans' camera at rest (of the rendered people themselves, scale and shifts: 0.14), and of VPoser's code, which is
+normal. Other cameras are at rest as they are."""
 AT_REST = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
 """A rotation in that form; 3DCrowdNet's layers have it in their bias, the others begin with it."""
 LEVEL = {"crowdnet": 1 / 255}

@@ -61,8 +61,6 @@ class Hmr2:
     """The paper's learning rate of the published checkpoint (supplement A; the official file has 1e-5), the official
     batch of 8 x 48. The million steps of both count generator and discriminator apart: 500,000 are meant."""
     training_kind: ClassVar[type] = Person
-    keep_fp32: ClassVar[tuple[str, ...]] = ("smpl_head",)
-    """For rotations near 1 half precision is too coarse; the head is 1 % of the network's work."""
 
     def __init__(self, config: Hmr2Config) -> None:
         """UserError if the weights, the body or another file of the options can't be loaded."""
@@ -82,6 +80,11 @@ class Hmr2:
         )  # fmt: skip
         loaded = load_network(config.weights, config.ief_iters)
         self.network: Hmr2Network = loaded.network.to(config.device).eval()
+        parts = self.network.backbone.named_modules(prefix="backbone")
+        norms = (name for name, part in parts if isinstance(part, nn.LayerNorm))
+        self.keep_fp32 = ("backbone.patch_embed", "backbone.pos_embed", *norms, "smpl_head")
+        """The sums that blocks add to, so that what they add is not rounded away 64 times, and, since half precision is
+        too coarse for rotations near 1, the head; together 1 % of the network's work."""
         body = loaded.load_body(config.body)
         self.shape_space: ShapeSpace = "smpl" if "smpl" in (loaded.body, body.shape_space) else "free"
         regressor = read_regressor(config.joint_regressor) if config.joint_regressor else loaded.regressor_for(body)

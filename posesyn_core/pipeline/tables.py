@@ -29,6 +29,9 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 UNIT, REJECTED = "unit", "rejected"
+DECODED = 32
+"""Rows that are Python's dicts and lists at the same time. Those of a thousand rows live so long that the garbage
+collector looks through everything that the process has, again and again: a fifth of the time of a cheap stage."""
 _PART = re.compile(r"\d{6,}\.parquet")
 
 
@@ -111,7 +114,7 @@ class Table(Generic[V]):
 
     def rows_of(self, part: Path) -> Iterator[Row[V]]:
         """The rows of one part, in order."""
-        for plain in self._read(part, read_sealed).to_pylist():
+        for plain in _plain_rows(self._read(part, read_sealed)):
             unit, rejected = plain.pop(UNIT), plain.pop(REJECTED)
             yield Row(unit, None if rejected is not None else from_plain(plain, self.of), rejected)
 
@@ -172,6 +175,11 @@ class Table(Generic[V]):
 
     def _columns(self, part: Path, *names: str) -> pa.Table:
         return self._read(part, lambda path: read_columns(path, names))
+
+
+def _plain_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """The rows as Python's dicts and lists, few at a time."""
+    return (row for some in table.to_batches(max_chunksize=DECODED) for row in some.to_pylist())
 
 
 def part_number(part: Path) -> int:

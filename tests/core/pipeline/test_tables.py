@@ -1,5 +1,6 @@
 """Tables: what goes in comes out, part by part."""
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from posesyn_core import Camera, Motion, PoseEstimate, Sample, ScoredSample, SmplParams
 from posesyn_core.pipeline.run import Clip, DrawnFrame, FilteredFrame, Judgement, Selected
-from posesyn_core.pipeline.tables import Row, Table, from_plain, to_plain
+from posesyn_core.pipeline.tables import DECODED, Row, Table, from_plain, to_plain
 from posesyn_core.values import ClipPlan, LabelledFrame, Verdict
 
 finite = st.floats(-1e6, 1e6, width=32)
@@ -116,6 +117,21 @@ def test_pick_column_and_values_read_across_parts(tmp_path: Path) -> None:
     picked = table.pick(["m4", "m1", "bad", "absent"])
     assert table.pick(["m4", "m1"], [table.part(0)]).keys() == {"m1"}
     assert picked.keys() == {"m1", "m4"} and picked["m4"].joints[0, 0, 0] == 4
+
+
+def test_a_part_of_many_rows_is_decoded_few_at_a_time(tmp_path: Path) -> None:
+    """What lives long makes the garbage collector look through the whole process."""
+    table = Table(tmp_path, ScoredSample)
+    table.write_part(0, [Row(f"u{number:03d}", scored()) for number in range(8 * DECODED + 1)])
+    rows, most = table.rows(), 0
+    gc.collect()
+    before = len(gc.get_objects())
+    for number, row in enumerate(rows):
+        assert row.unit == f"u{number:03d}" and row.value is not None
+        if number % DECODED == 1:
+            most = max(most, len(gc.get_objects()) - before)
+    assert number == 8 * DECODED
+    assert most < 2 * DECODED * 100  # dicts and lists of a row
 
 
 def test_a_field_within_a_value_is_read_alone(tmp_path: Path) -> None:
