@@ -90,7 +90,7 @@ class Augmentor:
         loss, terms = self._generator_loss(lifter, batch, found, flat, epoch)
         if loss.requires_grad:
             self._update("G", loss)
-        if self.iteration % self.config.discriminate_every == 0:
+        if self._judging:
             fakes = {"d3d": found.pose_ba, "d2d": flat["rt"]}
             reals = {"d3d": real.poses, "d2d": real.keypoints}
             for name in self.judges():
@@ -103,7 +103,8 @@ class Augmentor:
     def _generator_loss(
         self, lifter: nn.Module, batch: Pairs, found: Augmented, flat: Mapping[str, Tensor], epoch: int
     ) -> tuple[Tensor, Terms]:
-        """The generator's loss, and all that it consists of, whether it counts yet or not."""
+        """The generator's loss, and all that it consists of, whether it counts yet or not; the adversarial losses and
+        the sum in the discriminators' turns alone."""
         config = self.config
         angle, lengths = self._change_losses(found)
         total = config.weight_change * (angle + lengths)
@@ -111,20 +112,34 @@ class Augmentor:
         weights = {"d3d": config.weight_3d, "d2d": config.weight_2d}
         pairs = {"d3d": (batch.poses, found.pose_ba), "d2d": (batch.keypoints, flat["rt"])}
         for name in self.judges():
-            with torch.no_grad():
-                real = self.networks()[name](pairs[name][0])
-            with _frozen(self.networks()[name]):
-                fake = self.networks()[name](pairs[name][1])
+            network, (poses, made) = self.networks()[name], pairs[name]
+            with _frozen(network):
+                fake = network(made)
+            real = self._real_scores(network, poses)
             adversarial = losses.generator_loss(real, fake)
             total = total + weights[name] * adversarial
-            terms |= {f"g_{name}": adversarial, **_named(f"g_{name}", accuracies(real, fake))}
+            if real is not None:
+                terms |= {f"g_{name}": adversarial, **_named(f"g_{name}", accuracies(real, fake))}
         if config.feedback != "none":
             counts = epoch > config.warm_up
             with torch.set_grad_enabled(counts):
                 feedback, parts = self._feedback(lifter, batch, found, flat, epoch)
             total = total + feedback if counts else total
             terms |= parts
-        return total, {**terms, "generator": total}
+        return total, {**terms, "generator": total} if self._judging or not self.judges() else terms
+
+    def _real_scores(self, network: nn.Module, real: Tensor) -> Tensor | None:
+        """They add a number to the generator's loss, but no gradient: computed where the discriminators are trained."""
+        if not self._judging:
+            return None
+        with torch.no_grad():
+            scores: Tensor = network(real)
+        return scores
+
+    @property
+    def _judging(self) -> bool:
+        """Whether it is the discriminators' turn."""
+        return self.iteration % self.config.discriminate_every == 0
 
     def _change_losses(self, found: Augmented) -> tuple[Tensor, Tensor]:
         """The limits on the changes of angles and lengths; 0 for what is switched off."""
@@ -163,7 +178,7 @@ class Augmentor:
     def _judge_step(self, name: str, real: Tensor, fake: Tensor) -> Terms:
         """One step of a discriminator."""
         network = self.networks()[name]
-        real_scores, fake_scores = network(real), network(fake)
+        real_scores, fake_scores = network(torch.cat([real, fake])).split([len(real), len(fake)])
         loss = discriminator_loss(real_scores, fake_scores)
         self._update(name, loss)
         return {name: loss.detach(), **_named(name, accuracies(real_scores, fake_scores))}

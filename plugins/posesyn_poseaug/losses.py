@@ -90,7 +90,8 @@ def exponential_feedback(harder: Tensor, original: Tensor, beta: float) -> Tenso
     return (1 - torch.exp(harder - beta * original)).abs().mean()
 
 
-def generator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """What the generator minimises for scores of one discriminator: labels are swapped for the real half too (it has no
-    gradient, only a value)."""
-    return 0.5 * ((real**2).mean() + ((fake - 1) ** 2).mean())
+def generator_loss(real: Tensor | None, fake: Tensor) -> Tensor:
+    """What the generator minimises for scores of one discriminator: labels are swapped for the real half too, which has
+    no gradient, only a value, and may be left out."""
+    fooled = ((fake - 1) ** 2).mean()
+    return 0.5 * (fooled if real is None else (real**2).mean() + fooled)

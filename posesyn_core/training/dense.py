@@ -1,8 +1,8 @@
 """Linear layers that train fast on a CPU.
 
 Torch computes float32 products by MKL there, which on some processors (AMD's with AVX-512) is a fifth slower than
-oneDNN, the library that torch itself uses for convolutions. Large products go to the latter here, forwards and back
-to the input; where that isn't to be had, everything is ``torch.nn.functional.linear``.
+oneDNN, the library that torch itself uses for convolutions. Large products go to the latter here; where it isn't to be
+had, everything is ``torch.nn.functional.linear``.
 """
 
 from functools import cache
@@ -15,6 +15,8 @@ from torch.nn.functional import linear
 
 LARGE = 1 << 24
 """Multiplications from which on oneDNN's start, about a tenth of a millisecond, is worth its while."""
+LARGEST = 1 << 28
+"""And from which on it is worth a copy of what it wants turned over."""
 
 
 class Linear(nn.Linear):
@@ -61,7 +63,7 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class _Dense(torch.autograd.Function):
-    """The gradient of the weight is left to MKL: oneDNN is no faster there."""
+    """``linear``, all three of its large products by oneDNN."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -75,6 +77,13 @@ class _Dense(torch.autograd.Function):
         to_x, to_weight, to_bias = ctx.needs_input_grad
         return (
             _product(gradient.contiguous(), weight.T, None) if to_x else None,
-            gradient.T @ x if to_weight else None,
+            _to_weight(gradient, x) if to_weight else None,
             gradient.sum(0) if to_bias else None,
         )
+
+
+def _to_weight(gradient: Tensor, x: Tensor) -> Tensor:
+    """(out, in) the gradient of the weight, of the answer's (N, out) and the rows (N, in)."""
+    if gradient.numel() * x.shape[1] < LARGEST:
+        return gradient.T @ x
+    return _product(gradient.T.contiguous(), x.T, None)

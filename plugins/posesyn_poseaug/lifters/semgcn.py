@@ -8,7 +8,7 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from posesyn_core.training.dense import dense
-from posesyn_poseaug.lifters.dropout import DroppedRelu
+from posesyn_poseaug.lifters.dropout import NormedRelu
 from posesyn_poseaug.skeleton import JOINTS, PARENTS
 
 FAR = -9e15
@@ -82,10 +82,10 @@ class GraphLayer(nn.Module):
         super().__init__()
         self.gconv = GraphConv(inputs, sizes.width)
         self.bn = nn.BatchNorm1d(sizes.width)
-        self.activation = DroppedRelu(sizes.dropout)
+        self.activation = NormedRelu(sizes.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.activation(self.bn(self.gconv(x)))
+        y: Tensor = self.activation(self.gconv(x), self.bn)
         return y.unflatten(0, (-1, JOINTS))
 
 

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from posesyn_core.training.dense import Linear
-from posesyn_poseaug.lifters.dropout import DroppedRelu
+from posesyn_poseaug.lifters.dropout import NormedRelu
 from posesyn_poseaug.skeleton import BONES, JOINTS
 
 
@@ -27,11 +27,11 @@ class Stage(nn.Module):
         self.batch_norm1 = nn.BatchNorm1d(sizes.width)
         self.w2 = Linear(sizes.width, sizes.width)
         self.batch_norm2 = nn.BatchNorm1d(sizes.width)
-        self.activation = DroppedRelu(sizes.dropout)
+        self.activation = NormedRelu(sizes.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.activation(self.batch_norm1(self.w1(x)))
-        return x + self.activation(self.batch_norm2(self.w2(y)))
+        y = self.activation(self.w1(x), self.batch_norm1)
+        return x + self.activation(self.w2(y), self.batch_norm2)
 
 
 class SimpleBaseline(nn.Module):
@@ -45,13 +45,13 @@ class SimpleBaseline(nn.Module):
         self.batch_norm1 = nn.BatchNorm1d(sizes.width)
         self.linear_stages = nn.ModuleList(Stage(sizes) for _ in range(sizes.stages))
         self.w2 = Linear(sizes.width, 3 * BONES)
-        self.activation = DroppedRelu(sizes.dropout)
+        self.activation = NormedRelu(sizes.dropout)
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.kaiming_normal_(module.weight)
 
     def forward(self, keypoints: Tensor) -> Tensor:
-        x = self.activation(self.batch_norm1(self.w1(keypoints.flatten(1))))
+        x = self.activation(self.w1(keypoints.flatten(1)), self.batch_norm1)
         for stage in self.linear_stages:
             x = stage(x)
         return pad(self.w2(x).unflatten(1, (BONES, 3)), (0, 0, 1, 0))

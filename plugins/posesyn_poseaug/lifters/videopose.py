@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from posesyn_core.training.dense import dense
-from posesyn_poseaug.lifters.dropout import DroppedRelu
+from posesyn_poseaug.lifters.dropout import NormedRelu
 from posesyn_poseaug.skeleton import BONES, JOINTS
 
 
@@ -48,15 +48,15 @@ class VideoPose(nn.Module):
         self.layers_conv = nn.ModuleList(PointConv(sizes.width, sizes.width) for _ in range(2 * sizes.blocks))
         self.layers_bn = nn.ModuleList(nn.BatchNorm1d(sizes.width) for _ in range(2 * sizes.blocks))
         self.shrink = PointConv(sizes.width, 3 * BONES, bias=True)
-        self.activation = DroppedRelu(sizes.dropout)
+        self.activation = NormedRelu(sizes.dropout)
 
     def forward(self, keypoints: Tensor) -> Tensor:
-        x = self.activation(self.expand_bn(self.expand_conv(keypoints.flatten(1))))
+        x = self.activation(self.expand_conv(keypoints.flatten(1)), self.expand_bn)
         layers = list(zip(self.layers_conv, self.layers_bn, strict=True))
         for first, second in zip(layers[::2], layers[1::2], strict=True):
             x = x + self._layer(self._layer(x, *first), *second)
         return pad(self.shrink(x).unflatten(1, (BONES, 3)), (0, 0, 1, 0))
 
     def _layer(self, x: Tensor, convolution: nn.Module, norm: nn.Module) -> Tensor:
-        y: Tensor = self.activation(norm(convolution(x)))
+        y: Tensor = self.activation(convolution(x), norm)
         return y

@@ -63,3 +63,13 @@ def test_other_numbers_are_computed_by_torch() -> None:
     layer = Linear(256, 256)
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(x.float()).dtype == torch.bfloat16
+
+
+def test_the_largest_products_give_the_weight_its_gradient_by_onednn_too() -> None:
+    x, weight, bias = rows(1100, 512, 600)
+    up, found = torch.randn(1100, 600), []
+    for function in (dense, torch.nn.functional.linear):
+        leaf = weight.clone().requires_grad_()
+        function(x, leaf, bias).backward(up)
+        found.append(leaf.grad)
+    torch.testing.assert_close(*found, atol=1e-3, rtol=1e-5)
