@@ -13,6 +13,8 @@ from posesyn_core.geometry.arrays import Array, namespace
 
 CAMERA = 9
 """Numbers of a camera."""
+NEAREST = 1e-9
+"""Metres before or behind a camera that a joint is taken to be at least."""
 Floats = NDArray[Any]
 
 
@@ -24,13 +26,24 @@ def project(points: Array, cameras: Array, distorted: bool = True) -> Array:
     out mirrored and clamped.
     """
     focal, centre, tangential = (cameras[:, None, at : at + 2] for at in (0, 2, 7))
-    ray = namespace(points).clip(points[..., :2] / points[..., 2:], -1, 1)
+    ray = namespace(points).clip(points[..., :2] / _depths(points), -1, 1)
     if not distorted:
         return focal * ray + centre
     r2 = (ray**2).sum(-1)[..., None]
     radial = 1 + r2 * (cameras[:, None, 4:5] + r2 * (cameras[:, None, 5:6] + r2 * cameras[:, None, 6:7]))
     tangent = (tangential * ray).sum(-1)[..., None]
     return focal * (ray * (radial + tangent) + tangential * r2) + centre
+
+
+def _depths(points: Array) -> Array:
+    """(N, J, 1), none so small that the gradient of a quotient by it is infinite.
+
+    Times the 0 of a clamp that is NaN, and a generator would be lost once one joint of thousands comes to lie in the
+    camera's plane.
+    """
+    depths, library = points[..., 2:], namespace(points)
+    nearest: Array = library.copysign(library.full_like(depths, NEAREST), depths)
+    return library.where(abs(depths) < NEAREST, nearest, depths)
 
 
 def to_screen(pixels: Floats, width: float, height: float) -> Floats:

@@ -120,6 +120,11 @@ class Training:
         """The errors on every test set."""
         return {name: measure(self.lifter, poses) for name, poses in self.data.tests.items()}
 
+    def sound(self) -> bool:
+        """Whether all weights and statistics are numbers, of the lifter and of what augments for it."""
+        networks = [self.lifter, *({} if self.augmentor is None else self.augmentor.networks()).values()]
+        return all(torch.isfinite(value).all() for network in networks for value in network.state_dict().values())
+
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds."""
         return {
@@ -152,7 +157,7 @@ def run(training: Training, folder: Path, label: str) -> list[Line]:
         shown.advance(len(lines) - 1)
         for number in range(len(lines), training.schedule.epochs + 1):
             terms = training.epoch(number)
-            if not all(torch.isfinite(weight).all() for weight in training.lifter.parameters()):
+            if not training.sound():
                 raise UserError(f"{label}: the weights are no numbers after epoch {number}: lower the learning rate")
             lines.append({"epoch": number, **terms, "tests": training.measure()})
             _save(training, folder, arguments, lines)

@@ -119,3 +119,14 @@ def test_a_table_on_motions(
     figures = json.loads((tmp_path / "run" / "poseaug-table7.json").read_text())
     assert [each["row"] for each in figures] == ["Baseline", "A: KCS"]
     assert figures[0]["figures"]["0"]["wild"]["mpjpe"] > 0
+
+
+def test_a_generator_without_numbers_is_told(data: Data, tmp_path: Path) -> None:
+    made = training(data, evolve(CONFIG, warm_up=4))  # the lifter itself rests
+    assert made.augmentor is not None
+    with torch.no_grad():
+        made.augmentor.generator.RTprocess.w2_T.bias[0] = torch.nan
+    with pytest.raises(
+        UserError, match="the lifter: the weights are no numbers after epoch 1: lower the learning rate"
+    ):
+        run(made, tmp_path / "run", "the lifter")
