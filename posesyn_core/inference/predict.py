@@ -30,6 +30,9 @@ from posesyn_core.inference.probe import probe_samples
 from posesyn_core.values import Detected, PoseEstimate, Prepared, Sample
 
 BATCHES_AHEAD = 3
+DECODED = 32
+"""Outputs are decoded so many at a time, whatever the passes were, the last ones filled up: posing a body is as
+sensitive to the batch's size as a network, and one body takes little less time than a dozen."""
 LONGEST_LIMB = 5.0
 """Joints with longer limb bones, on average, are in no person's metres, not even an untrained network's."""
 Result = PoseEstimate | SampleError
@@ -163,12 +166,35 @@ def _collated(estimator: SplitEstimator, items: Sequence[Prepared], device: torc
 def _decode(
     estimator: SplitEstimator, prepared: Sequence[Prepared | SampleError], passes: Sequence[Pass]
 ) -> list[Result]:
-    """Whole passes are decoded too: posing a body is as sensitive to the batch's size as a network."""
-    decoded = (
-        estimate for outputs, items, count in passes for estimate in _decoded(estimator, outputs(), items)[:count]
-    )
+    """A result for each sample of a batch, from the outputs of its passes."""
+    found = [(_rows(outputs(), len(items), count), items[:count]) for outputs, items, count in passes]
+    decoded = _decoded_together(estimator, found)
     results = [item if isinstance(item, SampleError) else next(decoded) for item in prepared]
     return sound_estimates(results, estimator.decode)
+
+
+def _rows(outputs: Numbers, size: int, count: int) -> Numbers:
+    """Those of the first ``count`` samples of a pass. UserError unless there is one for each of its ``size``."""
+    for name, rows in outputs.items():
+        if rows.shape[:1] != (size,):
+            raise UserError(
+                f"the network returned {name!r} of shape {rows.shape} for {size} samples: its first axis is the batch"
+            )
+    return {name: rows[:count] for name, rows in outputs.items()}
+
+
+def _decoded_together(
+    estimator: SplitEstimator, found: Sequence[tuple[Numbers, Sequence[Prepared]]]
+) -> Iterator[PoseEstimate]:
+    """The estimates of passes' outputs and samples, :data:`DECODED` at a time."""
+    items = [item for _, some in found for item in some]
+    if not items:
+        return
+    outputs = {name: np.concatenate([rows[name] for rows, _ in found]) for name in found[0][0]}
+    for at in range(0, len(items), DECODED):
+        rows = np.minimum(np.arange(at, at + DECODED), len(items) - 1)
+        some = {name: array[rows] for name, array in outputs.items()}
+        yield from _decoded(estimator, some, [items[row] for row in rows])[: len(items) - at]
 
 
 def _decoded(

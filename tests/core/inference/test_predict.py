@@ -13,7 +13,7 @@ from posesyn_core.components import Kind, SplitEstimator
 from posesyn_core.contracts.engines import EngineConfig, NetworkCall
 from posesyn_core.engines.batches import LoadedNetwork
 from posesyn_core.engines.pytorch import TorchEngine
-from posesyn_core.inference.predict import BATCHES_AHEAD, exportable, predict
+from posesyn_core.inference.predict import BATCHES_AHEAD, DECODED, exportable, predict
 from posesyn_core.registry import Registry
 from tests.tiny import people
 
@@ -77,6 +77,36 @@ def test_a_device_that_is_too_small_is_told_in_a_sentence(spin: SplitEstimator) 
 
     with pytest.raises(UserError, match="out of memory with 3 samples at once: lower --batch-size"):
         list(predict(spin, [people(3)], network=LoadedNetwork(call, (1, 64))))
+
+
+def test_outputs_are_decoded_in_one_size_whatever_the_passes(
+    spin: SplitEstimator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small passes cost no more posing than large ones."""
+    sizes: list[int] = []
+    decode = spin.decode
+
+    def counted(outputs: Mapping[str, np.ndarray], contexts: Sequence[object]) -> list[PoseEstimate]:
+        sizes.append(len(contexts))
+        assert {len(rows) for rows in outputs.values()} == {len(contexts)}
+        return decode(outputs, contexts)
+
+    monkeypatch.setattr(spin, "decode", counted)
+    call = TorchEngine(EngineConfig()).load(exportable("spin", spin))
+    found = [
+        flat(predict(spin, [people(DECODED + 3)], network=LoadedNetwork(call, (size, size)))) for size in (2, DECODED)
+    ]
+    assert sizes == [DECODED] * 4
+    for one, other in zip(*found, strict=True):
+        assert isinstance(one, PoseEstimate) and isinstance(other, PoseEstimate)
+        np.testing.assert_allclose(one.joints3d, other.joints3d, atol=1e-4)
+
+
+@pytest.mark.parametrize("rows", [0, 1, None])
+def test_outputs_without_a_row_for_each_sample_are_told(spin: SplitEstimator, rows: int | None) -> None:
+    output = torch.tensor(1.0) if rows is None else torch.zeros(rows, 3)
+    with pytest.raises(UserError, match=r"the network returned 'cam' of shape \(.*\) for 4 samples: its first axis is"):
+        list(predict(spin, [people(3)], network=LoadedNetwork(lambda tensors: {"cam": output}, (4, 4))))
 
 
 def test_an_estimator_in_one_piece_loses_only_the_samples_it_fails_on(spin: SplitEstimator) -> None:
