@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from posesyn_blazepose.config import BlazePoseConfig
 from posesyn_blazepose.landmark_training import landmark_loss, landmark_view
-from posesyn_blazepose.looks import FIRST, WIDE, Looks
+from posesyn_blazepose.looks import Looks, Wide
 from posesyn_blazepose.rois import FIRST_MARGIN, Floats, cut, square_of_box
 from posesyn_blazepose.units import learn_in_units
 from posesyn_blazepose.views import Augmentation, draw_crop
@@ -28,16 +28,16 @@ FOCAL_LENGTH = 3.0
 HIPS = [23, 24]
 
 
-def wide_crop(sample: Sample) -> Prepared:
-    """What the networks of several looks take of a sample: ``images`` (3, 448, 448), RGB in 0..1; the context is its
+def wide_crop(sample: Sample, wide: Wide) -> Prepared:
+    """What the networks of several looks take of a sample: ``images`` (3, side, side), RGB in 0..1; the context is its
     square.
 
     SampleError for a bad image or box.
     """
     image = load_image(sample.image)
     check_box(sample.box, image.shape[1], image.shape[0])
-    square = square_of_box(sample.box, FIRST_MARGIN / FIRST)
-    return Prepared({"images": as_input(cut(image, square, WIDE))}, square)
+    square = square_of_box(sample.box, FIRST_MARGIN * wide.room)
+    return Prepared({"images": as_input(cut(image, square, wide.side))}, square)
 
 
 def as_input(pixels: NDArray[np.uint8]) -> Pixels:
@@ -69,14 +69,14 @@ class BlazePose:
 
     def preprocess(self, sample: Sample) -> Prepared:
         """Cut out the person, with room about them."""
-        return wide_crop(sample)
+        return wide_crop(sample, self.network.wide)
 
     def decode(self, outputs: Mapping[str, NDArray[np.float32]], contexts: Sequence[Floats]) -> list[PoseEstimate]:
         """Landmarks to the picture; ``contexts`` are the wide crops' squares."""
         squares = np.stack(contexts)
         points = outputs["points"] * squares[:, None, 2:3] + squares[:, None, :2]
         world = outputs["world"] - outputs["world"][:, HIPS].mean(1, keepdims=True)
-        focal = (squares[:, 2:3] * FIRST * FOCAL_LENGTH).repeat(2, axis=1).astype(np.float32)
+        focal = (squares[:, 2:3] * (FOCAL_LENGTH / self.network.wide.room)).repeat(2, axis=1).astype(np.float32)
         centre = squares[:, :2].astype(np.float32)
         return [
             PoseEstimate(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from posesyn_blazepose.config import StarterConfig
 from posesyn_blazepose.estimator import as_input, wide_crop
-from posesyn_blazepose.looks import WIDE
+from posesyn_blazepose.looks import STARTERS_WIDE
 from posesyn_blazepose.network import SIZE
 from posesyn_blazepose.rois import Floats, to_picture, turns
 from posesyn_blazepose.starter_loss import starter_loss
@@ -49,7 +49,7 @@ class Starter:
 
     def preprocess(self, sample: Sample) -> Prepared:
         """Cut out the person, with room about them."""
-        return wide_crop(sample)
+        return wide_crop(sample, STARTERS_WIDE)
 
     def decode(self, outputs: Mapping[str, NDArray[np.float32]], contexts: Sequence[Floats]) -> list[PoseEstimate]:
         """Pose the body; ``contexts`` are the wide crops' squares.
@@ -59,8 +59,8 @@ class Starter:
         """
         wide = np.stack(contexts)
         seen = outputs["square"].astype(np.float64)
-        centre = to_picture(seen[:, None, :2], wide, WIDE)[:, 0]
-        side = seen[:, 2] * wide[:, 2] / WIDE
+        centre = to_picture(seen[:, None, :2], wide, STARTERS_WIDE.side)[:, 0]
+        side = seen[:, 2] * wide[:, 2] / STARTERS_WIDE.side
         turn = np.tile(np.eye(3), (len(wide), 1, 1))
         turn[:, :2, :2] = turns(seen)
         rotations = outputs["rotmat"].astype(np.float64)

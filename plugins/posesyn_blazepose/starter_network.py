@@ -13,7 +13,17 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from posesyn_blazepose.looks import POSE, Cropper, Middle, first_square, guarded, refuse_coarse, to_wide, turns
+from posesyn_blazepose.looks import (
+    POSE,
+    STARTERS_WIDE,
+    Cropper,
+    Middle,
+    first_square,
+    guarded,
+    refuse_coarse,
+    to_wide,
+    turns,
+)
 from posesyn_blazepose.network import SIZE, SIZES, LandmarkNetwork, refined
 from posesyn_blazepose.pull import PARENTS, STEPS, Pull
 from posesyn_blazepose.views import BODY_MARGIN, HIPS, LEAST_TORSO, SHOULDERS
@@ -268,7 +278,7 @@ class StarterNetwork(nn.Module):
         self.eyes = LandmarkNetwork(SIZES["full"])
         self.tail = Tail()
         self.head = Head(Skeleton(body))
-        self.middle, self.cropper, self.aim, self.weighed = Middle(), Cropper(), AimUpright(), Weighed()
+        self.middle, self.cropper, self.aim, self.weighed = Middle(STARTERS_WIDE), Cropper(), AimUpright(), Weighed()
 
     def see(self, images: Tensor) -> dict[str, Tensor]:
         """What is never trained: ``features`` (B, 288, 8, 8), refined ``landmarks`` (B, 39, 5), ``world`` (B, 39,
@@ -295,7 +305,7 @@ class StarterNetwork(nn.Module):
         second crop's camera; ``square`` (B, 4) is that crop's, in pixels of the wide one.
         """
         refuse_coarse(self.eyes.heatmaps.weight)
-        square = first_square(images)
+        square = first_square(images, STARTERS_WIDE)
         first = self.look(self.middle(images))
         upright = self.aim(first["points"], square)
         second = self.look(self.cropper(images, upright))

@@ -58,10 +58,11 @@ def test_a_crop_is_that_of_the_whole_picture_at_once(
     assert apart.max() <= 1 and (apart.mean() < 0.01 or (place[3] == 0 and lines <= 2))
 
 
-def test_the_first_looks_crop_is_cut_at_its_square() -> None:
-    images = torch.rand(2, 3, looks.WIDE, looks.WIDE)
-    theirs = looks.Cropper()(images, looks.first_square(images))
-    torch.testing.assert_close(looks.Middle()(images), theirs, rtol=0, atol=1e-4)
+@pytest.mark.parametrize("wide", [looks.LANDMARKS_WIDE, looks.STARTERS_WIDE])
+def test_the_first_looks_crop_is_cut_at_its_square(wide: looks.Wide) -> None:
+    images = torch.rand(2, 3, wide.side, wide.side)
+    theirs = looks.Cropper()(images, looks.first_square(images, wide))
+    torch.testing.assert_close(looks.Middle(wide)(images), theirs, rtol=0, atol=1e-4)
 
 
 def test_the_border_is_repeated_outside_the_picture() -> None:
