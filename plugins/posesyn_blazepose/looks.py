@@ -34,8 +34,8 @@ class Wide:
 
 
 LANDMARKS_WIDE = Wide(392, 336)
-"""BlazePose's own: no wider than its second looks' squares need. With the starter's, a third larger, "full" finds as
-many of the limb joints in photographs (77.0 and 77.1 %, PCK@0.2 of the torso, 37 people, 13 boxes each)."""
+"""BlazePose's own. With the starter's, a third larger, "full" finds as many of the limb joints in photographs (77.1 and
+77.0 %, PCK@0.2 of the torso, 37 people, 13 boxes each)."""
 STARTERS_WIDE = Wide(448, 336)
 """The starter's, whose second look's square may lie anywhere."""
 

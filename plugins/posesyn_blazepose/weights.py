@@ -54,8 +54,8 @@ def usual_looks(network: LandmarkNetwork) -> int:
     """How often a network's users want a person looked at.
 
     Over boxes moved by 2 % and scaled by 5 %, heavy finds 80.8 % of the limb joints in photographs (PCK@0.2 of the
-    torso, 37 people) with two looks, give or take 1.0 by the box, and 83.0 % with three, give or take 0.5. The other
-    networks are there for speed (full: 76.5 and 77.5 %).
+    torso, 37 people) with two looks, give or take 1.0 by the box, and 83.0 % with three, give or take 0.5 (in wide
+    crops of 448 pixels). The other networks are there for speed (full: 76.5 and 77.5 %).
     """
     return 3 if network.tower is not None else 2
 

@@ -79,7 +79,7 @@ CASES: tuple[tuple[Kind, Any, str, str, int, str], ...] = (
     (Kind.ENGINE, engine(lambda module: None), "score", "estimator.engine", 2, "returned None"),
     (Kind.ENGINE, engine(lambda module: raising), "score", "estimator.engine", 2, "fails"),
     (Kind.ENGINE, engine(lambda m: lambda t: {"x": [1]}), "score", "estimator.engine", 2, "a list as 'x'"),
-    (Kind.ENGINE, engine(lambda m: lambda t: {"x": torch.zeros(1)}), "score", "estimator.engine", 2, "fails"),
+    (Kind.ENGINE, engine(lambda m: lambda t: {"x": torch.zeros(1)}), "score", "estimator.engine", 2, "first axis"),
     (Kind.READER, having(samples=raising), "score", "dataset", 2, "raising"),
     (Kind.READER, having(samples=lambda: iter(()), __len__=raising), "score", "dataset", 2, "raising fails"),
     (Kind.AUGMENTER, having(epoch=raising, state_dict=dict, load_state_dict=dict), "finetune", "finetune.augmenter", 2,
