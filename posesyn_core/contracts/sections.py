@@ -106,7 +106,9 @@ class Machine:
         0, "processes that make training batches, where threads wait for one another; 0 = threads do", least=0
     )
     batch_size: int = option(
-        32, "samples read and computed together; on a CPU best a multiple of 4 (see engines.batches.CPU_PASS)", least=1
+        32,
+        "samples read and computed together; on a CPU, which computes 4 to 32 at once, best a multiple of 32",
+        least=1,
     )
     device: str = option("cpu", "torch device of the networks")
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from posesyn_core import UserError
 from posesyn_core.components import Kind
 from posesyn_core.contracts.engines import EngineConfig, ExportableModule, NetworkCall
-from posesyn_core.engines.batches import CPU_PASS, LoadedNetwork, load_network
+from posesyn_core.engines.batches import LEAST_PASS, MOST_PASS, LoadedNetwork, cpu_pass, load_network
 from posesyn_core.engines.pytorch import TorchEngine
 from posesyn_core.registry import Registry
 
@@ -62,8 +62,29 @@ def test_a_network_for_few_batch_sizes_takes_any(size: int) -> None:
 
 
 def test_on_a_cpu_all_passes_have_one_size_within_the_range() -> None:
-    for batch, size in (((1, 64), CPU_PASS), ((1, 3), 3), ((16, 64), 16)):
+    for batch, size in (((1, 64), MOST_PASS), ((1, 3), 3), ((40, 64), 40)):
         assert load_network(TorchEngine(EngineConfig(batch=batch)), module()).batch == (size, size)
+
+
+@given(shape=st.lists(st.integers(1, 300), max_size=3), examples=st.integers(1, 3))
+def test_a_pass_is_smaller_the_larger_a_networks_inputs_are(shape: list[int], examples: int) -> None:
+    def size(*inputs: list[int]) -> int:
+        tensors = {str(at): torch.empty(examples, *each, device="meta") for at, each in enumerate(inputs)}
+        return cpu_pass(ExportableModule("net", Net(), tensors))
+
+    assert size(shape) in (4, 8, 16, 32)
+    assert size(shape, [3, 16, 16]) <= size(shape) <= size(shape[:2])
+    if torch.Size(shape).numel() <= 2**12:
+        assert size(shape) == MOST_PASS
+    if torch.Size(shape).numel() > 2**15:
+        assert size(shape) == LEAST_PASS
+
+
+@pytest.mark.parametrize(
+    ("side", "size"), [(448, 4), (224, 4), (96, 8), (64, 16), (8, 32)], ids="{}".format
+)  # published networks' crops, and those of small ones
+def test_passes_of_pictures(side: int, size: int) -> None:
+    assert cpu_pass(ExportableModule("net", Net(), {"images": torch.empty(2, 3, side, side, device="meta")})) == size
 
 
 @pytest.mark.parametrize("size", [1, 5])

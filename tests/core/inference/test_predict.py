@@ -40,6 +40,20 @@ def test_results_come_in_order_whatever_the_batches(spin: SplitEstimator) -> Non
     assert np.abs(first.joints3d - second.joints3d).max() > 1e-4  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("name", ["spin", "semgcn", "hybrik"])
+def test_an_estimate_does_not_depend_on_the_others_of_its_pass(name: str) -> None:
+    """In passes of eight, thirty-two and sixteen: a network with small inputs computes more of them at once."""
+    made: SplitEstimator = Registry.discover().create(Kind.ESTIMATOR, name, {"weights": "random"}, "test")
+    samples = [sample for sample in people(19) if isinstance(flat(predict(made, [[sample]]))[0], PoseEstimate)]
+    assert len(samples) > 16
+    whole = flat(predict(made, [samples]))
+    turned = flat(predict(made, [samples[7:] + samples[:7]]))
+    for one, other in zip(whole, turned[-7:] + turned[:-7], strict=True):
+        assert isinstance(one, PoseEstimate) and isinstance(other, PoseEstimate)
+        np.testing.assert_array_equal(one.joints3d, other.joints3d)
+        np.testing.assert_array_equal(one.joints2d, other.joints2d)
+
+
 def test_bad_samples_yield_their_reason_and_leave_the_others_alone(spin: SplitEstimator) -> None:
     good = people(3)
     broken = evolve(good[1], image=b"no picture")
