@@ -27,9 +27,10 @@ def cpu_pass(module: ExportableModule) -> int:
     alone. Kernels are chosen by the batch's size, but treat its rows alike.
 
     It follows from the size of a sample's inputs and not from a measurement, so it is the same on every machine. Maps
-    of many pictures leave the caches: passes of 8 take up to 1.5 times as long as those of 4 for the starter in eager
-    torch. Small networks are mostly calls and the reading of weights: passes of 32 take a seventh of the time for a
-    lifter of joints, and passes of 8 three quarters for a small network that sees 96 x 96 pixels.
+    of many pictures leave the caches: passes of 32 take 1.7 times as long as those of 4 for the starter in eager torch,
+    and twice as long for BlazePose. Networks that see little are mostly calls and the reading of weights: passes of 32
+    take a quarter to a half of the time for lifters of joints, and passes of 8 three quarters for a small network that
+    sees 96 x 96 pixels.
     """
     inputs = sum(tensor.numel() // len(tensor) for tensor in module.example.values())
     fitting = min(max(LEAST_PASS, PASS_NUMBERS // max(1, inputs)), MOST_PASS)

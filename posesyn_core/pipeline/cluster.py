@@ -27,6 +27,7 @@ from posesyn_core.files.paths import remove_partials
 from posesyn_core.pipeline.executor import Filled, Present, do_parts, filled
 from posesyn_core.pipeline.resources import resources
 from posesyn_core.pipeline.run import open_run
+from posesyn_core.pipeline.settling import settle
 from posesyn_core.pipeline.superseded import one_moment
 from posesyn_core.pipeline.work import Part, Work
 from posesyn_core.progress import Progress, progress, tell
@@ -63,6 +64,7 @@ class PartWorker:
             part = self._part(self.work, number)
             with one_moment(Path(self.folder), alone=False):
                 do_parts(self.work, iter([part]), _Silent())
+            settle()
             return len(part.units), ""
         except PoseSynError as error:
             return 0, str(error)

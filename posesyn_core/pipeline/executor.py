@@ -8,6 +8,7 @@ from attrs import field, frozen
 
 from posesyn_core.pipeline.rejections import most_frequent
 from posesyn_core.pipeline.seals import DamagedFile
+from posesyn_core.pipeline.settling import settle, settling
 from posesyn_core.pipeline.superseded import set_aside
 from posesyn_core.pipeline.tables import Row, Table, part_number
 from posesyn_core.pipeline.work import Part, Unit, Work
@@ -78,15 +79,19 @@ def do_parts(
             yield from work.batches(part)
 
     rows: list[Row[Any]] = []
-    for row in work.rows(batches()):
-        rows.append(row)
-        shown.advance()
-        if len(rows) == len(in_work[0].units):
-            done = in_work.popleft()
-            if make_room is not None:
-                make_room(done.number)
-            work.table.write_part(done.number, rows, done.identity)
-            rows = []
+    written = 0
+    with settling():
+        for row in work.rows(batches()):
+            if written == 1 and not rows:  # there is more than one part to do, and all that it takes is set up
+                settle()
+            rows.append(row)
+            shown.advance()
+            if len(rows) == len(in_work[0].units):
+                done = in_work.popleft()
+                if make_room is not None:
+                    make_room(done.number)
+                work.table.write_part(done.number, rows, done.identity)
+                rows, written = [], written + 1
 
 
 class Present:
