@@ -2,13 +2,16 @@
 
 Claims: the driver of a Ray run spends less than 20 ms on a part; its scheduling is flat over 10^6 parts, its memory
 bounded; a sample that is scored, expanded into a motion or drawn costs the same at 10^3, 10^4 and 10^5 (within 10 %,
-beside the setting up of a stage, which is what a run of 256 samples takes), in flat memory; two one-core actors score
-and animate at least 1.7 times as fast as one (on two idle cores).
+beside the setting up of a stage), in flat memory; two one-core actors score and animate at least 1.7 times as fast as
+one (on two idle cores).
 
     python bench/scaling.py --parts 200 2000              # real parts without work: local, shard, Ray's driver
     python bench/scaling.py --simulated 10000 1000000     # scheduling alone: the cluster answers at once
     python bench/scaling.py --samples 1000 10000 100000   # three stages, with networks that cost nothing
     python bench/scaling.py --actors 1 2                  # score and animate of the free world on a local cluster
+
+Samples are timed by turns: a long run stops again and again for short ones, so that both see the same machine, whatever
+else it does.
 
 Actors are timed while all of them work: from where the last of them has finished its first part to where the first of
 them has finished its last. On a busy machine their processor time for a part counts: what it does not grow by with a
@@ -56,7 +59,7 @@ from posesyn_core.pipeline.select import PART
 from posesyn_core.pipeline.shards import Shard, ShardExecutor
 from posesyn_core.pipeline.synthesize import Motions
 from posesyn_core.pipeline.tables import Row, Table
-from posesyn_core.pipeline.work import Unit, Work
+from posesyn_core.pipeline.work import Part, Unit, Work
 from posesyn_core.recipe import parse_recipe
 from posesyn_core.registry import Registry
 from posesyn_core.runs.stages import run_stage
@@ -134,6 +137,19 @@ def simulated(parts: int, actors: int) -> float:
     return 1e6 * (time.process_time() - started) / parts
 
 
+class Interrupted(Work[Any, Any]):
+    """Lets something else happen between its parts."""
+
+    between: Callable[[int], None] | None = None
+    """Is told the number of the part that comes next."""
+
+    def parts(self) -> Iterator[Part[Any]]:
+        for part in super().parts():
+            if self.between is not None:
+                self.between(part.number)
+            yield part
+
+
 class Cheap:
     """An estimator that costs nothing: every joint where the label is, moved a little."""
 
@@ -142,7 +158,7 @@ class Cheap:
         return [PoseEstimate(np.zeros((24, 3), np.float32), sample.keypoints2d + 1, camera) for sample in samples]
 
 
-class CheapScores(Scores):
+class CheapScores(Interrupted, Scores):
     """The stage with that estimator and a data set that holds nothing in memory: as many people as were captioned."""
 
     def units(self) -> Iterator[Unit[Any]]:
@@ -154,7 +170,7 @@ class CheapScores(Scores):
         return Cheap(), None
 
 
-class CheapMotions(Motions):
+class CheapMotions(Interrupted, Motions):
     """The stage with a generator that keeps the pose for a frame."""
 
     @cached_property
@@ -183,7 +199,7 @@ class KeepsAll:
         return [Verdict(True, 0.0) for _ in frames]
 
 
-class CheapClips(Clips):
+class CheapClips(Interrupted, Clips):
     """The stage with those two and that estimator; what is planned, encoded and written is real."""
 
     @cached_property
@@ -220,14 +236,19 @@ def begun(folder: Path, samples: int) -> Run:
     return run
 
 
-def seconds(samples: int) -> dict[str, float]:
-    """Of this process for each stage of a run of so many samples."""
+def seconds(of: type[Interrupted], samples: int) -> float:
+    """Of this process for one stage of a run of so many samples."""
     with tempfile.TemporaryDirectory() as folder:
-        run = begun(Path(folder), samples)
-        clips = CheapClips(run)
-        assert clips.body is not None
-        works: list[Work[Any, Any]] = [CheapScores(run), CheapMotions(run), clips]
-        return {work.stage: _seconds(work, samples) for work in works}
+        return _seconds(_work(of, Path(folder), samples), samples)
+
+
+def _work(of: type[Interrupted], folder: Path, samples: int) -> Interrupted:
+    run = begun(folder, samples)
+    work = of(run)
+    if isinstance(work, Clips):
+        LOCAL.fill(CheapMotions(run))
+        assert work.body is not None  # loaded before anything is timed
+    return work
 
 
 def _seconds(work: Work[Any, Any], samples: int) -> float:
@@ -237,26 +258,53 @@ def _seconds(work: Work[Any, Any], samples: int) -> float:
     return time.process_time() - started
 
 
-FEW, ENOUGH = 256, 10_000
+STAGES = (CheapScores, CheapMotions, CheapClips)
+FEW = 512
+"""Enough for two parts of each stage."""
+WINDOWS = 10
+"""Of a long run; the first of them is not counted, as the stage is set up in it."""
 
 
-def typical(samples: int) -> dict[str, float]:
-    """As :func:`seconds`, the median of as many runs as have :data:`ENOUGH` samples together, five at most."""
-    runs = [seconds(samples) for _ in range(min(5, max(1, ENOUGH // samples)))]
-    return {stage: statistics.median(run[stage] for run in runs) for stage in runs[0]}
+def short(of: type[Interrupted], samples: int) -> float:
+    """Milliseconds for each sample beyond the first :data:`FEW`, whose run tells what setting up takes; twice."""
+    return 500 * sum(seconds(of, samples) - seconds(of, FEW) for _ in range(2)) / (samples - FEW)
+
+
+def by_turns(of: type[Interrupted], samples: int, first: int) -> tuple[list[float], list[float]]:
+    """Milliseconds a sample: in each window of a run of so many, and in a run of the ``first`` size after it."""
+    windows: list[float] = []
+    shorts: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        work = _work(of, Path(folder), samples)
+        every = samples // work.part // WINDOWS
+        started = 0.0
+
+        def between(number: int) -> None:
+            nonlocal started
+            if number == 0 or number % every:
+                return
+            if number > every:
+                windows.append(1000 * (time.process_time() - started) / every / work.part)
+                shorts.append(short(of, first))
+            started = time.process_time()
+
+        work.between = between
+        _seconds(work, samples)
+    return windows, shorts
 
 
 def per_sample(sizes: Sequence[int]) -> None:
-    """Tell what each sample beyond the first :data:`FEW` costs in every stage."""
-    seconds(FEW)  # imports and opens what every other run finds there
-    few = typical(FEW)
-    first: dict[str, float] = {}
-    for samples in sizes:
-        for stage, spent in typical(samples).items():
-            cost = 1000 * (spent - few[stage]) / (samples - FEW)
-            ratio = cost / first.setdefault(stage, cost)
-            line = f"{cost:6.3f} ms each, x{ratio:.3f}, peak {peak()} MiB"
-            print(f"{stage:<10} {samples:>8} samples: {line}", flush=True)
+    """Tell what a sample costs in every stage, in the larger runs by turns with those of the first size."""
+    first = sizes[0]
+    for of in STAGES:
+        seconds(of, FEW)  # imports and opens what every other run finds there
+    for samples in sizes[1:]:
+        for of in STAGES:
+            windows, shorts = by_turns(of, samples, first)
+            long, beside = statistics.mean(windows), statistics.mean(shorts)
+            line = f"{long:6.3f} ms each, those of {first} meanwhile {beside:6.3f}: x{long / beside:.3f}"
+            end = f"at its end x{windows[-1] / shorts[-1]:.3f}, peak {peak()} MiB"
+            print(f"{of.stage:<10} {samples:>8} samples: {line}, {end}", flush=True)
 
 
 COUNT = """
@@ -392,7 +440,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", type=int, nargs="*", default=[], help="real parts without work")
     parser.add_argument("--simulated", type=int, nargs="*", default=[], help="parts of a simulated cluster")
-    parser.add_argument("--samples", type=int, nargs="*", default=[], help="with components that cost nothing")
+    parser.add_argument(
+        "--samples", type=int, nargs="*", default=[], help="with components that cost nothing: few, and more than those"
+    )
     parser.add_argument("--actors", type=int, nargs="*", default=[], help="one-core actors that score and animate")
     parser.add_argument("--pictures", type=int, default=128, help="that they score")
     options = parser.parse_args()

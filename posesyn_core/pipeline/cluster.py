@@ -57,6 +57,7 @@ class PartWorker:
 
     def do(self, number: int) -> tuple[int, str]:
         """Write one part; how many rows it has, and what is wrong with the recipe or the data, if anything is."""
+        begins = self.work is None
         try:
             if self.work is None:
                 keep_to(self.cpus)
@@ -64,7 +65,8 @@ class PartWorker:
             part = self._part(self.work, number)
             with one_moment(Path(self.folder), alone=False):
                 do_parts(self.work, iter([part]), _Silent())
-            settle()
+            if begins:
+                settle()
             return len(part.units), ""
         except PoseSynError as error:
             return 0, str(error)

@@ -8,7 +8,7 @@ from attrs import field, frozen
 
 from posesyn_core.pipeline.rejections import most_frequent
 from posesyn_core.pipeline.seals import DamagedFile
-from posesyn_core.pipeline.settling import settle, settling
+from posesyn_core.pipeline.settling import settling
 from posesyn_core.pipeline.superseded import set_aside
 from posesyn_core.pipeline.tables import Row, Table, part_number
 from posesyn_core.pipeline.work import Part, Unit, Work
@@ -80,7 +80,7 @@ def do_parts(
 
     rows: list[Row[Any]] = []
     written = 0
-    with settling():
+    with settling() as settle:
         for row in work.rows(batches()):
             if written == 1 and not rows:  # there is more than one part to do, and all that it takes is set up
                 settle()

@@ -5,23 +5,33 @@ every full collection walks again, for a sixth of a second once in a few thousan
 """
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-def settle() -> None:
-    """Leave what is there now out of collections, after one that removes what setting up has left behind."""
-    if gc.isenabled() and not gc.get_freeze_count():
+def settle() -> bool:
+    """Leave what is there now out of collections, after one that removes what setting up has left behind.
+
+    False, and nothing changes, if somebody else has seen to collections already.
+    """
+    ours = gc.isenabled() and not gc.get_freeze_count()
+    if ours:
         gc.collect()
         gc.freeze()
+    return ours
 
 
 @contextmanager
-def settling() -> Iterator[None]:
-    """What settles inside is collected again afterwards; what somebody else had frozen before stays so."""
-    frozen = gc.get_freeze_count()
+def settling() -> Iterator[Callable[[], None]]:
+    """Gives :func:`settle`; afterwards collections find everything again."""
+    ours = False
+
+    def once() -> None:
+        nonlocal ours
+        ours = settle() or ours
+
     try:
-        yield
+        yield once
     finally:
-        if not frozen:
+        if ours:
             gc.unfreeze()
