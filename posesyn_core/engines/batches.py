@@ -24,8 +24,8 @@ PASS_NUMBERS = 2**18
 
 def cpu_pass(module: ExportableModule) -> int:
     """How many samples a network computes at once on a CPU: always as many, so that a sample's result depends on itself
-    alone. Kernels are chosen by the batch's size, but treat its rows alike (HybrIK's sigma in eager torch and the starter
-    on ONNX Runtime to the last bit, 6e-8; the others exactly).
+    alone. Kernels are chosen by the batch's size, but treat its rows alike; exactly in most networks, while HybrIK's
+    sigma in eager torch and the starter's outputs on ONNX Runtime differ by 6e-8 from place to place.
 
     It follows from the size of a sample's inputs and not from a measurement, so it is the same on every machine. Maps
     of many pictures leave the caches: passes of 32 take 1.7 times as long as those of 4 for the starter in eager torch,
