@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from posesyn_blazepose.config import BlazePoseConfig
 from posesyn_blazepose.landmark_training import landmark_loss, landmark_view
 from posesyn_blazepose.looks import Looks, Wide
+from posesyn_blazepose.network import joined
 from posesyn_blazepose.rois import FIRST_MARGIN, Floats, cut, square_of_box
 from posesyn_blazepose.units import learn_in_units
 from posesyn_blazepose.views import Augmentation, draw_crop
@@ -29,15 +30,16 @@ HIPS = [23, 24]
 
 
 def wide_crop(sample: Sample, wide: Wide) -> Prepared:
-    """What the networks of several looks take of a sample: ``images`` (3, side, side), RGB in 0..1; the context is its
-    square.
+    """What the networks of several looks take of a sample: ``images`` (3, side, side) and their ``middle`` (3, first,
+    first), bytes of RGB; the context is the square.
 
     SampleError for a bad image or box.
     """
     image = load_image(sample.image)
     check_box(sample.box, image.shape[1], image.shape[0])
     square = square_of_box(sample.box, FIRST_MARGIN * wide.room)
-    return Prepared({"images": as_input(cut(image, square, wide.side))}, square)
+    planes = cut(image, square, wide.side)
+    return Prepared({"images": planes, "middle": planes[:, wide.middle, wide.middle]}, square)
 
 
 def as_input(pixels: NDArray[np.uint8]) -> Pixels:
@@ -61,7 +63,8 @@ class BlazePose:
         if config.first_look not in ("lite", "same"):
             raise UserError(f"first_look must be 'lite' or 'same', not {config.first_look!r}")
         second = load_landmarks(config.weights)
-        first = load_landmarks("lite") if config.first_look == "lite" and config.weights != "random" else second
+        lite = config.first_look == "lite" and config.weights != "random"
+        first = joined(load_landmarks("lite")) if lite else second
         looks = config.looks or usual_looks(second)
         network = Looks(first, second, looks).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network: Looks = network.to(config.device).eval()

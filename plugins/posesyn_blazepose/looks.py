@@ -1,8 +1,9 @@
 """Several looks at a person inside one exported network: each crop is cut where the look before says.
 
-The network gets a wide crop about the person. Squares are tensors (B, 4) in pixels of that: x and y of the centre,
-side, clockwise rotation (see ``posesyn_blazepose.rois``, whose arithmetic this is in torch, without any choice that
-would depend on the data in the flow of control).
+The network gets a wide crop about the person, and its middle, which the first look sees, once more: in bytes, that
+engines make numbers of where they need them, and of which TensorRT can't take a part. Squares are tensors (B, 4) in
+pixels of the wide crop: x and y of the centre, side, clockwise rotation (see ``posesyn_blazepose.rois``, whose
+arithmetic this is in torch, without any choice that would depend on the data in the flow of control).
 """
 
 from fractions import Fraction
@@ -16,6 +17,8 @@ from posesyn_blazepose.network import SIZE, LandmarkNetwork, refined
 from posesyn_blazepose.rois import MARGIN, STEADY
 from posesyn_core.errors import UserError
 
+WHITE = 255
+"""The brightest level of a byte."""
 POSE = 33
 """Landmarks of the pose; the next two say where to look next."""
 
@@ -26,6 +29,11 @@ class Wide:
 
     side: int
     first: int
+
+    @property
+    def middle(self) -> slice:
+        """Rows, or columns, of the first look's square."""
+        return slice((self.side - self.first) // 2, (self.side + self.first) // 2)
 
     @property
     def room(self) -> float:
@@ -40,10 +48,10 @@ STARTERS_WIDE = Wide(448, 336)
 """The starter's, whose second look's square may lie anywhere."""
 
 
-def first_square(images: Tensor, wide: Wide) -> Tensor:
-    """The upright square (B, 4) of the first look in wide crops (B, 3, side, side)."""
-    square = torch.tensor([wide.side / 2, wide.side / 2, wide.first, 0.0], dtype=images.dtype, device=images.device)
-    return square.expand(len(images), 4)
+def first_square(crops: Tensor, wide: Wide) -> Tensor:
+    """The upright square (B, 4) of the first look, whose ``crops`` are (B, 3, 256, 256)."""
+    square = torch.tensor([wide.side / 2, wide.side / 2, wide.first, 0.0], dtype=crops.dtype, device=crops.device)
+    return square.expand(len(crops), 4)
 
 
 def turns(squares: Tensor) -> Tensor:
@@ -53,7 +61,7 @@ def turns(squares: Tensor) -> Tensor:
 
 
 class Middle(nn.Module):
-    """The first look's crop: the middle square, made smaller.
+    """The first look's crop: the wide crop's middle, made smaller.
 
     Its place is always the same, so the bilinear crop is a product with constant weights: each 21 rows and columns of
     336, for one, become 16 of 256.
@@ -63,51 +71,51 @@ class Middle(nn.Module):
 
     def __init__(self, wide: Wide) -> None:
         super().__init__()
-        self.wide = wide
         step = Fraction(wide.first, SIZE)
         places = torch.arange(step.denominator)[:, None] * float(step)
         weights = (1 - (places - torch.arange(step.numerator)).abs()).clamp(min=0)
         self.register_buffer("weights", weights, persistent=False)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Wide crops (B, 3, side, side) -> what :class:`Cropper` would cut out at :func:`first_square` (B, 3, 256,
-        256)."""
-        blocks, edge = SIZE // len(self.weights), (self.wide.side - self.wide.first) // 2
-        inside = slice(edge, edge + self.wide.first)
-        lower = (self.weights @ images[:, :, inside].unflatten(2, (blocks, -1))).flatten(2, 3)
-        return (lower[..., inside].unflatten(3, (blocks, -1)) @ self.weights.mT).flatten(3)
+    def forward(self, middle: Tensor) -> Tensor:
+        """Middles (B, 3, first, first) of wide crops, bytes -> what :class:`Cropper` would cut out at
+        :func:`first_square` (B, 3, 256, 256)."""
+        blocks = SIZE // len(self.weights)
+        columns = middle.to(self.weights.dtype).unflatten(3, (blocks, -1))
+        narrow = (columns @ (self.weights.mT / WHITE)).flatten(3)
+        return (self.weights @ narrow.unflatten(2, (blocks, -1))).flatten(2, 3)
 
 
 class Cropper(nn.Module):
     """Cuts squares out; a module of its own, which half-precision engines leave in float32."""
 
-    grid: Tensor
+    steps: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         steps = torch.arange(SIZE, dtype=torch.float32) - SIZE / 2
-        rows, columns = torch.meshgrid(steps, steps, indexing="ij")
-        grid = torch.stack([columns, rows, torch.ones_like(rows)], -1)
-        self.register_buffer("grid", grid.flatten(0, 1), persistent=False)
+        self.register_buffer("steps", torch.stack([steps, torch.ones_like(steps)], -1), persistent=False)
 
     def forward(self, images: Tensor, squares: Tensor) -> Tensor:
-        """Wide crops (B, 3, W, W) and squares in them -> crops (B, 3, 256, 256): bilinear, the border repeated
-        outside.
+        """Wide crops (B, 3, W, W), bytes, and squares in them -> crops (B, 3, 256, 256) in 0..1: bilinear, the border
+        repeated outside.
 
         Places beyond the border are moved onto it first: ONNX Runtime samples twice as fast where zeros are padded.
+        Their grid is the product of one row of places and the step from row to row.
         """
         side = images.shape[-1]
-        along = turns(squares).mT * (squares[:, 2] / SIZE)[:, None, None]
-        affine = torch.cat([along, squares[:, None, :2]], 1) * (2 / side)
-        normalised = self.grid @ affine + (1 / side - 1)
+        across, down = (turns(squares).mT * (squares[:, 2] * 2 / (SIZE * side))[:, None, None]).split(1, 1)
+        middle = squares[:, None, :2] * (2 / side) + (1 / side - 1)
+        row = self.steps @ torch.cat([across, middle], 1)
+        grid = self.steps @ torch.cat([down.repeat(1, 1, SIZE), row.flatten(1)[:, None]], 1)
         edge = 1 - 1 / side
-        return functional.grid_sample(
-            images,
-            normalised.clamp(-edge, edge).unflatten(1, (SIZE, SIZE)),
+        crops = functional.grid_sample(
+            images.to(self.steps.dtype),
+            grid.clamp(-edge, edge).unflatten(2, (SIZE, 2)),
             mode="bilinear",
             padding_mode="zeros",
             align_corners=False,
         )
+        return crops / WHITE
 
 
 def to_wide(points: Tensor, squares: Tensor) -> Tensor:
@@ -164,11 +172,13 @@ class Looks(nn.Module):
         self.wide = LANDMARKS_WIDE
         self.middle, self.cropper, self.aim, self.told = Middle(self.wide), Cropper(), Aim(), Told(self.wide.side)
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Wide crops (B, 3, side, side), RGB in 0..1 -> see :class:`Told`; ``flag`` (B,): is there a person?"""
+    def forward(self, images: Tensor, middle: Tensor) -> dict[str, Tensor]:
+        """Wide crops (B, 3, side, side) and their middles (B, 3, first, first), bytes of RGB -> see :class:`Told`;
+        ``flag`` (B,): is there a person?"""
         refuse_coarse(self.second.heatmaps.weight)
-        first = self.first(self.middle(images), heatmaps=False)
-        squares = self.aim(first["landmarks"], first_square(images, self.wide))
+        crops = self.middle(middle)
+        first = self.first(crops, heatmaps=False)
+        squares = self.aim(first["landmarks"], first_square(crops, self.wide))
         for _ in range(self.looks - 2):
             again = self.second(self.cropper(images, squares), heatmaps=False)
             squares = self.aim(again["landmarks"], squares)

@@ -63,8 +63,8 @@ def to_picture(points: ArrayLike, rois: Floats, size: int) -> Floats:
     return away @ np.swapaxes(turns(rois), -1, -2) + rois[..., None, :2]
 
 
-def cut(image: Image, roi: Floats, size: int) -> Image:
-    """The crop (size, size, 3) of one square (4,): bilinear, the picture's border repeated outside it."""
+def cut(image: Image, roi: Floats, size: int) -> NDArray[np.uint8]:
+    """The crop (3, size, size) of one square (4,): bilinear, the picture's border repeated outside it."""
     import cv2
 
     (left, top), part = _shown(image, roi)
@@ -76,9 +76,10 @@ def cut(image: Image, roi: Floats, size: int) -> Image:
         four, matrix, (high - low).tolist(), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )  # fmt: skip
     (left, top), (right, bottom) = low.tolist(), (size - high).tolist()
-    return cv2.copyMakeBorder(
-        cv2.cvtColor(inner, cv2.COLOR_RGBA2RGB), top, bottom, left, right, cv2.BORDER_REPLICATE
-    )  # fmt: skip
+    crop = np.empty((3, size, size), np.uint8)
+    for channel, plane in zip(cv2.split(inner)[:3], crop, strict=True):
+        cv2.copyMakeBorder(channel, top, bottom, left, right, cv2.BORDER_REPLICATE, dst=plane)
+    return crop
 
 
 def _shown(image: Image, roi: Floats) -> tuple[NDArray[np.int64], Image]:

@@ -298,15 +298,16 @@ class StarterNetwork(nn.Module):
         """Crops (B, 3, 256, 256), RGB in 0..1 -> the head's answer."""
         return self.understand(self.see(images))
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Wide crops (B, 3, 448, 448), RGB in 0..1 -> the answer of two looks, the second at a crop turned upright.
+    def forward(self, images: Tensor, middle: Tensor) -> dict[str, Tensor]:
+        """Wide crops (B, 3, 448, 448) and their middles (B, 3, 336, 336), bytes of RGB -> the answer of two looks, the
+        second at a crop turned upright.
 
         ``rotmat`` (B, 24, 3, 3), ``betas`` (B, 10) and ``transl`` (B, 3), the pelvis's place in metres, before the
         second crop's camera; ``square`` (B, 4) is that crop's, in pixels of the wide one.
         """
         refuse_coarse(self.eyes.heatmaps.weight)
-        square = first_square(images, STARTERS_WIDE)
-        first = self.look(self.middle(images))
+        crops = self.middle(middle)
+        square, first = first_square(crops, STARTERS_WIDE), self.look(crops)
         upright = self.aim(first["points"], square)
         second = self.look(self.cropper(images, upright))
         return {**self.weighed(first, square, second, upright), "square": upright}

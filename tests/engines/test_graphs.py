@@ -73,7 +73,7 @@ def test_every_engine_computes_what_torch_does(name: str, engines: dict[str, Eng
 
 WORDS = {
     **{TensorProto.FLOAT: "FP32", TensorProto.FLOAT16: "FP16", TensorProto.BFLOAT16: "BF16"},
-    **{TensorProto.INT32: "INT32", TensorProto.INT64: "INT64", TensorProto.BOOL: "BOOL"},
+    **{TensorProto.INT32: "INT32", TensorProto.INT64: "INT64", TensorProto.UINT8: "UINT8", TensorProto.BOOL: "BOOL"},
 }
 """TensorRT's words for types of elements."""
 CONSTANT = re.compile(

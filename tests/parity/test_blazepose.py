@@ -149,7 +149,7 @@ def test_the_crop_is_mediapipes(recorded: Arrays, shared: Path) -> None:
     for number in (number for number in PICTURES if f"{number}/crop_u8" in recorded):
         image = picture(recorded, shared, number)
         crop = cut(image, square(recorded[f"{number}/mediapipe/roi_rel"], image), 256)
-        assert np.abs(crop.astype(int) - recorded[f"{number}/crop_u8"]).mean() < 0.5
+        assert np.abs(crop.transpose(1, 2, 0).astype(int) - recorded[f"{number}/crop_u8"]).mean() < 0.5
 
 
 def test_the_detector_gives_the_runtimes_outputs_and_mediapipes_first_person(recorded: Arrays, shared: Path) -> None:

@@ -50,31 +50,33 @@ def test_a_crop_is_that_of_the_naive_twin(place: tuple[float, ...], upright: boo
     rows, columns = np.indices((64, 64))
     x, y, _ = np.tensordot(back, np.stack([columns, rows, np.ones_like(rows)]), 1)
     exact = [map_coordinates(picture[..., c].astype(float), [y, x], order=1, mode="nearest") for c in range(3)]
-    apart = np.abs(rois.cut(picture, roi, 64) - np.stack(exact, -1))
+    apart = np.abs(rois.cut(picture, roi, 64) - np.stack(exact))
     assert apart.max() < 0.53  # half a level by rounding to bytes, and the places' float32
 
 
 @pytest.mark.parametrize("wide", [looks.LANDMARKS_WIDE, looks.STARTERS_WIDE])
 def test_the_first_looks_crop_is_cut_at_its_square(wide: looks.Wide) -> None:
-    images = torch.rand(2, 3, wide.side, wide.side)
-    theirs = looks.Cropper()(images, looks.first_square(images, wide))
-    torch.testing.assert_close(looks.Middle(wide)(images), theirs, rtol=0, atol=1e-4)
+    images = torch.randint(0, 256, (2, 3, wide.side, wide.side), dtype=torch.uint8)
+    ours = looks.Middle(wide)(images[..., wide.middle, wide.middle])
+    theirs = looks.Cropper()(images, looks.first_square(ours, wide))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
 
 
 def test_the_border_is_repeated_outside_the_picture() -> None:
-    images = torch.rand(1, 3, 32, 32)
-    crop = looks.Cropper()(images, torch.tensor([[0.0, 0.0, 256.0, 0.0]]))[0]  # a pixel of each for one of the other
-    assert torch.allclose(crop[:, :128, :128], images[0, :, :1, :1].expand(3, 128, 128), atol=1e-4)
-    assert torch.allclose(crop[:, 128:160, 128:160], images[0], atol=1e-4)
-    assert torch.allclose(crop[:, 160:, 160:], images[0, :, -1:, -1:].expand(3, 96, 96), atol=1e-4)
+    images = torch.randint(0, 256, (1, 3, 32, 32)).float()
+    square = torch.tensor([[0.0, 0.0, 256.0, 0.0]])  # a pixel of each for one of the other
+    crop = looks.Cropper()(images, square)[0] * looks.WHITE
+    assert torch.allclose(crop[:, :128, :128], images[0, :, :1, :1].expand(3, 128, 128), atol=1e-2)
+    assert torch.allclose(crop[:, 128:160, 128:160], images[0], atol=1e-2)
+    assert torch.allclose(crop[:, 160:, 160:], images[0, :, -1:, -1:].expand(3, 96, 96), atol=1e-2)
 
 
 def test_torch_cuts_as_opencv_does() -> None:
     random = np.random.default_rng(0)
     picture = np.kron(random.integers(0, 256, (28, 28, 3)), np.ones((16, 16, 1))).astype(np.uint8)
     squares = np.array([[224, 224, 336, 0], [180, 260, 290, 0.7], [60, 400, 350, -2.5]])
-    images = torch.from_numpy(np.stack([picture] * 3)).permute(0, 3, 1, 2).float()
-    ours = looks.Cropper()(images, torch.from_numpy(squares).float()).permute(0, 2, 3, 1).numpy()
+    images = torch.from_numpy(np.stack([picture] * 3)).permute(0, 3, 1, 2)
+    ours = looks.WHITE * looks.Cropper()(images, torch.from_numpy(squares).float()).numpy()
     theirs = np.stack([rois.cut(picture, square, 256) for square in squares])
     assert np.abs(ours - theirs).mean() < 0.5
     np.testing.assert_allclose(
