@@ -175,13 +175,16 @@ def joined(network: LandmarkNetwork) -> LandmarkNetwork:
 
     For lite that is less work, and spares ONNX Runtime a map of 8 channels, which it lays out anew.
     """
-    stem, block = network.backbone.stem, network.backbone.groups[0][0]  # type: ignore[index]
-    last, expand = stem[2], block.expand
+    stem, block = network.backbone.stem, network.backbone.groups[0].get_submodule("0")
+    last, expand = stem[2], block.get_submodule("expand")
+    assert isinstance(last, Convolution) and isinstance(expand, Convolution)
     one = Convolution(last.in_channels, expand.out_channels)
+    weight, before = expand.weight[..., 0, 0], last.weight[..., 0, 0]
     with torch.no_grad():
-        one.weight.copy_(torch.einsum("ohxy,hixy->oixy", expand.weight, last.weight))
-        one.bias.copy_(expand.weight[..., 0, 0] @ last.bias + expand.bias)
-    stem[2], block.expand = nn.Identity(), one
+        one.weight.copy_((weight @ before)[..., None, None])
+        one.get_parameter("bias").copy_(weight @ last.get_parameter("bias") + expand.get_parameter("bias"))
+    stem[2] = nn.Identity()
+    block.set_submodule("expand", one)
     return network
 
 

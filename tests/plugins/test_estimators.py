@@ -50,10 +50,11 @@ class Row:
 
     ``options`` make it small and untrained. ``suffix`` is that of the official file, which ``save`` writes for a path
     that ends so. ``mirror`` turns the network's outputs into those for the mirrored person. ``image`` is the name of
-    the network's picture (B, 3, H, W), and ``white`` the brightest level in it where that is not about 1. ``centre`` is the crop's pixel onto which the box's centre falls, as an offset
-    from size / 2: 0 where it is size / 2 itself, -0.5 where it is (size - 1) / 2. ``brings_body`` says that its file
-    needs no SMPL body beside it, ``smpl`` that its estimates are bodies at all, ``half`` that converting halves the
-    precision. ``rate`` is the learning rate of the test of training.
+    the network's picture (B, 3, H, W), and ``white`` the brightest level in it where that is not about 1. ``centre``
+    is the crop's pixel onto which the box's centre falls, as an offset from size / 2: 0 where it is size / 2 itself,
+    -0.5 where it is (size - 1) / 2. ``brings_body`` says that its file needs no SMPL body beside it, ``smpl`` that its
+    estimates are bodies at all, ``half`` that converting halves the precision. ``rate`` is the learning rate of the
+    test of training.
     """
 
     name: str
