@@ -49,9 +49,8 @@ STARTERS_WIDE = Wide(448, 336)
 
 
 def first_square(crops: Tensor, wide: Wide) -> Tensor:
-    """The upright square (B, 4) of the first look, whose ``crops`` are (B, 3, 256, 256)."""
-    square = torch.tensor([wide.side / 2, wide.side / 2, wide.first, 0.0], dtype=crops.dtype, device=crops.device)
-    return square.expand(len(crops), 4)
+    """The upright square (1, 4) of the first look, the same in all pictures, of the type of its ``crops``."""
+    return crops.new_tensor([[wide.side / 2, wide.side / 2, wide.first, 0.0]])
 
 
 def turns(squares: Tensor) -> Tensor:
@@ -141,7 +140,7 @@ class Aim(nn.Module):
     """Where the second look goes: landmarks 33 and 34 say it, exactly enough before their heatmaps refine them."""
 
     def forward(self, landmarks: Tensor, squares: Tensor) -> Tensor:
-        """Landmarks (B, 39, 5) in pixels of the crops of ``squares`` (B, 4) -> squares (B, 4)."""
+        """Landmarks (B, 39, 5) in pixels of the crops of ``squares`` (B, 4), or one for all -> squares (B, 4)."""
         ends = to_wide(landmarks[:, POSE : POSE + 2, :2], squares)
         return guarded(squares, square_of_points(ends[:, 0], ends[:, 1]))
 

@@ -220,7 +220,7 @@ class AimUpright(nn.Module):
     """Where the second look goes: the body that the first one found, turned upright."""
 
     def forward(self, points: Tensor, squares: Tensor) -> Tensor:
-        """Joints (B, 24, 2) in focal lengths of the crops of ``squares`` (B, 4) -> squares (B, 4)."""
+        """Joints (B, 24, 2) in focal lengths of the crops of ``squares`` (B, 4), or one for all -> squares (B, 4)."""
         wide = to_wide(points * FOCAL_LENGTH + SIZE / 2, squares)
         return guarded(squares, square_of_body(wide))
 
@@ -237,7 +237,7 @@ class Weighed(nn.Module):
     def forward(
         self, first: Mapping[str, Tensor], square: Tensor, second: Mapping[str, Tensor], upright: Tensor
     ) -> dict[str, Tensor]:  # fmt: skip
-        """Answers to the crops at ``square`` (B, 4), which is not turned, and ``upright`` (B, 4) -> ``rotmat``,
+        """Answers to the crops at ``square`` (1, 4), which is not turned, and ``upright`` (B, 4) -> ``rotmat``,
         ``betas`` and ``transl`` before the camera of the latter."""
         turn = turns(upright).mT
         root = torch.cat([turn @ first["rotmat"][:, 0, :2], first["rotmat"][:, 0, 2:]], 1)

@@ -120,6 +120,7 @@ def _program(
                 verbose=False,
             )
             _simplify(program.model, precision)
+            _measure_numbers(program.model)
             return program
     except Exception as error:  # whatever torch's exporters raise, the network is what they can't take
         raise UserError(f"the network {module.name!r} can't be exported to ONNX: {_cause(error)}; {REMEDY}") from error
@@ -162,6 +163,18 @@ def _simplify(model: Any, precision: str) -> None:
         common.OutputFixPass(),
         common.NameFixPass(),
     )(model)
+
+
+def _measure_numbers(model: Any) -> None:
+    """Take the sizes of inputs that are bytes from the numbers which they are cast to: TensorRT's parser can cast bytes
+    and nothing else."""
+    for given in model.graph.inputs:
+        users = [use.node for use in given.uses() if given.dtype is not None and given.dtype.name == "UINT8"]
+        cast = next((node for node in users if node.op_type == "Cast"), None)
+        for node in users:
+            if cast is not None and node.op_type == "Shape":
+                node.replace_input_with(0, cast.outputs[0])
+    model.graph.sort()
 
 
 REMEDY = "run it with engine 'torch' or 'compile', or rewrite that part of its forward"

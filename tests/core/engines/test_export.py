@@ -104,3 +104,17 @@ def test_versions_for_older_runtimes(tmp_path: Path) -> None:
         np.testing.assert_allclose(found, wanted, atol=1e-6)
     with pytest.raises(UserError, match="can't be exported"):
         export_onnx(original, tmp_path / "never.onnx", onnx=OnnxVersion(opset=3))
+
+
+class Bytes(nn.Module):
+    """A network of bytes whose numbers take their count from its input."""
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        return {"mean": image.float().mean((2, 3)) + torch.ones(1, 1).expand(len(image), 3)}
+
+
+def test_sizes_of_bytes_are_those_of_their_numbers(tmp_path: Path) -> None:
+    image = torch.arange(24, dtype=torch.uint8).view(2, 3, 2, 2)
+    path = export_onnx(ExportableModule("bytes", Bytes(), {"image": image}), tmp_path / "bytes.onnx")
+    assert {node.op_type for node in onnx.load(path).graph.node if "image" in node.input} == {"Cast"}
+    np.testing.assert_allclose(run(path, {"image": image})[0], Bytes()(image)["mean"])
