@@ -30,8 +30,8 @@ HIPS = [23, 24]
 
 
 def wide_crop(sample: Sample, wide: Wide) -> Prepared:
-    """What the networks of several looks take of a sample: ``images`` (3, side, side) and their ``middle`` (3, first,
-    first), bytes of RGB; the context is the square.
+    """What the networks of several looks take of a sample, bytes of RGB: ``images`` (3, side, side) and their middle,
+    ``inner`` (3, first, first); the context is the square.
 
     SampleError for a bad image or box.
     """
@@ -39,7 +39,7 @@ def wide_crop(sample: Sample, wide: Wide) -> Prepared:
     check_box(sample.box, image.shape[1], image.shape[0])
     square = square_of_box(sample.box, FIRST_MARGIN * wide.room)
     planes = cut(image, square, wide.side)
-    return Prepared({"images": planes, "middle": planes[:, wide.middle, wide.middle]}, square)
+    return Prepared({"images": planes, "inner": planes[:, wide.middle, wide.middle]}, square)
 
 
 def as_input(pixels: NDArray[np.uint8]) -> Pixels:

@@ -171,11 +171,11 @@ class Looks(nn.Module):
         self.wide = LANDMARKS_WIDE
         self.middle, self.cropper, self.aim, self.told = Middle(self.wide), Cropper(), Aim(), Told(self.wide.side)
 
-    def forward(self, images: Tensor, middle: Tensor) -> dict[str, Tensor]:
+    def forward(self, images: Tensor, inner: Tensor) -> dict[str, Tensor]:
         """Wide crops (B, 3, side, side) and their middles (B, 3, first, first), bytes of RGB -> see :class:`Told`;
         ``flag`` (B,): is there a person?"""
         refuse_coarse(self.second.heatmaps.weight)
-        crops = self.middle(middle)
+        crops = self.middle(inner)
         first = self.first(crops, heatmaps=False)
         squares = self.aim(first["landmarks"], first_square(crops, self.wide))
         for _ in range(self.looks - 2):

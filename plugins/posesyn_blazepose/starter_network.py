@@ -298,7 +298,7 @@ class StarterNetwork(nn.Module):
         """Crops (B, 3, 256, 256), RGB in 0..1 -> the head's answer."""
         return self.understand(self.see(images))
 
-    def forward(self, images: Tensor, middle: Tensor) -> dict[str, Tensor]:
+    def forward(self, images: Tensor, inner: Tensor) -> dict[str, Tensor]:
         """Wide crops (B, 3, 448, 448) and their middles (B, 3, 336, 336), bytes of RGB -> the answer of two looks, the
         second at a crop turned upright.
 
@@ -306,7 +306,7 @@ class StarterNetwork(nn.Module):
         second crop's camera; ``square`` (B, 4) is that crop's, in pixels of the wide one.
         """
         refuse_coarse(self.eyes.heatmaps.weight)
-        crops = self.middle(middle)
+        crops = self.middle(inner)
         square, first = first_square(crops, STARTERS_WIDE), self.look(crops)
         upright = self.aim(first["points"], square)
         second = self.look(self.cropper(images, upright))
