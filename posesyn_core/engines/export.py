@@ -171,10 +171,11 @@ def _measure_numbers(model: Any) -> None:
     for given in model.graph.inputs:
         users = [use.node for use in given.uses() if given.dtype is not None and given.dtype.name == "UINT8"]
         cast = next((node for node in users if node.op_type == "Cast"), None)
-        for node in users:
-            if cast is not None and node.op_type == "Shape":
+        sizes = [node for node in users if node.op_type == "Shape"]
+        if cast is not None and sizes:
+            for node in sizes:
                 node.replace_input_with(0, cast.outputs[0])
-    model.graph.sort()
+            model.graph.sort()
 
 
 REMEDY = "run it with engine 'torch' or 'compile', or rewrite that part of its forward"
