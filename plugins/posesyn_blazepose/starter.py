@@ -31,7 +31,7 @@ TAIL_UNIT = 0.1
 
 
 class Starter:
-    """A TrainableEstimator. The network maps wide crops ``images`` (B, 3, 448, 448) to bodies before a second crop."""
+    """A TrainableEstimator. The network maps wide crops ``images`` and their middles to bodies before a second crop."""
 
     training_defaults: ClassVar[TrainingDefaults] = TrainingDefaults(learning_rate=1e-4, batch_size=32, steps=300)
     keep_fp32: ClassVar[tuple[str, ...]] = ("middle", "cropper", "aim", "head", "weighed")
