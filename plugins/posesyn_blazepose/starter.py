@@ -28,6 +28,11 @@ from posesyn_core.values import Inputs, LabelledFrame, PoseEstimate, Prepared, S
 
 TAIL_UNIT = 0.1
 """In which share of their size the tail's weights are learnt: at the head's rate, they move a thousandth as far."""
+EYES_UNIT = 0.05
+"""That of the eyes' weights."""
+TOLD = ("top", "blocks", "landmarks", "world")
+EYES = ("backbone", "pyramid", "heatmaps", *(f"regressor.{part}" for part in TOLD))
+"""What of the eyes the head is told of: not their mask, nor whether there is a person."""
 
 
 class Starter:
@@ -83,14 +88,19 @@ class Starter:
 
     def training_loss(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """See ``posesyn_blazepose.starter_loss``; a frame adds the terms that it has labels for."""
-        with torch.no_grad():
+        with torch.set_grad_enabled(self.config.train_eyes and torch.is_grad_enabled()):
             seen = self.network.see(batch["images"])
         return starter_loss(self.network.understand(seen), batch, self.config.keypoint_loss_weight)
 
     def parameters(self) -> Iterable[nn.Parameter]:
-        """Tail and head: the eyes stay as they are. From now on the tail is learnt in units of its own size."""
+        """Tail and head, and the eyes if they are to be trained. From now on all but the head is learnt in units of its
+        own size."""
         learn_in_units(self.network.tail, TAIL_UNIT)
-        return [*self.network.tail.parameters(), *self.network.head.parameters()]
+        eyes = [self.network.eyes.get_submodule(name) for name in EYES] if self.config.train_eyes else []
+        for part in eyes:
+            learn_in_units(part, EYES_UNIT)
+        trained = [*eyes, self.network.tail, self.network.head]
+        return [parameter for part in trained for parameter in part.parameters()]
 
     def reinitialise(self) -> None:
         """An untrained tail and head; the eyes, which are never trained, stay."""
