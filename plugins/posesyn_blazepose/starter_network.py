@@ -1,8 +1,9 @@
 """SMPL from BlazePose's eyes: the starter estimator's network.
 
-"full" looks at the crop as published and stays as it is: its landmarks, in the picture and in metres, lose nothing. A
-second copy of its last layers (``Tail``) and a head of fully connected layers learn what landmarks don't say: how the
-bones are turned about themselves, the body's shape, and where GHUM's joints and SMPL's differ. The head answers in
+"full" looks at the crop as published and, unless told otherwise, stays as it is: its landmarks, in the picture and in
+metres, lose nothing. A second copy of its last layers (``Tail``) and a head of fully connected layers learn what
+landmarks don't say: how the bones are turned about themselves, the body's shape, and where GHUM's joints and SMPL's
+differ. The head answers in
 three stages: its first answer is posed and projected, a second stage corrects it by the distance to the landmarks, and
 a last one pulls the joints there (``posesyn_blazepose.pull``). It looks twice, and both looks count, the better one
 more (``Weighed``).
@@ -281,8 +282,7 @@ class StarterNetwork(nn.Module):
         self.middle, self.cropper, self.aim, self.weighed = Middle(STARTERS_WIDE), Cropper(), AimUpright(), Weighed()
 
     def see(self, images: Tensor) -> dict[str, Tensor]:
-        """What is never trained: ``features`` (B, 288, 8, 8), refined ``landmarks`` (B, 39, 5), ``world`` (B, 39,
-        3)."""
+        """What the eyes say: ``features`` (B, 288, 8, 8), refined ``landmarks`` (B, 39, 5), ``world`` (B, 39, 3)."""
         eyes = self.eyes
         _, quarter, eighth, sixteenth, top = eyes.backbone(images)
         heatmaps = eyes.heatmaps(eyes.pyramid(quarter, eighth, sixteenth, top))
