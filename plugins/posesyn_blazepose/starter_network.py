@@ -3,10 +3,9 @@
 "full" looks at the crop as published and, unless told otherwise, stays as it is: its landmarks, in the picture and in
 metres, lose nothing. A second copy of its last layers (``Tail``) and a head of fully connected layers learn what
 landmarks don't say: how the bones are turned about themselves, the body's shape, and where GHUM's joints and SMPL's
-differ. The head answers in
-three stages: its first answer is posed and projected, a second stage corrects it by the distance to the landmarks, and
-a last one pulls the joints there (``posesyn_blazepose.pull``). It looks twice, and both looks count, the better one
-more (``Weighed``).
+differ. The head answers in three stages: its first answer is posed and projected, a second stage corrects it by the
+distance to the landmarks, and a last one pulls the joints there (``posesyn_blazepose.pull``). It looks twice, and both
+looks count, the better one more (``Weighed``).
 """
 
 from collections.abc import Mapping
