@@ -446,6 +446,8 @@ def main() -> None:
     parser.add_argument("--actors", type=int, nargs="*", default=[], help="one-core actors that score and animate")
     parser.add_argument("--pictures", type=int, default=128, help="that they score")
     options = parser.parse_args()
+    if len(options.samples) == 1:
+        parser.error("--samples needs two sizes or more: what a sample costs among many is compared with few")
     for parts in options.simulated:
         print(f"scheduling {parts:>9} parts: {simulated(parts, 64):6.1f} us a part, peak {peak()} MiB", flush=True)
     if options.samples:
