@@ -48,7 +48,7 @@ class StarterConfig:
     device: str = option("cpu", DEVICE)
     keypoint_loss_weight: float = option(4.0, "weight of the 2D joints in the training loss", least=0)
     train_eyes: bool = option(
-        False, "fine-tune BlazePose's own layers, through which it sees, too: it learns more, and takes half as long again"
+        False, "fine-tune BlazePose's own layers, too: it learns more, and takes half as long again"
     )
 
 
