@@ -32,7 +32,12 @@ EYES_UNIT = 0.1
 """That of the eyes' weights."""
 COARSE = ("groups.2", "groups.3", "groups.4", "expand")
 TOLD = ("top", "blocks", "landmarks", "world")
-EYES = (*(f"backbone.{part}" for part in COARSE), "pyramid", "heatmaps", *(f"regressor.{part}" for part in TOLD))
+TRAINED_EYES = (
+    *(f"backbone.{part}" for part in COARSE),
+    "pyramid",
+    "heatmaps",
+    *(f"regressor.{part}" for part in TOLD),
+)
 """What of the eyes is trained on demand: maps of 1/16 and coarser, and what is made of them for the head. Edges and
 colours are found as they were, which spares a quarter of the time."""
 
@@ -95,7 +100,7 @@ class Starter:
     def parameters(self) -> Iterable[nn.Parameter]:
         """Tail and head, and on demand the eyes, which stay as they are else. From now on all but the head is learnt in
         units of its own size."""
-        network, eyes = self.network, EYES if self.config.train_eyes else ()
+        network, eyes = self.network, TRAINED_EYES if self.config.train_eyes else ()
         network.eyes.requires_grad_(False)
         parts = [network.eyes.get_submodule(name).requires_grad_(True) for name in eyes]
         for part in parts:

@@ -13,7 +13,7 @@ from posesyn_blazepose.looks import Looks
 from posesyn_blazepose.network import SIZES, LandmarkNetwork
 from posesyn_blazepose.starter_network import StarterNetwork
 from posesyn_blazepose.units import plain_weights
-from posesyn_blazepose.weights import checksum, usual_looks
+from posesyn_blazepose.weights import checksum, load_starter, usual_looks
 from posesyn_core.body.model import load_body
 from posesyn_core.components import Kind, TrainableEstimator
 from posesyn_core.errors import SampleError, UserError
@@ -125,7 +125,9 @@ def test_a_few_small_steps_lower_the_loss_and_the_weights_load_again(
 def test_training_moves_the_starters_eyes_only_if_told(registry: Registry, train_eyes: bool) -> None:
     estimator = make(registry, "starter", train_eyes=train_eyes)
     assert isinstance(estimator.network, StarterNetwork)
-    before = checksum(estimator.network.eyes)
+    trained = {id(parameter) for parameter in estimator.parameters()}
+    assert any(id(parameter) in trained for parameter in estimator.network.eyes.parameters()) is train_eyes
+    before = checksum(load_starter("starter").eyes)
     step(estimator, batch_of(estimator, 1), torch.optim.Adam(list(estimator.parameters()), lr=3e-2))
     after = StarterNetwork(load_body()).eyes
     after.load_state_dict(plain_weights(estimator.network.eyes))
