@@ -78,6 +78,7 @@ def run_oracle(run: Run, folder: Path) -> dict[str, float]:
         seed=run.recipe.seed,
         workers=run.recipe.machine.workers,
         label="finetune oracle",
+        start_share=options.start_share,
         **schedule_of(options, training_defaults(estimator), len(real) + len(true)),
     )
     return errors(run.recipe, run.registry, weights=str(trained.weights))

@@ -117,6 +117,10 @@ class Finetune:
         "'train': BatchNorm, dropout and drop path alive; 'frozen': as at inference; unset = its own, else 'frozen'; "
         "from scratch it is always 'train'",
     )
+    start_share: float = option(
+        0.0, "share that the weights before the training have in those that it leaves: less is forgotten (WiSE-FT)",
+        least=0, below=1,
+    )  # fmt: skip
     precision: Literal["fp32", "bf16", "fp16"] = option("fp32", "bf16 and fp16: mixed precision")
     sharded: bool = option(
         False, "divide weights, gradients and the optimiser's state between the processes (FSDP): for large networks"
@@ -134,6 +138,8 @@ class Finetune:
         """OptionError for settings that contradict each other."""
         if self.from_scratch and self.mode == "frozen":
             raise OptionError("mode", "must be 'train' from scratch: an untrained network learns nothing frozen")
+        if self.from_scratch and self.start_share:
+            raise OptionError("start_share", "must be 0 from scratch: untrained weights have nothing to keep")
 
 
 @frozen

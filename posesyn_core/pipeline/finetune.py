@@ -105,6 +105,7 @@ def _train(
             tell=tell,
             label=f"finetune {variant}",
             accumulate=options.accumulate,
+            start_share=options.start_share,
             precision=options.precision,
             sharded=options.sharded,
             **schedule,

@@ -88,7 +88,8 @@ def finetune(
     save_every: int = 100,
     **schedule: Any,
 ) -> FinetuneResult:
-    """Train ``estimator`` in place; go on where an earlier call with the same arguments was interrupted.
+    """Train ``estimator`` in place; go on where an earlier call with the same arguments was interrupted, given the
+    estimator as it was before that.
 
     ``real`` holds frames or items of the estimator's own kind, in one pool or in data sets with weights. ``ratio`` is
     the share of synthesised frames in a batch, 0 = real ones only. ``schedule`` holds the further fields of
@@ -102,7 +103,7 @@ def finetune(
     online = None if augmenter is None else Online(augmenter, _all_frames(real, synthesised, ratio), seed)
     mixture = Mixture(real, synthesised, batch_size, ratio, seed) if online is None else online
     arguments = {**asdict(plan), "batch_size": batch_size, "ratio": ratio, "seed": seed}
-    del arguments["sharded"]  # checkpoints are the same
+    del arguments["sharded"], arguments["start_share"]  # checkpoints are the same
     arguments |= {"real": len(real), "synthesised": len(synthesised)}
     arguments |= {"weights": real.weights} if isinstance(real, Weighted) else {}
     arguments |= {} if validation is None else {"validate_every": validation.every, "patience": validation.patience}
@@ -146,6 +147,7 @@ def finetune(
             if done % save_every == 0 and online is None:
                 save()
     save()
+    training.mix_in_start()
     estimator.network.eval()
     if validation is None:
         with training.whole():

@@ -42,11 +42,14 @@ class Schedule(UpdateRule):
     A step sees ``accumulate`` batches, whose gradients are averaged; several processes share them. ``precision`` other
     than "fp32" computes the loss in mixed precision. In ``mode`` "train" BatchNorm normalises by the batch and goes on
     averaging; several processes average what it holds. "frozen" suits a short fine-tuning on a mixture of two kinds of
-    pictures. ``sharded`` divides the network between several processes (see ``posesyn_core.training.sharding``).
+    pictures. ``start_share`` is the share that the weights before the training have in those that it leaves, each of
+    which is a mean of the two: so it keeps more of what pictures of another kind had taught (WiSE-FT, Wortsman et al.,
+    CVPR 2022). ``sharded`` divides the network between several processes (see ``posesyn_core.training.sharding``).
     """
 
     steps: int
     accumulate: int = 1
+    start_share: float = 0.0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     sharded: bool = False
 
@@ -76,7 +79,10 @@ class Unread:
 
 
 class Trainer:
-    """An estimator with its optimiser, on its device and in the precision that ``accelerate`` provides."""
+    """An estimator with its optimiser, on its device and in the precision that ``accelerate`` provides.
+
+    The estimator's weights are those before the training, also if a checkpoint is then loaded.
+    """
 
     def __init__(self, estimator: TrainableEstimator, schedule: Schedule, seed: int) -> None:
         self.estimator, self.schedule, self.seed = estimator, schedule, seed
@@ -103,6 +109,7 @@ class Trainer:
             fused=True,
         )
         self.optimiser = self.accelerator.prepare(adamw)
+        self._start = [(moved, moved.detach().clone()) for moved in self._moved()] if schedule.start_share else []
         self.to_training_mode()
 
     def _check_share(self) -> None:
@@ -250,11 +257,30 @@ class Trainer:
             sharding.refuse_parts(error, name_of(self.estimator.training_loss))
             raise
 
+    def _moved(self) -> list[Tensor]:
+        """What training changes: the parameters, and what norms hold if they go on averaging."""
+        held = self.estimator.network.buffers() if self.schedule.mode == "train" else ()
+        return [*self.parameters, *(each for each in held if each.is_floating_point())]
+
+    @torch.no_grad()
+    def mix_in_start(self) -> None:
+        """Leave the weights that the schedule's ``start_share`` asks for; the training is over."""
+        for moved, before in self._start:
+            moved.add_(before - moved, alpha=self.schedule.start_share)
+        self._start = []
+
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """The network as it is in one process, to be measured or saved; all processes enter, and leave, together."""
+        """The network as training would leave it now, as it is in one process, to be measured or saved; all processes
+        enter, and leave, together."""
+        start, trained = self._start, [moved.detach().clone() for moved, _ in self._start]
+        self.mix_in_start()
         with sharding.whole(self.estimator.network) if self.sharded else nullcontext():
             yield
+        with torch.no_grad():
+            for (moved, _), value in zip(start, trained, strict=True):
+                moved.copy_(value)
+        self._start = start
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds, the same for a divided network; all processes ask for it."""

@@ -70,6 +70,8 @@ def test_training_from_scratch_has_a_schedule_of_its_own_and_trains_everything()
     ("settings", "message"),
     [
         (("finetune.from_scratch=true", "finetune.mode=frozen"), "must be 'train' from scratch"),
+        (("finetune.from_scratch=true", "finetune.start_share=0.3"), "must be 0 from scratch"),
+        (("finetune.start_share=1.0",), "start_share. must be at least 0 and below 1"),
         (("finetune.mode=half",), "finetune.mode"),
         (("finetune.milestones=[0.5, 1.5]",), "milestones. must be at least 0 and below 1"),
         (("finetune.betas=[0.9, 1.0]",), "betas. must be at least 0 and below 1"),

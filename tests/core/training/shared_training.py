@@ -4,6 +4,7 @@ WHAT: "spin", or an estimator whose network is divided between the processes, "h
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -19,11 +20,21 @@ from posesyn_spin.config import SpinConfig
 from posesyn_spin.estimator import Spin
 from tests.tiny import people
 
-ESTIMATORS = {
+ESTIMATORS: dict[str, Callable[[], TrainableEstimator]] = {
     "spin": lambda: Spin(SpinConfig(weights="random")),
     "hmr2": lambda: Hmr2(Hmr2Config(weights="random")),
     "hybrik": lambda: Hybrik(HybrikConfig(weights="random")),
 }
+
+
+SHARE = 0.25
+"""That of the weights before the training in those that it leaves."""
+
+
+def untrained(what: str) -> TrainableEstimator:
+    """The estimator that is trained, the same in every process."""
+    torch.manual_seed(0)
+    return ESTIMATORS[what]()
 
 
 def train(folder: Path, accumulate: int, mode: str = "frozen", what: str = "spin", steps: int = 3) -> FinetuneResult:
@@ -31,8 +42,7 @@ def train(folder: Path, accumulate: int, mode: str = "frozen", what: str = "spin
 
     What it measures, it measures with the network, in the first process alone.
     """
-    torch.manual_seed(0)
-    estimator: TrainableEstimator = ESTIMATORS[what]()
+    estimator = untrained(what)
     frames = [labelled_frame(sample) for sample in people(8, "lab")]
     values = iter((2.0, 1.0))
 
@@ -45,7 +55,7 @@ def train(folder: Path, accumulate: int, mode: str = "frozen", what: str = "spin
     return finetune(
         estimator, frames[:4], frames[4:], folder, steps=steps, batch_size=2, ratio=0.5, learning_rate=1e-3, seed=5,
         workers=1, accumulate=accumulate, validation=Validation(measure, every=2), save_every=1, mode=mode,
-        sharded=what != "spin",
+        sharded=what != "spin", start_share=SHARE,
     )  # fmt: skip
 
 

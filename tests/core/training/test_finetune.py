@@ -19,6 +19,7 @@ from posesyn_core.training.trainer import Schedule, Trainer
 from posesyn_core.values import LabelledFrame
 from posesyn_spin.config import SpinConfig
 from posesyn_spin.estimator import Spin
+from tests.core.training.shared_training import SHARE, untrained
 from tests.core.training.shared_training import train as train_shared
 
 
@@ -180,6 +181,49 @@ def test_the_best_weights_are_kept(estimator: Spin, frames: list[LabelledFrame],
     assert kept[0] != kept[1] == result.weights.read_bytes()
 
 
+@pytest.mark.parametrize("mode", ["frozen", "train"])
+def test_weights_before_the_training_have_their_share(
+    estimator: Spin, frames: list[LabelledFrame], tmp_path: Path, mode: str
+) -> None:
+    network = estimator.network
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    plain = train(estimator, frames, tmp_path / "plain", mode=mode)
+    trained = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    for _ in range(2):  # the second time, nothing is left to be done
+        network.load_state_dict(before)
+        mixed = train(estimator, frames, tmp_path / "mixed", mode=mode, start_share=0.25)
+        assert mixed.metrics == plain.metrics
+        left = Spin(SpinConfig(weights=str(mixed.weights))).network.state_dict()
+        for name, tensor in network.state_dict().items():
+            torch.testing.assert_close(left[name], tensor, rtol=0, atol=0)
+            if tensor.is_floating_point():
+                torch.testing.assert_close(tensor, 0.25 * before[name] + 0.75 * trained[name], rtol=1e-5, atol=1e-7)
+    averages = [name for name in before if "running_mean" in name]
+    assert all(torch.equal(before[name], trained[name]) == (mode == "frozen") for name in averages)
+
+
+def test_what_is_validated_is_what_would_be_left(estimator: Spin, frames: list[LabelledFrame], tmp_path: Path) -> None:
+    parameters = list(estimator.parameters())
+    before = [parameter.detach().clone() for parameter in parameters]
+    seen: dict[float, list[list[torch.Tensor]]] = {0.0: [], 0.25: []}
+    losses = []
+    for share, found in seen.items():
+
+        def measure(found: list[list[torch.Tensor]] = found) -> float:
+            found.append([parameter.detach().clone() for parameter in parameters])
+            return 10.0 - len(found)
+
+        with torch.no_grad():
+            torch._foreach_copy_(parameters, before)
+        validation = Validation(measure, every=2)
+        result = train(estimator, frames, tmp_path / str(share), validation=validation, start_share=share)
+        losses.append([line["loss"] for line in result.metrics])
+    assert losses[0] == losses[1]
+    for plain, mixed in zip(*seen.values(), strict=True):
+        for start, trained, left in zip(before, plain, mixed, strict=True):
+            torch.testing.assert_close(left, 0.25 * start + 0.75 * trained, rtol=1e-5, atol=1e-7)
+
+
 def test_training_stops_when_validation_gets_no_better(
     estimator: Spin, frames: list[LabelledFrame], tmp_path: Path
 ) -> None:
@@ -245,7 +289,7 @@ def test_two_processes_share_what_normalisation_layers_hold(tmp_path: Path) -> N
 def test_a_network_divided_between_processes_is_trained_as_in_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = train_shared(tmp_path / "one", accumulate=2, what="hmr2")
+    alone, start = train_shared(tmp_path / "one", accumulate=2, what="hmr2"), untrained("hmr2").network.state_dict()
     with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patch:
         patch.setattr("posesyn_core.training.finetune.batches", _interrupted_at(3))
         train_shared(tmp_path / "resumed", accumulate=2, what="hmr2")
@@ -261,7 +305,9 @@ def test_a_network_divided_between_processes_is_trained_as_in_one(
         written = load_file(tmp_path / folder / "weights.safetensors")
         assert written.keys() == load_file(alone.weights).keys()
         for name, tensor in written.items():
-            torch.testing.assert_close(tensor, theirs["network"][name], rtol=0, atol=0)
+            trained = theirs["network"][name]
+            left = trained.add(start[name] - trained, alpha=SHARE) if trained.is_floating_point() else trained
+            torch.testing.assert_close(tensor, left, rtol=0, atol=0)
         assert train_shared(tmp_path / folder, accumulate=2, what="hmr2").metrics == lines  # one process reads it
 
 
