@@ -10,7 +10,7 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "bench/closed_loop.py"
 SMALL = (
     "dataset.count=12", "score.hard=3", "score.easy=4", "animate.frame_stride=8", "test.count=12",
-    "finetune.steps=3", "finetune.batch_size=4",
+    "finetune.steps=3", "finetune.batch_size=4", "finetune.start_share=0.3",
 )  # fmt: skip
 TITLES = (
     "(a) as shipped", "(b) fine-tuned on real data", "(c) fine-tuned on real + synthesised",
